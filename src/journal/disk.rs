@@ -1,0 +1,87 @@
+//! The one way to storage: what the core asks of a disk.
+//!
+//! `runtime::disk` implements it over a file system, `tests/` over an image in memory that can be
+//! stopped at each write and sync. It lives here, with its lowest consumer; `log` uses it too.
+//!
+//! **Invariant:** nothing written is on stable storage until `sync_data` on that file returned,
+//! and no name (created, renamed, removed) until `sync_dir` on its directory returned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// An existing file, to read.
+    Read,
+    /// An existing file, to read and write.
+    Write,
+    /// A new file, to read and write; `AlreadyExists` when there is one.
+    Create,
+    /// A file to read and write, created when missing, its bytes kept.
+    CreateOrWrite,
+}
+
+/// Space on the file system of a log dir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes this process may still write.
+    pub free_bytes: u64,
+}
+
+/// A file system.
+pub trait Disk: Clone {
+    /// An open file. A clone is another handle to the same open file.
+    type File: DiskFile;
+
+    /// Opens a file.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Self::File>;
+    /// Renames a file or directory, replacing a file of the new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name. Open handles stay readable.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory and its parents; an existing one is no error.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all in it.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, in ascending order.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Whether something of this name exists.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything on the file system of `path` durable (`syncfs`).
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// Space on the file system of `path`.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// An open file of a [`Disk`].
+pub trait DiskFile: Clone {
+    /// Reads at `position` without moving a cursor; fewer bytes than asked only at the end.
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// As `read_at`, but answers `WouldBlock` rather than wait for the disk.
+    fn try_read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Writes all of `buf` at `position`; the file grows as needed.
+    fn write_all_at(&self, buf: &[u8], position: u64) -> io::Result<()>;
+    /// Makes the file's bytes and length durable (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts or extends (with zeros) the file.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Reserves space from `position` without changing the length, where the file system can;
+    /// elsewhere it does nothing.
+    fn reserve(&self, position: u64, bytes: u64) -> io::Result<()>;
+
+    /// Reads exactly `buf.len()` bytes at `position`; `UnexpectedEof` when there are fewer.
+    fn read_exact_at(&self, buf: &mut [u8], position: u64) -> io::Result<()> {
+        if self.read_at(buf, position)? == buf.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+}

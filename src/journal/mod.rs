@@ -1,0 +1,3 @@
+//! The commit journal of a log dir.
+
+pub mod disk;

@@ -1,0 +1,13 @@
+//! Odradek: Kafka's log at the edge.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod ids;
+pub mod limits;
+pub mod time;
+pub mod wire;
+
+#[cfg(feature = "std")]
+pub mod journal;

@@ -1,0 +1,101 @@
+//! Every bound in the system, named. Full is an answer, not an allocation (style.md §2).
+//!
+//! Relations among bounds are checked at compile time at the end of the file.
+
+/// Characters of a topic name (Kafka's limit: a directory `name-99999` must fit 255 bytes).
+pub const TOPIC_NAME_CHARS_MAX: usize = 249;
+
+/// Partitions of one topic.
+pub const TOPIC_PARTITIONS_MAX: i32 = 10_000;
+
+/// Partitions of one broker, all topics together.
+pub const BROKER_PARTITIONS_MAX: usize = 100_000;
+
+/// Topics of one cluster.
+pub const TOPICS_MAX: usize = 20_000;
+
+/// Bytes of a frame's length prefix.
+pub const FRAME_PREFIX_BYTES: usize = 4;
+
+/// Smallest legal `memory.limit`.
+pub const MEMORY_LIMIT_BYTES_MIN: u64 = 8 << 20;
+
+/// A frame is at most this share of `memory.limit`.
+pub const FRAME_SHARE_OF_MEMORY: u64 = 8;
+
+/// A frame that a client accepts from a broker.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 100 << 20;
+
+/// Frame accepted before the peer said hello.
+pub const FRAME_BYTES_BEFORE_HELLO_MAX: usize = 1024;
+
+/// Requests of one connection that are read and not yet answered.
+pub const PIPELINE_REQUESTS_MAX: usize = 256;
+
+/// Bytes of responses that wait for one connection before its requests are no longer read.
+pub const WRITE_QUEUE_BYTES_MAX: usize = 1 << 20;
+
+/// Entries of the topic list in one request.
+pub const REQUEST_TOPICS_MAX: usize = 10_000;
+
+/// Entries of the partition lists in one request.
+pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
+
+/// Configuration entries in one request or response, per resource.
+pub const CONFIG_ENTRIES_MAX: usize = 256;
+
+/// Characters of a client id or a configuration key or value, and of a message in a response.
+pub const TEXT_CHARS_MAX: usize = 4096;
+
+/// Metrics in one response.
+pub const METRICS_MAX: usize = 4096;
+
+/// Records of one batch; a batch of more is refused before any is looked at.
+pub const BATCH_RECORDS_MAX: i32 = 1 << 20;
+
+/// Headers of one record.
+pub const RECORD_HEADERS_MAX: i32 = 10_000;
+
+/// A batch may be decompressed to at most this many bytes.
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// A compressed batch may grow at most this much when read; Kafka's own codecs reach about 1,000
+/// on zeros, a bomb far more.
+pub const DECOMPRESSION_RATIO_MAX: usize = 2048;
+
+/// Alignment and unit of the commit journal.
+pub const JOURNAL_BLOCK_BYTES: u64 = 4096;
+
+/// Smallest and largest ring of the commit journal.
+pub const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+/// See [`JOURNAL_BYTES_MIN`].
+pub const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+
+/// A partition with this many bytes in a commit bypasses the ring: its segment is synced instead.
+pub const JOURNAL_BYPASS_BYTES: usize = 64 << 10;
+
+/// Bytes of one commit: a quarter of the smallest ring, so that halves can be freed in turn.
+pub const JOURNAL_COMMIT_BYTES_MAX: usize = 4 << 20;
+
+/// Entries of one commit.
+pub const JOURNAL_COMMIT_ENTRIES_MAX: usize = 16_384;
+
+/// Poll-loop threads.
+pub const SHARDS_MAX: usize = 16;
+
+/// Messages in a mailbox between two shards.
+pub const MAILBOX_MESSAGES_MAX: usize = 256;
+
+/// Threads and queues are sized for this many flush requests in flight from one shard.
+pub const FLUSH_REQUESTS_MAX: usize = 1024;
+
+const _: () = {
+    // Halves of the smallest ring must each hold a largest commit, or a commit never fits.
+    assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
+    // A share that does not bypass must fit a commit beside its header.
+    assert!(JOURNAL_BYPASS_BYTES < JOURNAL_COMMIT_BYTES_MAX);
+    // The smallest frame bound must still carry Kafka's default largest batch is not possible at
+    // 8 MiB of memory; it must at least carry a hello.
+    assert!(FRAME_BYTES_BEFORE_HELLO_MAX as u64 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
+    assert!(TOPIC_NAME_CHARS_MAX + "-2147483647".len() <= 255 + 5);
+};

@@ -1,0 +1,3 @@
+//! The `odradek` binary: argv to exit code.
+
+fn main() {}

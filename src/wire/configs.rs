@@ -1,0 +1,120 @@
+//! DescribeConfigs (32) and IncrementalAlterConfigs (44).
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{CONFIG_ENTRIES_MAX, REQUEST_TOPICS_MAX};
+use crate::wire::delete_topics::TopicOutcome;
+use crate::wire::{ErrorCode, frame};
+
+/// What a configuration belongs to. The order of the variants is the wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigResource<'a> {
+    /// A topic, by name.
+    Topic(#[serde(borrow)] &'a str),
+    /// The broker that answers.
+    Broker,
+}
+
+/// Resources to describe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeConfigsRequest<'a> {
+    /// The resources.
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    pub resources: Vec<ConfigResource<'a>>,
+}
+
+/// Where a value comes from. The order of the variants is the wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigSource {
+    /// Built in.
+    Default,
+    /// The configuration file.
+    File,
+    /// An environment variable.
+    Environment,
+    /// `--set` on the command line.
+    CommandLine,
+    /// Set on the topic at run time.
+    Topic,
+}
+
+/// One key with its effective value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribedConfig<'a> {
+    /// The key.
+    #[serde(borrow)]
+    pub key: &'a str,
+    /// The value as text.
+    #[serde(borrow)]
+    pub value: &'a str,
+    /// Where it comes from.
+    pub source: ConfigSource,
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribedResource<'a> {
+    /// `UNKNOWN_TOPIC_OR_PARTITION` for a topic that is not there.
+    pub error: ErrorCode,
+    /// Its keys in alphabetical order.
+    #[serde(borrow, deserialize_with = "frame::list::<CONFIG_ENTRIES_MAX, _, _>")]
+    pub configs: Vec<DescribedConfig<'a>>,
+}
+
+/// One answer per resource, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeConfigsResponse<'a> {
+    /// See [`DescribedResource`].
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    pub resources: Vec<DescribedResource<'a>>,
+}
+
+/// One change. The order of the variants is the wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigChange<'a> {
+    /// Set a key.
+    Set {
+        /// The key.
+        #[serde(borrow)]
+        key: &'a str,
+        /// Its new value.
+        #[serde(borrow)]
+        value: &'a str,
+    },
+    /// Return a key to the broker's default.
+    Delete {
+        /// The key.
+        #[serde(borrow)]
+        key: &'a str,
+    },
+}
+
+/// Changes to one resource; all of them take effect or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterResource<'a> {
+    /// The resource.
+    #[serde(borrow)]
+    pub resource: ConfigResource<'a>,
+    /// The changes.
+    #[serde(borrow, deserialize_with = "frame::list::<CONFIG_ENTRIES_MAX, _, _>")]
+    pub changes: Vec<ConfigChange<'a>>,
+}
+
+/// Changes to some resources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncrementalAlterConfigsRequest<'a> {
+    /// Check, but change nothing.
+    pub validate_only: bool,
+    /// The resources.
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    pub resources: Vec<AlterResource<'a>>,
+}
+
+/// One answer per resource, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncrementalAlterConfigsResponse<'a> {
+    /// See [`TopicOutcome`].
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    pub resources: Vec<TopicOutcome<'a>>,
+}

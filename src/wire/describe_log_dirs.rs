@@ -1,0 +1,63 @@
+//! DescribeLogDirs (35): what a broker's partitions hold, how far it is durable, what is damaged.
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{LeaderEpoch, Offset, Partition};
+use crate::limits::{REQUEST_PARTITIONS_MAX, REQUEST_TOPICS_MAX};
+use crate::wire::{ErrorCode, TopicRef, frame};
+
+/// Asks for all partitions of some topics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeLogDirsRequest<'a> {
+    /// The topics.
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    pub topics: Vec<TopicRef<'a>>,
+}
+
+/// Offsets that are lost: what recovery or the scrub found damaged below the durable mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hole {
+    /// First offset lost.
+    pub from: Offset,
+    /// The offset after the last one lost.
+    pub end: Offset,
+}
+
+/// One partition. `0 <= log_start <= high_watermark <= log_end`, `durable <= log_end`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribedLog {
+    /// `KAFKA_STORAGE_ERROR` when its log dir has failed.
+    pub error: ErrorCode,
+    /// Place of its topic in the request.
+    pub topic_place: u32,
+    /// The partition.
+    pub partition: Partition,
+    /// Epoch of its leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// First offset held.
+    pub log_start_offset: Offset,
+    /// End of what consumers see.
+    pub high_watermark: Offset,
+    /// End of what is on stable storage.
+    pub durable_offset: Offset,
+    /// End of what was appended.
+    pub log_end_offset: Offset,
+    /// Bytes of its segments.
+    pub size_bytes: u64,
+    /// Its segments.
+    pub segment_count: u32,
+    /// How many ms of acknowledged records a power cut may take: 0 when acks wait for storage.
+    pub loss_window_ms: u64,
+    /// What is lost for ever.
+    #[serde(deserialize_with = "frame::list::<1024, _, _>")]
+    pub holes: Vec<Hole>,
+}
+
+/// The partitions, by topic in the order of the request, then by partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeLogDirsResponse {
+    /// See [`DescribedLog`].
+    #[serde(deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
+    pub partitions: Vec<DescribedLog>,
+}

@@ -1,0 +1,91 @@
+//! Error codes: Kafka's stable numbers (semantics.md §3, Kafka's `Errors.java`).
+//!
+//! A newtype with constants rather than an enum: a newer peer's code passes through unharmed.
+
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// What a request met, in Kafka's numbers; 0 is success.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct ErrorCode(pub i16);
+
+macro_rules! error_codes {
+    ($($name:ident = $code:literal, $retriable:literal, $text:literal;)*) => {
+        impl ErrorCode {
+            $(#[doc = $text] pub const $name: ErrorCode = ErrorCode($code);)*
+
+            /// Every code this version knows.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
+
+            /// The name in Kafka's documentation.
+            pub const fn name(self) -> &'static str {
+                match self.0 { $($code => stringify!($name),)* _ => "UNKNOWN_ERROR_CODE" }
+            }
+
+            /// One sentence for a person.
+            pub const fn text(self) -> &'static str {
+                match self.0 { $($code => $text,)* _ => "An error this version does not know." }
+            }
+
+            /// Whether a client may send the same request again and hope for better.
+            pub const fn is_retriable(self) -> bool {
+                match self.0 { $($code => $retriable,)* _ => false }
+            }
+        }
+    };
+}
+
+error_codes! {
+    UNKNOWN_SERVER_ERROR = -1, false, "The broker met an unexpected error.";
+    NONE = 0, false, "Success.";
+    OFFSET_OUT_OF_RANGE = 1, false, "The offset is outside the range the partition holds.";
+    CORRUPT_MESSAGE = 2, true, "The record batch fails its checksum or has an impossible size.";
+    UNKNOWN_TOPIC_OR_PARTITION = 3, true, "There is no such topic or partition here.";
+    LEADER_NOT_AVAILABLE = 5, true, "The partition has no leader at present.";
+    NOT_LEADER_OR_FOLLOWER = 6, true, "This broker does not lead the partition.";
+    REQUEST_TIMED_OUT = 7, true, "The request was not completed in time; it may still take effect.";
+    MESSAGE_TOO_LARGE = 10, false, "The record batch is larger than `max.message.bytes`.";
+    INVALID_TOPIC_EXCEPTION = 17, false, "The topic name is not legal, or the topic is internal.";
+    RECORD_LIST_TOO_LARGE = 18, false, "The record batch is larger than `segment.bytes`.";
+    NOT_ENOUGH_REPLICAS = 19, true, "Fewer replicas are in sync than `min.insync.replicas`.";
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20, true, "Written, but to fewer replicas than required.";
+    INVALID_REQUIRED_ACKS = 21, false, "`acks` must be -1, 0 or 1.";
+    TOPIC_ALREADY_EXISTS = 36, false, "A topic of this name exists.";
+    INVALID_TIMESTAMP = 32, false, "A record's timestamp is outside the window the topic allows.";
+    UNSUPPORTED_VERSION = 35, false, "The broker does not serve this version of the API.";
+    INVALID_PARTITIONS = 37, false, "The partition count is not legal.";
+    INVALID_REPLICATION_FACTOR = 38, false, "The replication factor cannot be reached.";
+    INVALID_REPLICA_ASSIGNMENT = 39, false, "The replica assignment is not legal.";
+    INVALID_CONFIG = 40, false, "A configuration key or value is not legal.";
+    NOT_CONTROLLER = 41, true, "This broker is not the active controller.";
+    INVALID_REQUEST = 42, false, "The request contradicts itself or breaks the protocol.";
+    POLICY_VIOLATION = 44, false, "The request is legal, but not allowed here.";
+    KAFKA_STORAGE_ERROR = 56, true, "The log dir cannot be written at present.";
+    LOG_DIR_NOT_FOUND = 57, false, "There is no such log dir.";
+    TOPIC_DELETION_DISABLED = 73, false, "Topics may not be deleted here.";
+    FENCED_LEADER_EPOCH = 74, true, "The leader epoch in the request is out of date.";
+    UNKNOWN_LEADER_EPOCH = 75, true, "The leader epoch in the request is not known here yet.";
+    UNSUPPORTED_COMPRESSION_TYPE = 76, false, "The codec is not supported for this request.";
+    OFFSET_NOT_AVAILABLE = 78, true, "The offset is not known yet after a change of leader.";
+    INVALID_RECORD = 87, false, "The record batch breaks the rules for records.";
+    THROTTLING_QUOTA_EXCEEDED = 89, true, "The broker is over its limit; try again later.";
+    UNKNOWN_TOPIC_ID = 100, true, "There is no topic of this id here.";
+    INCONSISTENT_TOPIC_ID = 103, true, "The topic of this name has another id.";
+    INCONSISTENT_CLUSTER_ID = 104, false, "The peer belongs to another cluster.";
+}
+
+impl ErrorCode {
+    /// Whether this is success.
+    pub const fn is_ok(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.0)
+    }
+}

@@ -1,0 +1,87 @@
+//! The postcard wire: compact frames that carry Kafka's meaning.
+//!
+//! A connection opens with [`hello`]; after it the client may pipeline requests, and the broker
+//! answers them in order. One file holds one API, except that configurations share one.
+
+pub mod configs;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_log_dirs;
+pub mod describe_metrics;
+pub mod error;
+pub mod fetch;
+pub mod frame;
+pub mod hello;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::TopicId;
+use crate::wire::hello::ApiRange;
+pub use error::ErrorCode;
+pub use frame::{FrameError, RequestHeader, ResponseHeader};
+
+/// What a request asks, in Kafka's numbers where Kafka has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each variant is documented in the module of its name")]
+pub enum ApiKey {
+    Produce = 0,
+    Fetch = 1,
+    ListOffsets = 2,
+    Metadata = 3,
+    Hello = 18,
+    CreateTopics = 19,
+    DeleteTopics = 20,
+    DeleteRecords = 21,
+    DescribeConfigs = 32,
+    DescribeLogDirs = 35,
+    CreatePartitions = 37,
+    IncrementalAlterConfigs = 44,
+    DescribeCluster = 60,
+    DescribeMetrics = 200,
+}
+
+impl ApiKey {
+    /// Every API, in ascending order.
+    pub const ALL: [ApiKey; 14] = [
+        ApiKey::Produce,
+        ApiKey::Fetch,
+        ApiKey::ListOffsets,
+        ApiKey::Metadata,
+        ApiKey::Hello,
+        ApiKey::CreateTopics,
+        ApiKey::DeleteTopics,
+        ApiKey::DeleteRecords,
+        ApiKey::DescribeConfigs,
+        ApiKey::DescribeLogDirs,
+        ApiKey::CreatePartitions,
+        ApiKey::IncrementalAlterConfigs,
+        ApiKey::DescribeCluster,
+        ApiKey::DescribeMetrics,
+    ];
+
+    /// The API of a number, if this version knows it.
+    pub fn from_number(number: u8) -> Option<ApiKey> {
+        ApiKey::ALL.into_iter().find(|key| *key as u8 == number)
+    }
+
+    /// The versions of this API that this build speaks: all at their first so far.
+    pub const fn versions(self) -> ApiRange {
+        ApiRange { api_key: self as u8, version_min: 0, version_max: 0 }
+    }
+}
+
+/// How a request names a topic. The order of the variants is the wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TopicRef<'a> {
+    /// By name.
+    Name(#[serde(borrow)] &'a str),
+    /// By id: survives no re-creation under the same name, and is shorter.
+    Id(TopicId),
+}

@@ -1,0 +1,58 @@
+//! Produce (0): one record batch for each of some partitions.
+//!
+//! The batches follow the body as raw bytes, in the order of the list. With `acks` 0 there is no
+//! response; on an error the connection is closed.
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Offset, Partition};
+use crate::limits::REQUEST_PARTITIONS_MAX;
+use crate::time::Timestamp;
+use crate::wire::{ErrorCode, TopicRef, frame};
+
+/// One batch and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducePartition<'a> {
+    /// The topic.
+    #[serde(borrow)]
+    pub topic: TopicRef<'a>,
+    /// The partition.
+    pub partition: Partition,
+    /// Length of its batch among the raw bytes.
+    pub records_bytes: u32,
+}
+
+/// Batches to append.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProduceRequest<'a> {
+    /// −1: answer when the batch is on stable storage of every in-sync replica; 1: after the
+    /// leader's append; 0: do not answer.
+    pub acks: i8,
+    /// How long an answer to `acks` −1 may take, in ms.
+    pub timeout_ms: u32,
+    /// The batches.
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
+    pub partitions: Vec<ProducePartition<'a>>,
+}
+
+/// What became of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducedPartition {
+    /// `NONE` when it was appended and, for `acks` −1, is durable.
+    pub error: ErrorCode,
+    /// Offset of its first record, −1 on an error.
+    pub base_offset: Offset,
+    /// Time given to its records when the topic has LogAppendTime, else −1.
+    pub log_append_time: Timestamp,
+    /// First offset the partition holds.
+    pub log_start_offset: Offset,
+}
+
+/// One answer per batch, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProduceResponse {
+    /// See [`ProducedPartition`].
+    #[serde(deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
+    pub partitions: Vec<ProducedPartition>,
+}
