@@ -11,6 +11,7 @@ pub mod ids;
 pub mod limits;
 pub mod record;
 pub mod time;
+pub mod topic_config;
 pub mod wire;
 
 #[cfg(feature = "std")]
