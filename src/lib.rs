@@ -15,4 +15,6 @@ pub mod topic_config;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod controller;
+#[cfg(feature = "std")]
 pub mod journal;
