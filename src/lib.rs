@@ -11,3 +11,5 @@ pub mod wire;
 
 #[cfg(feature = "std")]
 pub mod journal;
+#[cfg(feature = "std")]
+pub mod log;
