@@ -6,7 +6,9 @@ extern crate alloc;
 
 pub mod ids;
 pub mod limits;
+pub mod record;
 pub mod time;
+pub mod topic_config;
 pub mod wire;
 
 #[cfg(feature = "std")]
