@@ -7,11 +7,7 @@ pub mod record {
 
     pub const HEADER_BYTES: usize = 61;
 
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum TimestampType {
-        CreateTime,
-        LogAppendTime,
-    }
+    pub use crate::record::TimestampType;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct BatchHeader {
@@ -68,30 +64,6 @@ pub mod record {
         batch[12..16].copy_from_slice(&epoch.0.to_be_bytes());
     }
     pub fn stamp_log_append_time(_batch: &mut [u8], _now: Timestamp) {}
-}
-
-pub mod topic_config {
-    use super::record::TimestampType;
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct CleanupPolicy {
-        pub delete: bool,
-        pub compact: bool,
-    }
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct TopicConfig {
-        pub cleanup_policy: CleanupPolicy,
-        pub retention_ms: i64,
-        pub retention_bytes: i64,
-        pub segment_bytes: u32,
-        pub segment_ms: i64,
-        pub segment_index_bytes: u32,
-        pub index_interval_bytes: u32,
-        pub max_message_bytes: u32,
-        pub message_timestamp_type: TimestampType,
-        pub flush_ms: i64,
-        pub file_delete_delay_ms: i64,
-    }
 }
 
 pub mod journal {

@@ -86,7 +86,6 @@ pub enum LogError {
 }
 
 /// Why a read gave nothing.
-#[derive(Debug)]
 pub enum ReadError<F> {
     /// The offset lies before the log's start or behind its end.
     OffsetOutOfRange,
@@ -139,7 +138,19 @@ impl<F> fmt::Display for ReadError<F> {
     }
 }
 
-impl<F: fmt::Debug> std::error::Error for ReadError<F> {}
+// Not derived: a file need not be printable.
+impl<F> fmt::Debug for ReadError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cold { position, bytes, .. } => {
+                write!(f, "Cold {{ position: {position}, bytes: {bytes} }}")
+            }
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+impl<F> std::error::Error for ReadError<F> {}
 
 impl From<io::Error> for LogError {
     fn from(error: io::Error) -> Self {
