@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod ids;
 pub mod limits;
+pub mod record;
 pub mod time;
 pub mod wire;
 
