@@ -68,6 +68,8 @@ pub(super) struct Derived<F> {
     since_entry_bytes: u64,
     /// Span of what was observed.
     pub span: Span,
+    /// Whether the files say all of this, as they do once a segment is sealed.
+    pub is_settled: bool,
 }
 
 impl<F: DiskFile> Derived<F> {
@@ -83,6 +85,7 @@ impl<F: DiskFile> Derived<F> {
             covered_end: base,
             since_entry_bytes: 0,
             span: Span::EMPTY,
+            is_settled: true,
         }
     }
 
@@ -114,6 +117,7 @@ impl<F: DiskFile> Derived<F> {
         self.since_entry_bytes += header.size_bytes() as u64;
         self.covered = met.end_position();
         self.covered_end = header.next_offset();
+        self.is_settled = false;
     }
 
     /// Adds the largest timestamp so far to the time index, unless it is there.
@@ -144,10 +148,12 @@ impl<F: DiskFile> Derived<F> {
     }
 
     /// Leaves the files as Kafka wants to find them: nothing behind the last entry.
-    pub fn trim_files(&self) -> io::Result<()> {
+    pub fn trim_files(&mut self) -> io::Result<()> {
         let files = self.files.as_ref().ok_or(io::ErrorKind::NotFound)?;
         files.offsets.set_len(self.offsets.stored_bytes())?;
-        files.times.set_len(self.times.stored_bytes())
+        files.times.set_len(self.times.stored_bytes())?;
+        self.is_settled = true;
+        Ok(())
     }
 
     /// Compares the stored entries with their checksums; forgets everything when they are wrong.
@@ -292,6 +298,7 @@ impl<F: DiskFile> Derived<F> {
                 max: Timestamp(i64_at(48)),
                 max_offset: Offset(i64_at(56)),
             },
+            is_settled: false,
         }))
     }
 }

@@ -2,8 +2,11 @@
 
 mod damage;
 mod derived;
+mod dir;
 mod epochs;
+mod identity;
 mod index;
+mod kafka_files;
 mod read;
 mod recovery;
 mod retention;
@@ -22,18 +25,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
-use crate::journal::disk::Disk;
+use crate::journal::disk::{Disk, DiskFile};
+use crate::record::{self, BatchHeader, TimestampType};
 use crate::time::{Boot, Now};
 
 use crate::topic_config::TopicConfig;
 use damage::Damage;
 use journal::{SegmentRef, SmallState};
-use record::{BatchHeader, TimestampType};
 use retention::Retention;
 use segment::{Place, Segment};
-use standins::{journal, record};
+use standins::journal;
 
+pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use epochs::Epochs;
+pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
@@ -60,7 +65,8 @@ pub struct Log<D: Disk> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Makes a partition's directory and its first segment, and makes their names durable.
+    /// Makes a partition's directory and its first segment, and makes their names durable. A
+    /// directory of the same name that belongs to another topic is set aside, not touched.
     pub fn create(
         disk: D,
         log_dir: &Path,
@@ -69,8 +75,15 @@ impl<D: Disk> Log<D> {
         config: TopicConfig,
         now: Now,
     ) -> Result<Self, LogError> {
-        let dir: Arc<Path> = log_dir.join(format!("{name}-{}", topic_partition.partition)).into();
+        let dir_name = format!("{name}-{}", topic_partition.partition);
+        let dir: Arc<Path> = log_dir.join(&dir_name).into();
+        if disk.exists(&dir)? {
+            let other = identity::topic_id(&disk, &dir)?.unwrap_or_default();
+            let aside = log_dir.join(dir::doomed_name(&dir_name, other.0, "stray"));
+            disk.rename(&dir, &aside)?;
+        }
         disk.create_dir_all(&dir)?;
+        identity::write_topic_id(&disk, &dir, topic_partition.topic_id)?;
         let place = Place { disk: &disk, dir: &dir };
         let active = Segment::create(place, Offset::ZERO, now.boot)?;
         disk.sync_dir(&dir)?;
@@ -101,6 +114,11 @@ impl<D: Disk> Log<D> {
             return Err(LogError::Poisoned);
         }
         let leader_epoch = self.leader_epoch();
+        let header = BatchHeader::parse(batch).expect("the batch was validated");
+        let last = self.end_offset().checked_add(i64::from(header.last_offset_delta));
+        if last.is_none_or(|last| last.next().is_none()) {
+            return Err(LogError::OffsetsExhausted);
+        }
         record::stamp(batch, self.end_offset(), leader_epoch);
         let stamps_time = self.config.message_timestamp_type == TimestampType::LogAppendTime;
         let log_append_time = stamps_time.then_some(now.wall);
@@ -112,9 +130,6 @@ impl<D: Disk> Log<D> {
         assert!(header.base_offset == self.end_offset(), "offsets are handed out once");
         if (self.config.segment_bytes as usize) < batch.len() {
             return Err(LogError::BatchTooLarge);
-        }
-        if header.last_offset().next().is_none() {
-            return Err(LogError::OffsetsExhausted);
         }
         if self.active().is_due_to_roll(&header, &self.config, now) {
             self.roll(now.boot)?;
@@ -218,6 +233,30 @@ impl<D: Disk> Log<D> {
         let offset = self.end_offset();
         self.epochs.assign(epoch, offset);
         SmallState::EpochStart { epoch, offset }
+    }
+
+    /// Leaves the files as Kafka wants to find them, all of the log on stable storage. The log can
+    /// be read on, not appended to.
+    pub fn close(&mut self) -> io::Result<()> {
+        let place = Place { disk: &self.disk, dir: &self.dir };
+        let first = self.segments.partition_point(|segment| segment.end <= self.durable);
+        let unsynced = &self.segments[first.min(self.segments.len() - 1)..];
+        for segment in unsynced.iter().filter(|segment| self.durable < segment.end) {
+            segment.file(place)?.sync_data()?;
+        }
+        for segment in &mut self.segments {
+            let is_complete = segment.span().is_some() && !segment.has_loose_entries();
+            if !is_complete {
+                segment.complete(place, &self.config)?;
+                segment.seal(place)?;
+            }
+        }
+        let text = kafka_files::epoch_checkpoint(self.epochs.entries());
+        small_file::replace(&self.disk, &self.dir, kafka_files::LEADER_EPOCHS, text.as_bytes())?;
+        self.durable = self.end_offset();
+        self.is_poisoned = true;
+        self.close_idle_handles();
+        Ok(())
     }
 
     /// Closes files that are opened again when needed.

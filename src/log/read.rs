@@ -7,12 +7,12 @@
 //!
 //! Read semantics.md 2.3 before editing.
 
-use super::record::BatchHeader;
 use super::segment::Segment;
 use super::types::{ReadError, Slice};
 use super::walk::Met;
 use super::{Disk, Log};
 use crate::ids::Offset;
+use crate::record::BatchHeader;
 
 impl<D: Disk> Log<D> {
     /// Whole batches from the one that holds `from`, at most `max_bytes` (but one batch in any

@@ -23,13 +23,13 @@ use super::damage::Damage;
 use super::derived::Derived;
 use super::epochs::Epochs;
 use super::journal::{PartitionState, SmallState};
-use super::record::{BatchHeader, HEADER_BYTES};
 use super::segment::{Place, Segment, file_name};
 use super::types::Hole;
 use super::walk::{Met, Walk, WalkError, crc_is_valid};
 use super::{Disk, Log};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open};
+use crate::record::{BatchHeader, HEADER_BYTES};
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 
@@ -180,16 +180,13 @@ impl<'a, D: Disk> Recovery<'a, D> {
 
     /// Finds the segments on disk, and removes what was deleted before the last stop.
     fn load_segments(&mut self) -> io::Result<()> {
-        let mut bases = Vec::new();
         for path in self.place.disk.list(self.place.dir)? {
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let name = path.to_string_lossy();
             if name.ends_with(".deleted") || name.ends_with(".tmp") {
-                self.place.disk.remove_file(&self.place.dir.join(name))?;
-            } else if let Some(base) = parse_name(name) {
-                bases.push(base);
+                self.place.disk.remove_file(&self.place.dir.join(&path))?;
             }
         }
-        bases.sort_unstable();
+        let mut bases = segment_bases(self.place.disk, self.place.dir)?;
         // A segment that lies wholly below the start was deleted; the journal's redo, or a rename
         // that was not durable, may have brought it back.
         let gone = bases.windows(2).take_while(|pair| pair[1] <= self.start).count();
@@ -240,6 +237,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             derived.reset();
         }
         let covers_all = derived.covered == segment.bytes;
+        derived.is_settled |= covers_all && next_base.is_some();
         let covered_end = derived.covered_end;
         segment.end = match (next_base, hole) {
             (Some(next), _) if covers_all && covered_end <= next => covered_end,
@@ -560,6 +558,15 @@ fn prepare<D: Disk>(
         Err(WalkError::Io(error)) => Err(error),
         Err(WalkError::Bad(_) | WalkError::Cold(_)) => Ok(false),
     }
+}
+
+/// Base offsets of the segments in a partition's directory, ascending.
+pub(super) fn segment_bases(disk: &impl Disk, dir: &Path) -> io::Result<Vec<Offset>> {
+    let names = disk.list(dir)?;
+    let mut bases: Vec<_> =
+        names.iter().filter_map(|name| parse_name(name.file_name()?.to_str()?)).collect();
+    bases.sort_unstable();
+    Ok(bases)
 }
 
 /// The base offset in a `.log` file's name.

@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::derived::{Derived, IndexFiles, Span};
-use super::record::BatchHeader;
 use super::types::ReadError;
 use super::walk::{Met, Walk, WalkError};
 use crate::ids::Offset;
 use crate::journal::disk::{Disk, DiskFile, Open};
+use crate::record::BatchHeader;
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
 
@@ -182,6 +182,12 @@ impl<D: Disk> Segment<D> {
             Ok(()) | Err(WalkError::Bad(_) | WalkError::Cold(_)) => Ok(()),
             Err(WalkError::Io(error)) => Err(error),
         }
+    }
+
+    /// Whether something derived lies in memory only, or space is reserved behind the end.
+    pub fn has_loose_entries(&self) -> bool {
+        let derived = self.derived.borrow();
+        !derived.is_settled || self.bytes < self.reserved_bytes
     }
 
     /// Gives back handles. The active segment keeps its `.log`.

@@ -47,10 +47,23 @@ pub(super) fn read(disk: &impl Disk, dir: &Path, name: &str) -> io::Result<Small
 
 /// Writes a small file and its spare; both are durable when this returns.
 pub(super) fn write(disk: &impl Disk, dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let bytes = bytes_of(text);
+    replace(disk, dir, name, &bytes)?;
+    replace(disk, dir, &spare(name), &bytes)
+}
+
+/// Writes a small file without a spare that nobody has read yet: it need not be replaced whole.
+/// Its name becomes durable with the directory.
+pub(super) fn create(disk: &impl Disk, dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let file = disk.open(&dir.join(name), Open::CreateOrWrite)?;
+    file.set_len(0)?;
+    file.write_all_at(&bytes_of(text), 0)?;
+    file.sync_data()
+}
+
+fn bytes_of(text: &str) -> Vec<u8> {
     let crc = crc32c::crc32c(text.as_bytes());
-    let bytes = format!("{WORD} {VERSION} {crc:08x}\n{text}");
-    replace(disk, dir, name, bytes.as_bytes())?;
-    replace(disk, dir, &spare(name), bytes.as_bytes())
+    format!("{WORD} {VERSION} {crc:08x}\n{text}").into_bytes()
 }
 
 /// Replaces a file by other bytes, all or nothing.

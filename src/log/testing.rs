@@ -87,7 +87,7 @@ impl Disk for MemoryDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.files.borrow().contains_key(path))
+        Ok(self.files.borrow().keys().any(|file| file.starts_with(path)))
     }
 
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {

@@ -5,8 +5,8 @@
 
 use std::io;
 
-use super::record::{BatchHeader, HEADER_BYTES};
 use crate::journal::disk::DiskFile;
+use crate::record::{BatchHeader, HEADER_BYTES};
 
 /// Bytes read at once: many small batches, or one header of a large one.
 const CHUNK_BYTES: usize = 4096;
