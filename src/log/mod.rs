@@ -31,7 +31,7 @@ use crate::time::{Boot, Now};
 
 use crate::topic_config::TopicConfig;
 use damage::Damage;
-use journal::{SegmentRef, SmallState};
+use journal::SegmentRef;
 use retention::Retention;
 use segment::{Place, Segment};
 use standins::journal;
@@ -40,6 +40,7 @@ pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir}
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
+pub use standins::journal::{PartitionState, SmallState};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.

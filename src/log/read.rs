@@ -12,7 +12,6 @@ use super::types::{ReadError, Slice};
 use super::walk::Met;
 use super::{Disk, Log};
 use crate::ids::Offset;
-use crate::record::BatchHeader;
 
 impl<D: Disk> Log<D> {
     /// Whole batches from the one that holds `from`, at most `max_bytes` (but one batch in any
@@ -37,7 +36,12 @@ impl<D: Disk> Log<D> {
         let position = met.position;
         let (mut end_position, mut end_offset) = (position, from);
         loop {
-            self.check_epoch(segment, &met)?;
+            if !self.is_in_place(segment, &met) {
+                if end_position == position {
+                    return Err(ReadError::Damaged { segment: segment.base, position });
+                }
+                break;
+            }
             let bytes = met.end_position() - position;
             let fits = bytes <= max_bytes || (at_least_one && end_position == position);
             if !fits || limit < met.header.next_offset() {
@@ -68,15 +72,11 @@ impl<D: Disk> Log<D> {
         Some((next, next.base))
     }
 
-    fn check_epoch(&self, segment: &Segment<D>, met: &Met) -> Result<(), ReadError<D::File>> {
-        if self.is_of_its_epoch(&met.header) {
-            return Ok(());
-        }
-        Err(ReadError::Damaged { segment: segment.base, position: met.position })
-    }
-
-    fn is_of_its_epoch(&self, header: &BatchHeader) -> bool {
+    /// Whether what the batch's checksum does not cover is what the log knows.
+    fn is_in_place(&self, segment: &Segment<D>, met: &Met) -> bool {
+        let header = &met.header;
         let known = self.epochs.epoch_of(header.base_offset);
-        known.is_none_or(|epoch| epoch == header.leader_epoch)
+        let is_of_its_epoch = known.is_none_or(|epoch| epoch == header.leader_epoch);
+        is_of_its_epoch && header.next_offset() <= segment.end
     }
 }

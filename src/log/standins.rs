@@ -13,7 +13,7 @@ pub mod journal {
         pub is_new: bool,
         pub dir: Arc<Path>,
     }
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum SmallState {
         LogStart(Offset),
         EpochStart { epoch: LeaderEpoch, offset: Offset },

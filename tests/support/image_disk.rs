@@ -173,8 +173,10 @@ fn survive(file: &FileImage, random: &mut Random) -> Vec<u8> {
     for start in (0..len).step_by(SECTOR_BYTES) {
         let end = len.min(start + SECTOR_BYTES);
         let source = if keeps_all || random.is_one_in(2) { new } else { old };
-        let have = source.len().clamp(start, end);
-        bytes[start..have].copy_from_slice(&source[start..have]);
+        let have = source.len().min(end);
+        if start < have {
+            bytes[start..have].copy_from_slice(&source[start..have]);
+        }
     }
     bytes
 }
