@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::identity::{self, DirIdentity, OpenError};
-use super::journal::PartitionState;
 use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT};
 use super::recovery::{self, Evidence, LogReport, remove_if_there};
 use super::segment::file_name;
@@ -18,6 +17,7 @@ use super::small_file::{self, SmallFile};
 use super::{Disk, Log};
 use crate::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use crate::journal::disk::{DiskFile, Open};
+use crate::journal::{self, PartitionState, SegmentRef, SmallState};
 use crate::time::{Now, Timestamp};
 use crate::topic_config::TopicConfig;
 
@@ -297,19 +297,20 @@ pub struct Redo<'a, D: Disk> {
     pub orphan_entry_count: u64,
 }
 
-impl<D: Disk> Redo<'_, D> {
-    /// Writes a batch where it belongs, unless it is there.
-    pub fn append(
+impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
+    /// Writes a batch where it belongs, unless it is there. The segment is answered in both cases:
+    /// it is in the page cache, and the next checkpoint must sync it.
+    fn append(
         &mut self,
         topic_partition: TopicPartition,
         end_offset: Offset,
         segment_base: Offset,
         position: u64,
         bytes: &[u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<SegmentRef<D::File>>> {
         let Some(found) = self.found.get_mut(&topic_partition) else {
             self.orphan_entry_count += 1;
-            return Ok(());
+            return Ok(None);
         };
         found.mark = found.mark.max(Some(end_offset));
         let start = found.state.as_ref().map_or(Offset::ZERO, |state| state.log_start);
@@ -321,21 +322,26 @@ impl<D: Disk> Redo<'_, D> {
             // newer one. (Where there is none, recovery drops it again.)
             let is_old = end_offset <= start && found.newest_base > Some(segment_base);
             if is_old && !self.disk.exists(&path)? {
-                return Ok(());
+                return Ok(None);
             }
             let file = self.disk.open(&path, Open::CreateOrWrite)?;
             self.last = Some((topic_partition, segment_base, file));
         }
         let (_, _, file) = self.last.as_ref().expect("opened above");
         let mut there = vec![0; bytes.len()];
-        if file.read_at(&mut there, position)? == bytes.len() && there == bytes {
-            return Ok(());
+        if file.read_at(&mut there, position)? != bytes.len() || there != bytes {
+            file.write_all_at(bytes, position)?;
         }
-        file.write_all_at(bytes, position)
+        Ok(Some(SegmentRef {
+            file: file.clone(),
+            base_offset: segment_base,
+            is_new: true,
+            dir: found.dir.as_path().into(),
+        }))
     }
 
     /// Takes note that a segment was synced up to here.
-    pub fn flush(
+    fn flush(
         &mut self,
         topic_partition: TopicPartition,
         end_offset: Offset,
@@ -352,6 +358,13 @@ impl<D: Disk> Redo<'_, D> {
             state.recovery_segment = segment_base;
             state.recovery_position = position_end;
             state.recovery_offset = end_offset;
+        }
+    }
+
+    /// Takes note of a partition's small state.
+    fn state(&mut self, topic_partition: TopicPartition, state: SmallState) {
+        if let Some(found) = self.found.get_mut(&topic_partition) {
+            found.state.get_or_insert_with(PartitionState::default).take(state);
         }
     }
 }
