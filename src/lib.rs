@@ -15,8 +15,14 @@ pub mod topic_config;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod broker;
+#[cfg(feature = "std")]
+pub mod config;
+#[cfg(feature = "std")]
 pub mod controller;
 #[cfg(feature = "std")]
 pub mod journal;
 #[cfg(feature = "std")]
 pub mod log;
+#[cfg(feature = "std")]
+pub mod runtime;
