@@ -12,4 +12,6 @@ pub mod topic_config;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod config;
+#[cfg(feature = "std")]
 pub mod journal;
