@@ -3,6 +3,7 @@
 mod damage;
 mod derived;
 mod dir;
+mod dump;
 mod epochs;
 mod identity;
 mod index;
@@ -10,6 +11,7 @@ mod kafka_files;
 mod read;
 mod recovery;
 mod retention;
+mod scrub;
 mod segment;
 mod small_file;
 mod standins;
@@ -17,6 +19,7 @@ mod standins;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod types;
 mod walk;
 
@@ -37,9 +40,11 @@ use segment::{Place, Segment};
 use standins::journal;
 
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
+pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
+pub use scrub::{Scrub, Scrubbed};
 pub use standins::journal::{PartitionState, SmallState};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 

@@ -43,6 +43,8 @@ pub struct Committed {
 pub struct Truth {
     /// Every record that the log took, by offset.
     pub values: BTreeMap<i64, u64>,
+    /// Their timestamps.
+    pub times: BTreeMap<i64, i64>,
     pub start: i64,
     /// What was acknowledged.
     pub durable: i64,
@@ -130,10 +132,14 @@ impl World {
     pub fn append(&mut self, count: usize, padding: usize) -> Result<(), LogError> {
         self.ms += 7;
         let mut builder = BatchBuilder::new();
+        let mut times = Vec::new();
         for number in 0..count {
             let mut value = (self.next_value + number as u64).to_be_bytes().to_vec();
             value.resize(8 + padding, b'.');
-            let time = Timestamp(WALL + self.ms as i64);
+            // Clients' clocks differ: a value decides by how much.
+            let jitter = (self.next_value + number as u64).wrapping_mul(0x9e37_79b9) >> 8 & 511;
+            let time = Timestamp(WALL + self.ms as i64 + jitter as i64);
+            times.push(time.0);
             builder.push(time, None, Some(&value), &[]);
         }
         let mut batch = builder.finish(Compression::None);
@@ -141,6 +147,8 @@ impl World {
         let appended = self.log().append(now, &mut batch)?;
         for offset in appended.base_offset.0..appended.end_offset.0 {
             self.truth.values.insert(offset, self.next_value);
+            let number = (offset - appended.base_offset.0) as usize;
+            self.truth.times.insert(offset, times[number]);
             self.next_value += 1;
         }
         self.pending.push(Committed {
@@ -203,6 +211,7 @@ impl World {
         self.dir = Some(dir);
         let end = self.log().end_offset().0;
         self.truth.values.retain(|&offset, _| offset < end);
+        self.truth.times.retain(|&offset, _| offset < end);
         for log in &report.partitions {
             for state in &log.small_states {
                 self.persist(*state);
@@ -317,6 +326,18 @@ pub fn read_at(
     }
     assert_eq!(end, slice.end_offset);
     Ok((records, end))
+}
+
+/// Calls until nothing is cold any more.
+pub fn warm<T, F>(mut ask: impl FnMut() -> Result<T, ReadError<F>>) -> T {
+    for _ in 0..1000 {
+        match ask() {
+            Ok(found) => return found,
+            Err(ReadError::Cold { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the lookup never ends");
 }
 
 /// A configuration that rolls and indexes often.
