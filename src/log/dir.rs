@@ -334,6 +334,13 @@ impl<D: Disk> Redo<'_, D> {
         file.write_all_at(bytes, position)
     }
 
+    /// Takes note of an end offset that a commit proves.
+    pub fn note_mark(&mut self, topic_partition: TopicPartition, end_offset: Offset) {
+        if let Some(found) = self.found.get_mut(&topic_partition) {
+            found.mark = found.mark.max(Some(end_offset));
+        }
+    }
+
     /// Takes note that a segment was synced up to here.
     pub fn flush(
         &mut self,
