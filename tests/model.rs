@@ -74,7 +74,7 @@ fn random_time_lookup(world: &World, random: &mut Random) {
 fn step(world: &mut World, random: &mut Random) {
     match random.below(100) {
         0..50 => {
-            for _ in 0..1 + random.below(6) {
+            for _ in 0..=random.below(6) {
                 random_batch(world, random).expect("the disk works");
             }
             if !random.is_one_in(4) {

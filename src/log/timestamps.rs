@@ -7,7 +7,7 @@
 use std::io;
 
 use super::index::{TimeEntry, read_full};
-use super::segment::Segment;
+use super::segment::{Located, Place, Segment};
 use super::types::{FoundOffset, ReadError};
 use super::walk::Met;
 use super::{Disk, Log};
@@ -53,7 +53,7 @@ impl<D: Disk> Log<D> {
         }
         let Some(((timestamp, last), segment)) = best else { return Ok(None) };
         let file = segment.file(self.place())?;
-        let (_, met) = segment.locate(self.place(), &file, last, &self.config)?;
+        let Located { met, .. } = segment.locate(self.place(), &file, last, &self.config)?;
         self.record_at(segment, &file, &met, timestamp)
     }
 
@@ -72,7 +72,8 @@ impl<D: Disk> Log<D> {
         let floor = segment.time_floor(self.place(), |entry| entry.timestamp <= at.0)?;
         let entry = floor.filter(|&(offset, _)| start < offset);
         let from = entry.map_or(start, |(offset, _)| offset);
-        let (mut walk, mut met) = segment.locate(self.place(), &file, from, &self.config)?;
+        let Located { mut walk, mut met } =
+            segment.locate(self.place(), &file, from, &self.config)?;
         if let Some((offset, timestamp)) = entry {
             segment.check_time_entry(&file, &met, offset, timestamp)?;
         }
@@ -146,7 +147,8 @@ impl<D: Disk> Log<D> {
         let floor = segment.time_floor(self.place(), is_before)?;
         // An entry before `from` speaks of what is gone.
         let begin = floor.map_or(from, |(offset, _)| offset.max(from));
-        let (mut walk, mut met) = segment.locate(self.place(), &file, begin, &self.config)?;
+        let Located { mut walk, mut met } =
+            segment.locate(self.place(), &file, begin, &self.config)?;
         let mut largest: Option<Largest> = None;
         while met.header.next_offset() <= to {
             let (timestamp, last) = (met.header.max_timestamp, met.header.last_offset());
@@ -166,7 +168,7 @@ impl<D: Disk> Segment<D> {
     /// The last time entry of the prefix that satisfies `is_before`: offset and timestamp.
     fn time_floor(
         &self,
-        place: super::segment::Place<'_, D>,
+        place: Place<'_, D>,
         is_before: impl Fn(TimeEntry) -> bool,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError<D::File>> {
         let derived = self.derived.borrow();
@@ -182,7 +184,7 @@ impl<D: Disk> Segment<D> {
             Ok(entry) => Ok(entry.map(|entry| {
                 (Offset(self.base.0 + i64::from(entry.offset)), Timestamp(entry.timestamp))
             })),
-            Err(error) => Err(self.index_error(place, error)),
+            Err(error) => Err(self.index_error(place, &error)),
         }
     }
 
