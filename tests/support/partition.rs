@@ -206,7 +206,8 @@ impl World {
         self.pending.clear();
         self.disk = disk;
         let (dir, mut logs, report) =
-            open(&self.disk, &self.parameters(), &self.state, &self.journal);
+            open(&self.disk, &self.parameters(), &self.state, &self.journal)
+                .expect("the disk works");
         assert_eq!(logs.len(), 1, "the partition is there");
         self.log = logs.pop();
         self.dir = Some(dir);
@@ -224,8 +225,13 @@ impl World {
 
     /// As `open`, of a disk that is thrown away; the world stays as it is.
     pub fn look(&self, disk: &ImageDisk) -> (Vec<Log<ImageDisk>>, RecoveryReport) {
-        let (_, logs, report) = open(disk, &self.parameters(), &self.state, &self.journal);
-        (logs, report)
+        self.try_look(disk).expect("the disk works")
+    }
+
+    /// As `look`; `None` when the disk stopped.
+    pub fn try_look(&self, disk: &ImageDisk) -> Option<(Vec<Log<ImageDisk>>, RecoveryReport)> {
+        let opened = open(disk, &self.parameters(), &self.state, &self.journal);
+        opened.map(|(_, logs, report)| (logs, report))
     }
 
     /// As `look`, the journal naming `mark` as the largest end it proved; the ring is empty.
@@ -277,21 +283,22 @@ impl World {
     }
 }
 
+/// Opens the log dir and redoes the journal; `None` when the disk stopped.
 fn open(
     disk: &ImageDisk,
     parameters: &OpenParameters,
     state: &PartitionState,
     journal: &[Committed],
-) -> (LogDir<ImageDisk>, Vec<Log<ImageDisk>>, RecoveryReport) {
-    let mut dir = LogDir::claim(disk.clone(), Path::new("/data"), parameters).expect("claims");
+) -> Option<(LogDir<ImageDisk>, Vec<Log<ImageDisk>>, RecoveryReport)> {
+    let mut dir = LogDir::claim(disk.clone(), Path::new("/data"), parameters).ok()?;
     let states = BTreeMap::from([(topic_partition(), state.clone())]);
     let mut redo = dir.redo(states);
     for entry in journal {
         redo.append(topic_partition(), entry.end, entry.segment, entry.position, &entry.bytes)
-            .expect("redone");
+            .ok()?;
     }
-    let (logs, report) = dir.recover(parameters, true).expect("recovers");
-    (dir, logs, report)
+    let (logs, report) = dir.recover(parameters, true).ok()?;
+    Some((dir, logs, report))
 }
 
 /// A client's view: every record from the start to the end, `None` at the first damage. Batches
