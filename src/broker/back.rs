@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::BytesMut;
 
 use crate::broker::mail::{
-    Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place,
-    ProduceItem, Reply, ReplyBody, RequestId, TrimItem,
+    Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place, ProduceItem,
+    Reply, ReplyBody, RequestId, TrimItem,
 };
 use crate::broker::metrics::BackMetrics;
 use crate::broker::rejection;
@@ -316,8 +316,7 @@ impl<D: Disk> Back<D> {
     // Produce.
 
     fn produce(&mut self, now: Now, request: RequestId, acks: i8, items: Vec<ProduceItem>) {
-        let mut parked =
-            Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
+        let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
         for ProduceItem { place, topic_partition, batch } in items {
             match self.append(now, topic_partition, batch) {
                 Err(error) => parked.done.push((place, ProducedPartition::failed(error))),
@@ -631,8 +630,7 @@ impl<D: Disk> Back<D> {
     // DeleteRecords.
 
     fn trim(&mut self, request: RequestId, items: &[TrimItem]) {
-        let mut parked =
-            Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
+        let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
         for item in items {
             match self.advance_start(request, item) {
                 Ok((low_watermark, must_wait)) => {
@@ -727,8 +725,7 @@ impl<D: Disk> Back<D> {
             return DescribedLog::failed(error, item.topic_place, topic_partition.partition);
         };
         let log = &state.log;
-        let error =
-            if self.is_writable { ErrorCode::NONE } else { ErrorCode::KAFKA_STORAGE_ERROR };
+        let error = if self.is_writable { ErrorCode::NONE } else { ErrorCode::KAFKA_STORAGE_ERROR };
         let hole = |hole: &crate::log::Hole| Hole { from: hole.from, end: hole.to };
         DescribedLog {
             error,
