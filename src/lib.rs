@@ -3,6 +3,9 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+// Unit tests include files of tests/support/, which name the crate as its users do.
+#[cfg(test)]
+extern crate self as odradek;
 
 pub mod ids;
 pub mod limits;
