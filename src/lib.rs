@@ -9,6 +9,7 @@ extern crate self as odradek;
 
 pub mod ids;
 pub mod limits;
+pub mod record;
 pub mod time;
 pub mod wire;
 

@@ -47,6 +47,13 @@ pub struct DeletedRecords {
     pub low_watermark: Offset,
 }
 
+impl DeletedRecords {
+    /// The answer for a partition that was not trimmed.
+    pub const fn failed(error: ErrorCode) -> DeletedRecords {
+        DeletedRecords { error, low_watermark: Offset(-1) }
+    }
+}
+
 /// One answer per partition, in the order of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteRecordsResponse {

@@ -71,6 +71,26 @@ pub struct DescribedLog {
     pub holes: Vec<Hole>,
 }
 
+impl DescribedLog {
+    /// The answer for a partition that is not here.
+    pub const fn failed(error: ErrorCode, topic_place: u32, partition: Partition) -> DescribedLog {
+        DescribedLog {
+            error,
+            topic_place,
+            partition,
+            leader_epoch: LeaderEpoch::NONE,
+            log_start_offset: Offset(-1),
+            high_watermark: Offset(-1),
+            durable_offset: Offset(-1),
+            log_end_offset: Offset(-1),
+            size_bytes: 0,
+            segment_count: 0,
+            loss_window_ms: 0,
+            holes: Vec::new(),
+        }
+    }
+}
+
 /// The partitions, by topic in the order of the request, then by partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribeLogDirsResponse {

@@ -59,6 +59,18 @@ pub struct ListedOffset {
     pub leader_epoch: LeaderEpoch,
 }
 
+impl ListedOffset {
+    /// The answer where no record matches (`NONE`), or where there is nothing to ask.
+    pub const fn failed(error: ErrorCode) -> ListedOffset {
+        ListedOffset {
+            error,
+            offset: Offset(-1),
+            timestamp: Timestamp::NONE,
+            leader_epoch: LeaderEpoch::NONE,
+        }
+    }
+}
+
 /// One answer per question, in the order of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListOffsetsResponse {

@@ -60,6 +60,18 @@ pub struct ProducedPartition {
     pub log_start_offset: Offset,
 }
 
+impl ProducedPartition {
+    /// The answer for a batch that was not appended, or whose fate is unknown.
+    pub const fn failed(error: ErrorCode) -> ProducedPartition {
+        ProducedPartition {
+            error,
+            base_offset: Offset(-1),
+            log_append_time: Timestamp::NONE,
+            log_start_offset: Offset(-1),
+        }
+    }
+}
+
 /// One answer per batch, in the order of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProduceResponse {
