@@ -14,4 +14,6 @@ pub mod time;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod client;
+#[cfg(feature = "std")]
 pub mod journal;
