@@ -242,3 +242,7 @@ impl Window {
         timestamp == Timestamp::NONE || (self.earliest <= timestamp && timestamp <= self.latest)
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+#[allow(clippy::indexing_slicing, reason = "tests know their sizes")]
+mod tests;
