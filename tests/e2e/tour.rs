@@ -61,7 +61,7 @@ fn every_compression_comes_back_as_it_went_in() {
 fn one_shard_and_four_serve_the_same() {
     for shards in ["1", "4"] {
         let folder = Folder::new();
-        let broker = Setup::new(&folder.join("data")).set("num.shards", shards).start();
+        let broker = Setup::new(&folder.join("data")).set("shards", shards).start();
         broker.text(&["topic", "create", "spread", "--partitions", "8"]);
         broker.produce(&["spread", "--key-separator", " "], &lines(4000));
         let mut found = broker.consume(&["spread"]);

@@ -93,6 +93,12 @@ impl Setup {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        // The variables that steer these tests are not the broker's configuration.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("ODRADEK_") {
+                command.env_remove(name);
+            }
+        }
         command.stdin(Stdio::null());
         command
     }
