@@ -15,9 +15,12 @@ mod peers;
 #[path = "support/power.rs"]
 mod power;
 mod e2e {
+    mod damage;
+    mod hostile;
     mod kill;
     mod mistakes;
     mod order;
+    mod peer;
     mod power_cut;
     mod stop;
     mod tour;

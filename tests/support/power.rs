@@ -30,6 +30,11 @@ pub struct Device {
 impl Device {
     /// Makes and mounts one; `None`, said aloud, where that cannot be done.
     pub fn new() -> Option<Self> {
+        Self::with(IMAGE_BYTES, &[])
+    }
+
+    /// One of another size, or made with options of `mkfs.ext4`.
+    pub fn with(bytes: u64, options: &[&str]) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             peers::missing("root (to mount a loop device)", "run the test as root");
             return None;
@@ -42,8 +47,9 @@ impl Device {
         }
         let device = Self { folder: Folder::new() };
         let image = File::create(device.image()).expect("the image can be made");
-        image.set_len(IMAGE_BYTES).expect("a sparse file has any length");
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(device.image())).expect("mkfs.ext4");
+        image.set_len(bytes).expect("a sparse file has any length");
+        let mut mkfs = Command::new("mkfs.ext4");
+        run(mkfs.args(["-q", "-F"]).args(options).arg(device.image())).expect("mkfs.ext4");
         std::fs::create_dir(device.path()).expect("the mount point can be made");
         if let Err(words) = device.mount() {
             peers::missing("a loop device", &format!("allow mount -o loop ({words})"));
@@ -66,6 +72,12 @@ impl Device {
     pub fn restore(&self) {
         self.unmount();
         self.mount().expect("it mounts again");
+    }
+
+    /// Allows writing to it, or no longer.
+    pub fn make_writable(&self, is_writable: bool) {
+        let how = if is_writable { "remount,rw" } else { "remount,ro" };
+        run(Command::new("mount").args(["-o", how]).arg(self.path())).expect("remounted");
     }
 
     fn image(&self) -> PathBuf {
