@@ -147,7 +147,7 @@ fn kafka_reads_our_log_after_a_power_cut_and_recover() {
     let Some(jars) = jars() else { return };
     let Some(device) = Device::new() else { return };
     let data = power::data(&device);
-    let broker = Setup::new(&data).start();
+    let broker = power::setup(&device).start();
     write_all(&broker);
     device.cut();
     broker.kill();

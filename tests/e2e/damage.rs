@@ -97,7 +97,7 @@ fn check(data: &Path, file: &Path, fault: Fault) {
     let missing = missing_lines(&broker);
     let words = broker.words();
     assert!(!words.contains("panicked"), "{place}: {words}");
-    let holds_records = name.ends_with(".log");
+    let holds_records = file.extension().is_some_and(|extension| extension == "log");
     match missing {
         Ok(0) => {}
         Ok(missing) => {
@@ -159,11 +159,10 @@ fn the_data_of_another_node_is_refused() {
 #[test]
 fn a_disk_that_cannot_be_written_is_refused() {
     let Some(device) = Device::new() else { return };
-    let data = power::data(&device);
-    assert!(Setup::new(&data).start().stop().success());
+    let setup = power::setup(&device);
+    assert!(setup.start().stop().success());
     device.make_writable(false);
-    // The words of the broker need a place that can be written.
-    let output = Setup::new(&data).command().output().expect("the binary starts");
+    let output = setup.command().output().expect("the binary starts");
     device.make_writable(true);
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{words}");
@@ -173,7 +172,7 @@ fn a_disk_that_cannot_be_written_is_refused() {
 #[test]
 fn a_file_system_without_fallocate_will_do() {
     let Some(device) = Device::with(256 << 20, &["-O", "^extent,^64bit"]) else { return };
-    let setup = Setup::new(&power::data(&device));
+    let setup = power::setup(&device);
     let broker = setup.start();
     broker.produce(&[TOPIC, "--create"], &lines());
     broker.kill();
@@ -187,7 +186,7 @@ fn large_lines() -> Vec<String> {
 #[test]
 fn a_full_disk_refuses_serves_and_takes_again() {
     let Some(device) = Device::with(160 << 20, &[]) else { return };
-    let setup = Setup::new(&power::data(&device)).set("disk.full.policy", "refuse");
+    let setup = power::setup(&device).set("disk.full.policy", "refuse");
     let broker = setup.start();
     broker.text(&["topic", "create", "fill", "--set", "segment.bytes=4194304"]);
     broker.produce(&[TOPIC, "--create"], &lines());
@@ -218,7 +217,7 @@ fn a_full_disk_refuses_serves_and_takes_again() {
 #[test]
 fn a_full_disk_makes_room_for_the_newest() {
     let Some(device) = Device::with(160 << 20, &[]) else { return };
-    let setup = Setup::new(&power::data(&device)).set("disk.full.policy", "delete-oldest");
+    let setup = power::setup(&device).set("disk.full.policy", "delete-oldest");
     let broker = setup.start();
     broker.text(&["topic", "create", "fill", "--set", "segment.bytes=4194304"]);
     broker.produce(&["fill"], &large_lines());

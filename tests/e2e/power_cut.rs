@@ -5,7 +5,7 @@ use std::env;
 use std::thread;
 use std::time::Duration;
 
-use crate::broker::{Broker, Setup};
+use crate::broker::Broker;
 use crate::load::{Ack, Load, Shape, check_acked};
 use crate::peers;
 use crate::power::{self, Device};
@@ -56,7 +56,7 @@ fn check(broker: &Broker, acked: &[(Shape, Vec<Ack>)]) -> Result<(), String> {
 #[test]
 fn what_was_acknowledged_is_read_after_each_power_cut() {
     let Some(device) = Device::new() else { return };
-    let setup = Setup::new(&power::data(&device));
+    let setup = power::setup(&device);
     let mut broker = setup.start();
     create_topics(&broker);
     let mut all = Vec::new();
@@ -79,14 +79,14 @@ fn a_broker_that_does_not_sync_is_caught_by_a_power_cut() {
     if !peers::has_program("strace", "-V") {
         return peers::missing("strace", "apt-get install strace");
     }
-    let setup = Setup::new(&power::data(&device));
+    let setup = power::setup(&device);
     let broker = setup.start();
     create_topics(&broker);
     assert!(broker.stop().success(), "a clean stop before the syncs are taken away");
     // Each sync returns 0 without being made: a build whose fdatasync does nothing.
     let inject = "inject=fdatasync,fsync,syncfs,sync_file_range:retval=0";
     let trace = "trace=fdatasync,fsync,syncfs,sync_file_range";
-    let setup_without = Setup::new(&power::data(&device)).under(&[
+    let setup_without = power::setup(&device).under(&[
         "strace",
         "-D",
         "-f",

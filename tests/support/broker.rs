@@ -61,6 +61,7 @@ impl Drop for Folder {
 #[derive(Debug)]
 pub struct Setup {
     data: PathBuf,
+    log: PathBuf,
     settings: Vec<String>,
     wrapper: Vec<String>,
 }
@@ -68,7 +69,14 @@ pub struct Setup {
 impl Setup {
     /// A broker on this log dir.
     pub fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), settings: Vec::new(), wrapper: Vec::new() }
+        let log = data.with_extension("broker.log");
+        Self { data: data.to_owned(), log, settings: Vec::new(), wrapper: Vec::new() }
+    }
+
+    /// Whose standard error goes to another file than the one beside its log dir.
+    pub fn words_at(mut self, log: &Path) -> Self {
+        log.clone_into(&mut self.log);
+        self
     }
 
     /// With `--set KEY=VALUE`.
@@ -105,7 +113,7 @@ impl Setup {
 
     /// Starts it and waits for its ready line; the words it said, when there is none.
     pub fn try_start(&self) -> Result<Broker, String> {
-        let log = self.data.with_extension("broker.log");
+        let log = self.log.clone();
         let words = File::options().create(true).append(true).open(&log);
         let words = words.map_err(|error| format!("{}: {error}", log.display()))?;
         let mut command = self.command();

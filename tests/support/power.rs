@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::broker::Folder;
+use crate::broker::{Folder, Setup};
 use crate::peers;
 
 /// Bytes of the file system; the file is sparse.
@@ -106,6 +106,11 @@ impl Drop for Device {
     fn drop(&mut self) {
         let _ = run(Command::new("umount").arg("-l").arg(self.path()));
     }
+}
+
+/// A broker whose log dir is on the device, and whose words are not: they outlive the cut.
+pub fn setup(device: &Device) -> Setup {
+    Setup::new(&data(device)).words_at(&device.folder.join("broker.log"))
 }
 
 /// A log dir on the device.
