@@ -164,8 +164,7 @@ fn deletion_frees_the_name_and_a_new_topic_has_a_new_id() {
     create(&mut controller, vec![topic("t", 1)]);
     let first = controller.image().find(TopicRef::Name("t")).expect("exists").0;
     let delete = |controller: &mut Controller| {
-        let request =
-            DeleteTopicsRequest { timeout_ms: 0, topics: vec![TopicRef::Name("t")] };
+        let request = DeleteTopicsRequest { timeout_ms: 0, topics: vec![TopicRef::Name("t")] };
         run(controller, Command::DeleteTopics(&request))[0].error
     };
     assert_eq!(delete(&mut controller), ErrorCode::NONE);

@@ -98,9 +98,8 @@ impl Controller {
     }
 
     fn check_new_name(&self, name: &str, claims: &Claims<'_>) -> Result<TopicName, Verdict> {
-        let name = TopicName::new(name).map_err(|why| {
-            Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string())
-        })?;
+        let name = TopicName::new(name)
+            .map_err(|why| Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()))?;
         if name.is_internal() {
             let message = "names that begin with `__` are kept for the broker's own topics";
             return Err(Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message));

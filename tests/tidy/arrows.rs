@@ -78,7 +78,6 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("memmap2", &["log", "runtime"]),
     ("env_logger", &["cli", "main", "runtime"]),
     ("postcard", &["wire", "record", "journal", "log", "controller/change"]),
-    ("serde", SERDE_HOMES),
     ("embedded_io", &["device"]),
     ("flate2", &["record"]),
     ("lz4_flex", &["record"]),
@@ -90,18 +89,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("proptest", &[]),
 ];
 
-/// What crosses the wire or is persisted, and the client's socket, which is generic over messages.
-const SERDE_HOMES: &[&str] = &[
-    "wire",
-    "record",
-    "ids",
-    "time",
-    "config",
-    "journal",
-    "log",
-    "controller/change",
-    "client/net",
-];
+/// What derives serde: what crosses the wire or is persisted.
+const SERDE_HOMES: &[&str] =
+    &["wire", "record", "ids", "time", "config", "journal", "log", "controller/change"];
 
 /// Modules of std without which the core stays deterministic.
 const STD_REFUSED: &[&str] = &["net", "thread", "env", "process"];
@@ -147,6 +137,7 @@ pub fn check(source: &Source) -> Vec<Finding> {
         }
     }
     findings.extend(confined(source, stem, &words, &is_test));
+    findings.extend(derives(source, stem, &is_test));
     findings
 }
 
@@ -211,6 +202,28 @@ fn is_path_head(code: &str, at: usize) -> bool {
     !code[..at].trim_end().ends_with("::")
 }
 
+/// Whether a file is one of these places or lies below one.
+fn is_at_home(stem: &str, places: &[&str]) -> bool {
+    let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    places.iter().any(|place| stem.strip_prefix(place).is_some_and(is_below))
+}
+
+/// A type that derives serde has a format, and formats have their homes.
+fn derives(source: &Source, stem: &str, is_test: &impl Fn(usize) -> bool) -> Vec<Finding> {
+    if is_at_home(stem, SERDE_HOMES) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (at, _) in source.code.match_indices("derive(") {
+        let list = source.code[at..].split(')').next().unwrap_or("");
+        if list.contains("Serialize") || list.contains("Deserialize") {
+            let words = format!("serde is derived only in {SERDE_HOMES:?} (style.md §1)");
+            findings.extend((!is_test(at)).then(|| source.finding(at, words)));
+        }
+    }
+    findings
+}
+
 fn confined(
     source: &Source,
     stem: &str,
@@ -224,10 +237,7 @@ fn confined(
         };
         let is_path = behind_colons(&source.code, word.end()).is_some()
             && is_path_head(&source.code, word.at);
-        let is_home = places.iter().any(|place| {
-            stem.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        if is_path && !is_home && !is_test(word.at) {
+        if is_path && !is_at_home(stem, places) && !is_test(word.at) {
             let words = format!("`{name}` is confined to {places:?} (style.md §1)");
             findings.push(source.finding(word.at, words));
         }
