@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::ids::{Offset, TopicPartition};
 use crate::journal::commit::{CommitHeader, HEADER_BYTES, StoredEntry};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::{
@@ -16,29 +16,37 @@ use crate::journal::{
 use crate::limits::{JOURNAL_BLOCK_BYTES, JOURNAL_COMMIT_BYTES_MAX};
 use crate::record::crc::crc32c;
 
-/// Where replayed bytes go.
+/// Where replayed entries go, in the order in which they were committed.
 pub trait Redo<F> {
     /// Sees to it that a segment holds `bytes` at `position`, and answers the segment; `None` when
     /// there is no such partition any more, or the segment lies below its first offset.
-    fn redo(
+    fn append(
         &mut self,
         topic_partition: TopicPartition,
-        log_start: Offset,
+        end_offset: Offset,
         segment: Offset,
         position: u64,
         bytes: &[u8],
     ) -> std::io::Result<Option<SegmentRef<F>>>;
+
+    /// Takes note that a segment was synced up to here.
+    fn flush(
+        &mut self,
+        topic_partition: TopicPartition,
+        end_offset: Offset,
+        segment: Offset,
+        position_end: u64,
+    );
+
+    /// Takes note of a partition's small state.
+    fn state(&mut self, topic_partition: TopicPartition, state: SmallState);
 }
 
 /// What replay found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayReport {
     /// Commits replayed.
     pub commit_count: u64,
-    /// Offsets after the last record that a valid commit names: acknowledged, perhaps.
-    pub durable: BTreeMap<TopicPartition, Offset>,
-    /// Epochs of replayed batches, and the first offset of each seen.
-    pub epochs: BTreeMap<TopicPartition, Vec<(LeaderEpoch, Offset)>>,
     /// Commits that were lost between valid ones.
     pub damage: Option<JournalDamage>,
 }
@@ -67,7 +75,7 @@ impl<D: Disk> Journal<D> {
                 self.halves[half].is_free = false;
                 self.halves[half].first_sequence = header.sequence;
             }
-            self.replay_commit(half, &header, &body, target, &mut report)?;
+            self.replay_commit(half, &header, &body, target)?;
             report.commit_count += 1;
             position = (place + header.ring_bytes()) % self.superblock.ring_bytes;
             sequence = header.sequence + 1;
@@ -182,7 +190,6 @@ impl<D: Disk> Journal<D> {
         header: &CommitHeader,
         body: &[u8],
         target: &mut impl Redo<D::File>,
-        report: &mut ReplayReport,
     ) -> Result<(), JournalError> {
         let mut rest = body;
         for _ in 0..header.entry_count {
@@ -196,7 +203,7 @@ impl<D: Disk> Journal<D> {
             };
             let (batches, tail) = tail.split_at_checked(bytes).ok_or(JournalError::Version(2))?;
             rest = tail;
-            self.replay_entry(half, stored, batches, target, report)?;
+            self.replay_entry(half, stored, batches, target)?;
         }
         Ok(())
     }
@@ -207,46 +214,31 @@ impl<D: Disk> Journal<D> {
         stored: StoredEntry,
         batches: &[u8],
         target: &mut impl Redo<D::File>,
-        report: &mut ReplayReport,
     ) -> Result<(), JournalError> {
         match stored {
-            StoredEntry::State { topic_partition, state: SmallState::Forget } => {
-                self.states.remove(&topic_partition);
-                report.durable.remove(&topic_partition);
-                report.epochs.remove(&topic_partition);
-            }
             StoredEntry::State { topic_partition, state } => {
-                self.states.entry(topic_partition).or_default().take(state);
+                match state {
+                    SmallState::Forget => drop(self.states.remove(&topic_partition)),
+                    _ => self.states.entry(topic_partition).or_default().take(state),
+                }
+                target.state(topic_partition, state);
             }
             StoredEntry::Reference { topic_partition, end_offset, segment, position_end } => {
                 let state = self.states.entry(topic_partition).or_default();
-                let point = Point { segment, position: position_end, end_offset };
                 // It was synced before this commit was written.
-                state.advance(&point);
-                raise(&mut report.durable, topic_partition, end_offset);
+                state.advance(&Point { segment, position: position_end, end_offset });
+                target.flush(topic_partition, end_offset, segment, position_end);
             }
             StoredEntry::Append {
-                topic_partition,
-                leader_epoch,
-                base_offset,
-                end_offset,
-                segment,
-                position,
-                bytes,
+                topic_partition, end_offset, segment, position, bytes, ..
             } => {
-                let state = self.states.entry(topic_partition).or_default();
-                let log_start = state.log_start;
+                self.states.entry(topic_partition).or_default();
                 let written =
-                    target.redo(topic_partition, log_start, segment, position, batches)?;
+                    target.append(topic_partition, end_offset, segment, position, batches)?;
                 if let Some(segment_ref) = written {
                     let point =
                         Point { segment, position: position + u64::from(bytes), end_offset };
                     note(&mut self.halves[half], topic_partition, point, segment_ref);
-                }
-                raise(&mut report.durable, topic_partition, end_offset);
-                let epochs = report.epochs.entry(topic_partition).or_default();
-                if epochs.last().is_none_or(|(known, _)| *known < leader_epoch) {
-                    epochs.push((leader_epoch, base_offset));
                 }
             }
         }
@@ -257,15 +249,6 @@ impl<D: Disk> Journal<D> {
     pub fn state(&self, topic_partition: TopicPartition) -> Option<&PartitionState> {
         self.states.get(&topic_partition)
     }
-}
-
-fn raise(
-    durable: &mut BTreeMap<TopicPartition, Offset>,
-    topic_partition: TopicPartition,
-    end_offset: Offset,
-) {
-    let known = durable.entry(topic_partition).or_default();
-    *known = end_offset.max(*known);
 }
 
 fn note<F>(

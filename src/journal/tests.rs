@@ -58,20 +58,30 @@ impl Writer {
     }
 }
 
-/// Writes replayed bytes where the writers' files are.
-struct Target(SimDisk);
+/// Writes replayed bytes where the writers' files are, and remembers the ends it was told.
+struct Target {
+    disk: SimDisk,
+    ends: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Target {
+    fn of(disk: &SimDisk) -> Target {
+        Target { disk: disk.clone(), ends: BTreeMap::new() }
+    }
+}
 
 impl Redo<SimFile> for Target {
-    fn redo(
+    fn append(
         &mut self,
         topic_partition: TopicPartition,
-        _log_start: Offset,
+        end_offset: Offset,
         _segment: Offset,
         position: u64,
         bytes: &[u8],
     ) -> io::Result<Option<SegmentRef<SimFile>>> {
+        self.ends.insert(topic_partition, end_offset);
         let path = dir().join(format!("{}.log", topic_partition.partition));
-        let file = self.0.open(&path, Open::CreateOrWrite)?;
+        let file = self.disk.open(&path, Open::CreateOrWrite)?;
         let mut present = vec![0; bytes.len()];
         let read = file.read_at(&mut present, position)?;
         if present[..read] != *bytes {
@@ -80,6 +90,12 @@ impl Redo<SimFile> for Target {
         let dir = dir().into();
         Ok(Some(SegmentRef { file, base_offset: Offset::ZERO, is_new: false, dir }))
     }
+
+    fn flush(&mut self, topic_partition: TopicPartition, end: Offset, _: Offset, _: u64) {
+        self.ends.insert(topic_partition, end);
+    }
+
+    fn state(&mut self, _: TopicPartition, _: SmallState) {}
 }
 
 fn open(disk: &SimDisk) -> Opened<SimDisk> {
@@ -130,8 +146,9 @@ fn a_large_share_bypasses_the_ring() {
     assert_eq!(committed, Committed { ring_bytes: 4096, ring_syncs: 1, segment_syncs: 1 });
     let after = disk.power_cut(Cut::KeepNothing);
     let mut opened = open(&after);
-    let report = opened.journal.replay(&mut Target(after.clone())).expect("replays");
-    assert_eq!(report.durable[&tp(1)], Offset(1));
+    let mut target = Target::of(&after);
+    opened.journal.replay(&mut target).expect("replays");
+    assert_eq!(target.ends[&tp(1)], Offset(1));
     let files = after.files();
     assert_eq!(files[&dir().join("1.log")], vec![1; crate::limits::JOURNAL_BYPASS_BYTES]);
     assert_eq!(files[&dir().join("2.log")], vec![2; 100]);
@@ -187,7 +204,7 @@ fn the_ring_goes_round_only_as_fast_as_its_halves_are_freed() {
     assert!(5 < full, "the ring wrapped: {full}");
     let after = disk.power_cut(Cut::KeepNothing);
     let mut opened = open(&after);
-    opened.journal.replay(&mut Target(after.clone())).expect("replays");
+    opened.journal.replay(&mut Target::of(&after)).expect("replays");
     assert_eq!(after.files()[&dir().join("1.log")], vec![3; 200 * 5000]);
 }
 
@@ -234,7 +251,7 @@ fn run(disk: &SimDisk, seed: u64) -> Vec<Vec<u8>> {
 
 fn assert_recovers(disk: &SimDisk, acked: &[Vec<u8>], context: &str) {
     let mut opened = open(disk);
-    let report = opened.journal.replay(&mut Target(disk.clone())).expect("replays");
+    let report = opened.journal.replay(&mut Target::of(disk)).expect("replays");
     assert_eq!(report.damage, None, "{context}");
     let files = disk.files();
     for (number, bytes) in acked.iter().enumerate() {
@@ -274,7 +291,7 @@ fn recovery_that_is_cut_itself_recovers_again() {
         again.fail_after(n);
         if let Ok(mut opened) = Journal::open(again.clone(), dir(), RING_BYTES, 42) {
             // It fails where the disk does.
-            let _ = opened.journal.replay(&mut Target(again.clone()));
+            let _ = opened.journal.replay(&mut Target::of(&again));
         }
         let second = again.power_cut(Cut::KeepSome(n));
         assert_recovers(&second, &acked, &format!("second cut at {n}"));
@@ -311,7 +328,7 @@ fn any_flipped_byte_of_ring_or_checkpoint_is_found_or_harmless() {
                 found += 1;
                 continue;
             };
-            let Ok(report) = opened.journal.replay(&mut Target(hurt.clone())) else {
+            let Ok(report) = opened.journal.replay(&mut Target::of(&hurt)) else {
                 found += 1;
                 continue;
             };
@@ -334,7 +351,7 @@ fn any_flipped_byte_of_ring_or_checkpoint_is_found_or_harmless() {
 fn is_last_commit(disk: &SimDisk, at: usize) -> bool {
     let mut opened = open(&disk.power_cut(Cut::KeepNothing));
     let copy = disk.power_cut(Cut::KeepNothing);
-    opened.journal.replay(&mut Target(copy)).expect("replays");
+    opened.journal.replay(&mut Target::of(&copy)).expect("replays");
     let at = at as u64;
     RING_START <= at
         && opened.journal.head.abs_diff(at - RING_START) <= 100_000
