@@ -18,3 +18,5 @@ pub mod wire;
 pub mod controller;
 #[cfg(feature = "std")]
 pub mod journal;
+#[cfg(feature = "std")]
+pub mod log;

@@ -169,7 +169,8 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
-    fn take(&mut self, state: SmallState) {
+    /// Takes a change of small state into account.
+    pub fn take(&mut self, state: SmallState) {
         match state {
             SmallState::LogStart(offset) => {
                 self.log_start = self.log_start.max(offset);
