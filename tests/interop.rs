@@ -15,6 +15,8 @@ mod peers;
 #[path = "support/power.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use the rest")]
 mod power;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +30,13 @@ use kafka_protocol::records::{
     Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Record, RecordBatchEncoder,
     RecordEncodeOptions, TimestampType,
 };
+use odradek::ids::{LeaderEpoch, Partition, TopicId, TopicName, TopicPartition, Uuid};
+use odradek::log::Log;
+use odradek::record::BatchBuilder;
+use odradek::time::{Boot, Now, Timestamp};
+use odradek::topic_config::TopicConfig;
 use power::Device;
+use sim_disk::SimDisk;
 
 /// A batch of another codec with these payloads.
 fn batch_of_another_codec(base_offset: i64, payloads: &[&str]) -> Vec<u8> {
@@ -154,4 +162,48 @@ fn kafka_reads_our_log_after_a_power_cut_and_recover() {
     device.restore();
     recover(&data);
     check_log_dir(&jars, &data);
+}
+
+/// What the log writes by itself, without a broker around it: the quickest way to a wrong byte.
+#[test]
+fn kafka_reads_what_the_log_writes() {
+    let Some(jars) = jars() else { return };
+    let folder = Folder::new();
+    let disk = SimDisk::new();
+    let mut config = TopicConfig::default();
+    config.set("segment.bytes", "1048576").expect("a legal value");
+    let now = Now { boot: Boot(1), wall: Timestamp(1_700_000_000_000), wall_trusted: true };
+    let topic_partition =
+        TopicPartition { topic_id: TopicId(Uuid([7; 16])), partition: Partition(0) };
+    let name = TopicName::new("straight").expect("a legal name");
+    let root = Path::new("/data");
+    let mut log =
+        Log::create(disk.clone(), root, &name, topic_partition, config, now).expect("made");
+    let _ = log.begin_epoch(LeaderEpoch(1));
+    let lines = lines("straight");
+    for (number, chunk) in lines.chunks(7).enumerate() {
+        let mut builder = BatchBuilder::new();
+        for (line, nth) in chunk.iter().zip(0..) {
+            // Timestamps that go back and forth: the time index has to cope.
+            let jitter = (number as i64 * 7919) % 1000;
+            let at = Timestamp(1_700_000_000_000 + number as i64 * 10 + jitter + nth);
+            builder.push(at, None, Some(line.as_bytes()), &[("header", Some(b"there"))]);
+        }
+        let codec = odradek::record::Compression::ALL[(number % 25).min(5) % 5];
+        let mut batch = builder.finish(codec);
+        log.append(now, &mut batch).expect("it fits");
+    }
+    log.close().expect("closed");
+    for (path, bytes) in disk.files() {
+        let target = folder.path().join(path.strip_prefix("/").expect("absolute"));
+        fs::create_dir_all(target.parent().expect("below")).expect("made");
+        fs::write(target, bytes).expect("written");
+    }
+    let files = log_files(&folder.join("data/straight-0"));
+    let dump = dump(&jars, &files);
+    assert_eq!(dump.complaints, Vec::<String>::new());
+    let found: BTreeMap<i64, String> = dump.records.into_values().flatten().collect();
+    assert!(found == (0..).zip(lines).collect::<BTreeMap<i64, String>>(), "each at its offset");
+    let entries: usize = dump.index_entries.values().sum();
+    assert!(3 < files.len() && 20 < entries, "segments and indexes: {entries} entries");
 }
