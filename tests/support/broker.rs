@@ -67,10 +67,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A broker on this log dir.
+    /// A broker on this log dir, with the smallest journal: many are made and copied.
     pub fn new(data: &Path) -> Self {
         let log = data.with_extension("broker.log");
-        Self { data: data.to_owned(), log, settings: Vec::new(), wrapper: Vec::new() }
+        let settings = vec!["journal.bytes=16777216".to_owned()];
+        Self { data: data.to_owned(), log, settings, wrapper: Vec::new() }
     }
 
     /// Whose standard error goes to another file than the one beside its log dir.
