@@ -18,6 +18,7 @@ mod e2e {
     mod damage;
     mod hostile;
     mod kill;
+    mod memory;
     mod mistakes;
     mod order;
     mod peer;

@@ -4,8 +4,8 @@
 //! After each the broker still serves others, and nothing was stored.
 
 use std::io::{self, Write};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use odradek::ids::Partition;
 use odradek::record::{BatchBuilder, Compression};
@@ -35,14 +35,6 @@ fn serves_others(broker: &Broker) {
     let asked = Instant::now();
     assert!(broker.text(&["topic", "list"]).is_ascii());
     assert!(asked.elapsed() < Duration::from_secs(5), "others wait: {:?}", asked.elapsed());
-}
-
-/// Memory of the broker that is its own, in bytes.
-fn anonymous_bytes(broker: &Broker) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", broker.id())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells");
-    let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
-    kib << 10
 }
 
 #[test]
@@ -147,7 +139,7 @@ fn answers_that_nobody_reads_are_bounded() {
     }
     assert!(100 < sent, "some requests are taken: {sent}");
     serves_others(&broker);
-    let bytes = anonymous_bytes(&broker);
+    let bytes = broker.anonymous_bytes();
     assert!(bytes < MEMORY_LIMIT + (8 << 20), "{bytes} bytes of memory for answers unread");
     for _ in 0..100 {
         peer.answer().expect("the answers are there for whoever reads them");

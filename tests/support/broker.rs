@@ -62,6 +62,7 @@ impl Drop for Folder {
 pub struct Setup {
     data: PathBuf,
     log: PathBuf,
+    config: Option<PathBuf>,
     settings: Vec<String>,
     wrapper: Vec<String>,
 }
@@ -71,7 +72,7 @@ impl Setup {
     pub fn new(data: &Path) -> Self {
         let log = data.with_extension("broker.log");
         let settings = vec!["journal.bytes=16777216".to_owned()];
-        Self { data: data.to_owned(), log, settings, wrapper: Vec::new() }
+        Self { data: data.to_owned(), log, config: None, settings, wrapper: Vec::new() }
     }
 
     /// Whose standard error goes to another file than the one beside its log dir.
@@ -86,6 +87,12 @@ impl Setup {
         self
     }
 
+    /// With `--config FILE`.
+    pub fn config(mut self, file: &Path) -> Self {
+        self.config = Some(file.to_owned());
+        self
+    }
+
     /// Started by another program, which must become the broker itself (as `strace -D` does).
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
@@ -97,6 +104,9 @@ impl Setup {
         let mut words = self.wrapper.iter().cloned().chain([odradek()]);
         let mut command = Command::new(words.next().expect("the binary is always there"));
         command.args(words);
+        if let Some(file) = &self.config {
+            command.arg("--config").arg(file);
+        }
         command.arg("--set").arg(format!("log.dirs={}", self.data.display()));
         command.args(["--set", "listeners=wire://127.0.0.1:0"]);
         for setting in &self.settings {
@@ -173,6 +183,14 @@ impl Broker {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory that is its own and no file's.
+    pub fn anonymous_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells");
+        let kib: Option<u64> = line.split_whitespace().nth(1).and_then(|text| text.parse().ok());
+        kib.expect("a number of kB") << 10
     }
 
     /// Whether it still runs.
