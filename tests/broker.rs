@@ -373,7 +373,7 @@ fn bad_produce_requests_get_the_code_that_semantics_3_names() {
         let cases: [(&str, i8, Vec<u8>, ErrorCode); 7] = [
             ("t", 2, sound.clone(), ErrorCode::INVALID_REQUIRED_ACKS),
             ("u", -1, sound.clone(), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            ("t", -1, spoilt(&|b| b[70] ^= 1), ErrorCode::CORRUPT_MESSAGE),
+            ("t", -1, spoilt(&|b| b[68] ^= 1), ErrorCode::CORRUPT_MESSAGE),
             ("t", -1, spoilt(&|b| b[16] = 1), ErrorCode::INVALID_RECORD),
             ("t", -1, spoilt(&|b| b.truncate(60)), ErrorCode::CORRUPT_MESSAGE),
             ("t", -1, [&sound[..], &sound[..]].concat(), ErrorCode::INVALID_RECORD),

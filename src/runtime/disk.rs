@@ -65,10 +65,10 @@ impl Disk for FileDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
-        let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
-        paths.sort();
-        Ok(paths)
+        let names = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name().into()));
+        let mut names = names.collect::<io::Result<Vec<PathBuf>>>()?;
+        names.sort();
+        Ok(names)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
