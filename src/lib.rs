@@ -3,6 +3,9 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+// Test support is shared with `tests/`, which names this crate from outside.
+#[cfg(test)]
+extern crate self as odradek;
 
 pub mod ids;
 pub mod limits;
@@ -11,6 +14,8 @@ pub mod time;
 pub mod topic_config;
 pub mod wire;
 
+#[cfg(feature = "std")]
+pub mod controller;
 #[cfg(feature = "std")]
 pub mod journal;
 #[cfg(feature = "std")]

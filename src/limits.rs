@@ -59,8 +59,10 @@ pub const RECORD_HEADERS_MAX: i32 = 10_000;
 /// A batch may be decompressed to at most this many bytes.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
-/// A compressed batch may grow at most this much when read; Kafka's own codecs reach about 1,000
-/// on zeros, a bomb far more.
+/// Whatever its ratio, a batch may be decompressed to this much: a record of zeros is no bomb.
+pub const DECOMPRESSED_BYTES_ALWAYS: usize = 4 << 20;
+
+/// Beyond that a batch may grow at most this many times; text reaches 20, a bomb far more.
 pub const DECOMPRESSION_RATIO_MAX: usize = 2048;
 
 /// Alignment and unit of the commit journal.
@@ -94,8 +96,7 @@ const _: () = {
     assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
     // A share that does not bypass must fit a commit beside its header.
     assert!(JOURNAL_BYPASS_BYTES < JOURNAL_COMMIT_BYTES_MAX);
-    // The smallest frame bound must still carry Kafka's default largest batch is not possible at
-    // 8 MiB of memory; it must at least carry a hello.
+    // The smallest broker must still be able to read a hello.
     assert!(FRAME_BYTES_BEFORE_HELLO_MAX as u64 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
     assert!(TOPIC_NAME_CHARS_MAX + "-2147483647".len() <= 255 + 5);
 };

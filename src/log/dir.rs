@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::identity::{self, DirIdentity, OpenError};
-use super::journal::PartitionState;
 use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT};
 use super::recovery::{self, Evidence, LogReport, remove_if_there};
 use super::segment::file_name;
@@ -18,6 +17,7 @@ use super::small_file::{self, SmallFile};
 use super::{Disk, Log};
 use crate::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use crate::journal::disk::{DiskFile, Open};
+use crate::journal::{self, PartitionState, SegmentRef, SmallState};
 use crate::time::{Now, Timestamp};
 use crate::topic_config::TopicConfig;
 
@@ -90,6 +90,8 @@ struct Found {
     name: TopicName,
     state: Option<PartitionState>,
     mark: Option<Offset>,
+    /// Whether it was deleted, and the stop came before its directory went.
+    is_forgotten: bool,
     /// Base offset of the newest segment on disk before anything was redone.
     newest_base: Option<Offset>,
 }
@@ -122,9 +124,9 @@ impl<D: Disk> LogDir<D> {
 
     fn find_partitions(&mut self) -> Result<(), OpenError> {
         let names = self.disk.list(&self.path).map_err(|error| OpenError::io(&self.path, error))?;
-        for name in names {
-            let dir = self.path.join(&name);
-            let Some(text) = name.to_str() else { continue };
+        for path in names {
+            let Some(text) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let (dir, name) = (self.path.join(text), PathBuf::from(text));
             if text.ends_with("-delete") {
                 self.disk.remove_dir_all(&dir).map_err(|error| OpenError::io(&dir, error))?;
             } else if text.ends_with("-stray") {
@@ -155,7 +157,8 @@ impl<D: Disk> LogDir<D> {
         }
         let bases = recovery::segment_bases(&self.disk, &dir);
         let newest_base = bases.map_err(|error| OpenError::io(&dir, error))?.last().copied();
-        let found = Found { dir, name: topic, state: None, mark: None, newest_base };
+        let found =
+            Found { dir, name: topic, state: None, mark: None, is_forgotten: false, newest_base };
         self.found.insert(topic_partition, found);
         Ok(())
     }
@@ -185,6 +188,11 @@ impl<D: Disk> LogDir<D> {
         };
         let mut logs = Vec::new();
         for (topic_partition, found) in std::mem::take(&mut self.found) {
+            if found.is_forgotten {
+                self.remove_dir(&found.dir, topic_partition.topic_id.0)
+                    .map_err(|error| OpenError::io(&found.dir, error))?;
+                continue;
+            }
             let mark = found.mark.filter(|_| is_journal_whole);
             let (log, log_report) = recovery::open(
                 self.disk.clone(),
@@ -240,12 +248,16 @@ impl<D: Disk> LogDir<D> {
     /// Removes a partition whose end (`SmallState::Forget`) is durable. The files go at once; the
     /// rename makes sure that a crash in between leaves nothing that looks like a partition.
     pub fn delete(&self, log: Log<D>) -> io::Result<()> {
-        let from = log.dir().to_path_buf();
+        let dir = log.dir().to_path_buf();
         let topic_id = log.topic_partition().topic_id;
         drop(log);
+        self.remove_dir(&dir, topic_id.0)
+    }
+
+    fn remove_dir(&self, from: &Path, topic_id: Uuid) -> io::Result<()> {
         let Some(name) = from.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-        let to = self.path.join(doomed_name(name, topic_id.0, "delete"));
-        self.disk.rename(&from, &to)?;
+        let to = self.path.join(doomed_name(name, topic_id, "delete"));
+        self.disk.rename(from, &to)?;
         self.disk.sync_dir(&self.path)?;
         self.disk.remove_dir_all(&to)
     }
@@ -298,18 +310,28 @@ pub struct Redo<'a, D: Disk> {
 }
 
 impl<D: Disk> Redo<'_, D> {
-    /// Writes a batch where it belongs, unless it is there.
-    pub fn append(
+    /// Takes note of an end offset that a commit proves.
+    pub fn note_mark(&mut self, topic_partition: TopicPartition, end_offset: Offset) {
+        if let Some(found) = self.found.get_mut(&topic_partition) {
+            found.mark = found.mark.max(Some(end_offset));
+        }
+    }
+}
+
+impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
+    /// Writes a batch where it belongs, unless it is there. The segment is answered in both cases:
+    /// it is in the page cache, and the next checkpoint must sync it.
+    fn append(
         &mut self,
         topic_partition: TopicPartition,
         end_offset: Offset,
         segment_base: Offset,
         position: u64,
         bytes: &[u8],
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<SegmentRef<D::File>>> {
         let Some(found) = self.found.get_mut(&topic_partition) else {
             self.orphan_entry_count += 1;
-            return Ok(());
+            return Ok(None);
         };
         found.mark = found.mark.max(Some(end_offset));
         let start = found.state.as_ref().map_or(Offset::ZERO, |state| state.log_start);
@@ -321,28 +343,26 @@ impl<D: Disk> Redo<'_, D> {
             // newer one. (Where there is none, recovery drops it again.)
             let is_old = end_offset <= start && found.newest_base > Some(segment_base);
             if is_old && !self.disk.exists(&path)? {
-                return Ok(());
+                return Ok(None);
             }
             let file = self.disk.open(&path, Open::CreateOrWrite)?;
             self.last = Some((topic_partition, segment_base, file));
         }
         let (_, _, file) = self.last.as_ref().expect("opened above");
         let mut there = vec![0; bytes.len()];
-        if file.read_at(&mut there, position)? == bytes.len() && there == bytes {
-            return Ok(());
+        if file.read_at(&mut there, position)? != bytes.len() || there != bytes {
+            file.write_all_at(bytes, position)?;
         }
-        file.write_all_at(bytes, position)
-    }
-
-    /// Takes note of an end offset that a commit proves.
-    pub fn note_mark(&mut self, topic_partition: TopicPartition, end_offset: Offset) {
-        if let Some(found) = self.found.get_mut(&topic_partition) {
-            found.mark = found.mark.max(Some(end_offset));
-        }
+        Ok(Some(SegmentRef {
+            file: file.clone(),
+            base_offset: segment_base,
+            is_new: true,
+            dir: found.dir.as_path().into(),
+        }))
     }
 
     /// Takes note that a segment was synced up to here.
-    pub fn flush(
+    fn flush(
         &mut self,
         topic_partition: TopicPartition,
         end_offset: Offset,
@@ -360,6 +380,13 @@ impl<D: Disk> Redo<'_, D> {
             state.recovery_position = position_end;
             state.recovery_offset = end_offset;
         }
+    }
+
+    /// Takes note of a partition's small state.
+    fn state(&mut self, topic_partition: TopicPartition, state: SmallState) {
+        let Some(found) = self.found.get_mut(&topic_partition) else { return };
+        found.is_forgotten |= state == SmallState::Forget;
+        found.state.get_or_insert_with(PartitionState::default).take(state);
     }
 }
 

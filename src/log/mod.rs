@@ -47,7 +47,6 @@ mod retention_tests;
 mod scrub;
 mod segment;
 mod small_file;
-mod standins;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -62,15 +61,14 @@ use std::sync::Arc;
 
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{Disk, DiskFile};
+use crate::journal::{SegmentRef, SmallState};
 use crate::record::{self, BatchHeader, TimestampType};
 use crate::time::{Boot, Now};
 
 use crate::topic_config::TopicConfig;
 use damage::Damage;
-use journal::SegmentRef;
 use retention::Retention;
 use segment::{Place, Segment};
-use standins::journal;
 
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use dump::{Dump, Dumped};
@@ -78,7 +76,6 @@ pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
 pub use scrub::{Scrub, Scrubbed};
-pub use standins::journal::{PartitionState, SmallState};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.

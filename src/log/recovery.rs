@@ -22,7 +22,6 @@ use std::path::Path;
 use super::damage::Damage;
 use super::derived::Derived;
 use super::epochs::Epochs;
-use super::journal::{PartitionState, SmallState};
 use super::repair::{Wanted, resync};
 use super::segment::{Place, Segment};
 use super::types::Hole;
@@ -30,6 +29,7 @@ use super::walk::{Walk, WalkError, crc_is_valid};
 use super::{Disk, Log};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open};
+use crate::journal::{PartitionState, SmallState};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
@@ -180,9 +180,9 @@ impl<'a, D: Disk> Recovery<'a, D> {
     /// Finds the segments on disk, and removes what was deleted before the last stop.
     fn load_segments(&mut self) -> io::Result<()> {
         for path in self.place.disk.list(self.place.dir)? {
-            let name = path.to_string_lossy();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if name.ends_with(".deleted") || name.ends_with(".tmp") {
-                self.place.disk.remove_file(&self.place.dir.join(&path))?;
+                self.place.disk.remove_file(&self.place.dir.join(name))?;
             }
         }
         let mut bases = segment_bases(self.place.disk, self.place.dir)?;

@@ -17,11 +17,11 @@
 
 use std::io;
 
-use super::journal::SmallState;
 use super::segment::Place;
 use super::types::{LogError, ReadError};
 use super::{Disk, Log};
 use crate::ids::Offset;
+use crate::journal::SmallState;
 use crate::time::{Boot, Now, Timestamp};
 
 /// A wall clock that shows an earlier time was never set: 2020-01-01.

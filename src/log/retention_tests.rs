@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::Log;
-use super::journal::SmallState;
 use super::testing::{EPOCH, MemoryDisk, batch, name, offset, topic_partition};
+use crate::journal::SmallState;
 use crate::journal::disk::Disk;
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::io;
 
-use super::journal::SegmentRef;
 use crate::ids::{LeaderEpoch, Offset};
+use crate::journal::SegmentRef;
 use crate::time::Timestamp;
 
 /// A batch that lies in the log, not yet on stable storage.

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** decompression stops, with an error, before it has produced more than the limit:
 //! a bomb costs no memory (reliability.md, bad input 6). The bound is the smaller of the caller's
-//! and [`DECOMPRESSION_RATIO_MAX`] times the input.
+//! and [`DECOMPRESSION_RATIO_MAX`] times the input (or [`DECOMPRESSED_BYTES_ALWAYS`], if more).
 
 mod gzip;
 mod lz4;
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 
-use crate::limits::{DECOMPRESSED_BYTES_MAX, DECOMPRESSION_RATIO_MAX};
+use crate::limits::{DECOMPRESSED_BYTES_ALWAYS, DECOMPRESSED_BYTES_MAX, DECOMPRESSION_RATIO_MAX};
 use crate::record::Compression;
 use crate::record::batch::{Attributes, Batch, BatchHeader};
 use crate::record::builder;
@@ -45,7 +45,7 @@ impl std::error::Error for CompressionError {}
 pub fn decompress<'a>(batch: &Batch<'a>, limit: usize) -> Result<Cow<'a, [u8]>, CompressionError> {
     let section = batch.records_section();
     let ratio_limit = section.len().saturating_mul(DECOMPRESSION_RATIO_MAX);
-    let limit = limit.min(ratio_limit);
+    let limit = limit.min(ratio_limit.max(DECOMPRESSED_BYTES_ALWAYS));
     let records = match batch.compression().ok_or(CompressionError::Codec)? {
         Compression::None => return Ok(Cow::Borrowed(section)),
         Compression::Gzip => gzip::decompress(section, limit)?,
