@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use image_disk::{ImageDisk, Random};
 use odradek::ids::Offset;
 use odradek::journal::disk::Disk;
-use partition::{World, is_cache, random_batch, read_all, read_at, small_config};
+use odradek::time::Timestamp;
+use partition::{WALL, World, is_cache, random_batch, read_all, read_at, small_config, warm};
 
 fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("ODRADEK_SEED") {
@@ -55,17 +56,33 @@ fn random_read(world: &World, random: &mut Random) {
     }
 }
 
+fn random_time_lookup(world: &World, random: &mut Random) {
+    let log = world.log.as_ref().expect("open");
+    let (start, end) = (log.start_offset().0, log.end_offset().0);
+    let limit = start + random.below((end - start + 1) as u64) as i64;
+    let times = || world.truth.times.range(start..);
+    let at = WALL + random.below(world.ms + 600) as i64;
+    let want = times().find(|&(_, &time)| at <= time).map(|(&o, &t)| (o, t));
+    let found = warm(|| log.offset_for_timestamp(Timestamp(at), Offset(limit)));
+    let found = found.map(|found| (found.offset.0, found.timestamp.0));
+    assert_eq!(found, want.filter(|&(offset, _)| offset < limit), "at {at}, limit {limit}");
+
+    let newest = warm(|| log.max_timestamp(Offset(end))).map(|found| found.timestamp.0);
+    assert_eq!(newest, times().map(|(_, &time)| time).max());
+}
+
 fn step(world: &mut World, random: &mut Random) {
     match random.below(100) {
         0..50 => {
-            for _ in 0..1 + random.below(6) {
+            for _ in 0..=random.below(6) {
                 random_batch(world, random).expect("the disk works");
             }
             if !random.is_one_in(4) {
                 world.commit();
             }
         }
-        50..75 => random_read(world, random),
+        50..65 => random_read(world, random),
+        65..75 => random_time_lookup(world, random),
         75..79 => {
             world.ms += 50;
             world.expire().expect("the disk works");

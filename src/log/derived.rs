@@ -217,14 +217,16 @@ impl<F: DiskFile> Derived<F> {
         let stays = |entry: OffsetEntry| u64::from(entry.position) < position;
         let count = self.offsets.partition_point(Some(&files.offsets), true, stays)?;
         let first = self.span.first;
-        let last = match count.checked_sub(1) {
-            Some(number) => self.offsets.entry(Some(&files.offsets), number, true)?,
-            None => return Ok(self.reset()),
+        let Some(number) = count.checked_sub(1) else {
+            self.reset();
+            return Ok(());
         };
+        let last = self.offsets.entry(Some(&files.offsets), number, true)?;
         let met = Walk::new(file, u64::from(last.position), position, true).next();
-        let met = match met {
-            Ok(Some(met)) if met.header.last_offset().since(self.base) == last.offset.into() => met,
-            _ => return Ok(self.reset()),
+        let is_named = |met: &Met| met.header.last_offset().since(self.base) == last.offset.into();
+        let Some(met) = met.ok().flatten().filter(is_named) else {
+            self.reset();
+            return Ok(());
         };
         let stays = |entry: TimeEntry| entry.offset <= last.offset;
         let time_count = self.times.partition_point(Some(&files.times), true, stays)?;

@@ -237,19 +237,6 @@ impl<D: Disk> LogDir<D> {
         Log::create(self.disk.clone(), &self.path, name, topic_partition, config, now)
     }
 
-    /// Removes a partition whose end (`SmallState::Forget`) is durable. The files go at once; the
-    /// rename makes sure that a crash in between leaves nothing that looks like a partition.
-    pub fn delete(&self, log: Log<D>) -> io::Result<()> {
-        let from = log.dir().to_path_buf();
-        let topic_id = log.topic_partition().topic_id;
-        drop(log);
-        let Some(name) = from.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-        let to = self.path.join(doomed_name(name, topic_id.0, "delete"));
-        self.disk.rename(&from, &to)?;
-        self.disk.sync_dir(&self.path)?;
-        self.disk.remove_dir_all(&to)
-    }
-
     /// Leaves the directory as Kafka wants to find it. The journal must have been closed, which
     /// made every segment durable.
     pub fn close(mut self, mut logs: Vec<Log<D>>, now: Now) -> io::Result<()> {
@@ -283,6 +270,19 @@ impl<D: Disk> LogDir<D> {
             small_file::replace(&self.disk, &self.path, CLEAN_SHUTDOWN, text)?;
         }
         Ok(())
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Takes the directory of a deleted partition out of the way, under a name that no start takes
+    /// for a partition's, and answers that name. Its files may go at any time; a start removes
+    /// them too.
+    pub fn retire(self) -> io::Result<PathBuf> {
+        let topic_id = self.topic_partition.topic_id;
+        let name = format!("{}-{}", self.name, self.topic_partition.partition);
+        let to = self.dir.with_file_name(doomed_name(&name, topic_id.0, "delete"));
+        self.disk.rename(&self.dir, &to)?;
+        Ok(to)
     }
 }
 
@@ -405,7 +405,7 @@ mod tests {
         let parsed = |name| parse_dir_name(name).map(|(topic, p)| (topic.to_string(), p.0));
         assert_eq!(parsed("a-b-3"), Some(("a-b".into(), 3)));
         assert_eq!(parsed("host.vmstat-0"), Some(("host.vmstat".into(), 0)));
-        for other in ["a", "a-", "a--1", "a-01", "a-+1", "-1", "a b-1", "clock.spare"] {
+        for other in ["a", "a-", "a-01", "a-+1", "-1", "a b-1", "clock.spare"] {
             assert_eq!(parsed(other), None, "{other}");
         }
         let long = format!("{}-99999", "x".repeat(249));

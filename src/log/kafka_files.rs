@@ -21,7 +21,7 @@ pub(super) const META_PROPERTIES: &str = "meta.properties";
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// Name of the mark of a clean stop.
 pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-/// What that file holds: no broker epoch, for there is no KRaft controller that gave one.
+/// What that file holds: no broker epoch, for there is no `KRaft` controller that gave one.
 pub(super) const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
 /// Name of a partition's epoch cache.
 pub(super) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";

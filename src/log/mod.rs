@@ -1,21 +1,57 @@
-//! One partition's log, and the log dir that holds them.
+//! One partition's log, and the log dir that holds them: Kafka's files, and what survives a stop.
+//!
+//! ```text
+//! <log dir>/   meta.properties format clock            who it belongs to; newest wall clock
+//!              .kafka_cleanshutdown *-checkpoint       written at a clean stop, for Kafka
+//! <topic>-<n>/ identity partition.metadata             which topic's partition this is
+//!              <base>.log                              record batches, nothing else
+//!              <base>.index .timeindex .summary        caches of what the batches imply
+//!              damage leader-epoch-checkpoint          holes; epochs, for Kafka
+//!              <base>.<position>.torn                  what recovery cut off
+//! ```
+//!
+//! The life of a batch: [`Log::append`] stamps offset and epoch and writes it to the page cache;
+//! the journal commits it; [`Log::mark_durable`] says so; [`Log::read`] answers a range of the file
+//! for `sendfile`; [`Log::expire`] and [`Log::delete_expired`] let it go. After any stop
+//! [`LogDir::claim`], [`LogDir::redo`] and [`LogDir::recover`] bring back all that was promised.
+//!
+//! **Invariants.** `0 <= start <= durable <= end`. An offset is given out once: an append asserts
+//! that it begins at the end, and recovery never lets the end fall behind what a commit named.
+//! Nothing served is taken on an index's word. Nothing here waits for a disk on the way of a read.
+//!
+//! # Why
+//! - *Indexes are read with `pread`, not mapped.* A map of a file that is cut under us, or that lies
+//!   on a card that dies, ends the process with SIGBUS; a lookup is some ten reads of the page
+//!   cache, and a reader that goes on where it stopped needs none. It also needs no `unsafe` and no
+//!   addresses on 32-bit boards.
+//! - *A summary beside each segment* holds checksums of its indexes. Kafka trusts an index whose
+//!   length is right; after a power cut that is a file of zeros. Syncing index files instead would
+//!   double the wear of a card for something that can be learnt again.
+//! - *A damaged segment is parted in two files* rather than rewritten with its bad bytes: each file
+//!   is then whole, for us and for Kafka's tools, and the gap is where offsets may have one.
 
 mod damage;
 mod derived;
 mod dir;
+mod dump;
 mod epochs;
 mod identity;
 mod index;
 mod kafka_files;
 mod read;
 mod recovery;
+mod repair;
 mod retention;
+#[cfg(test)]
+mod retention_tests;
+mod scrub;
 mod segment;
 mod small_file;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod types;
 mod walk;
 
@@ -35,9 +71,11 @@ use retention::Retention;
 use segment::{Place, Segment};
 
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
+pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
+pub use scrub::{Scrub, Scrubbed};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.

@@ -7,7 +7,7 @@
 //!
 //! Read semantics.md 2.3 before editing.
 
-use super::segment::Segment;
+use super::segment::{Located, Segment};
 use super::types::{ReadError, Slice};
 use super::walk::Met;
 use super::{Disk, Log};
@@ -32,7 +32,8 @@ impl<D: Disk> Log<D> {
             return Ok(Slice { file, position: 0, bytes: 0, end_offset: from });
         };
         let file = segment.file(self.place())?;
-        let (mut walk, mut met) = segment.locate(self.place(), &file, from, &self.config)?;
+        let Located { mut walk, mut met } =
+            segment.locate(self.place(), &file, from, &self.config)?;
         let position = met.position;
         let (mut end_position, mut end_offset) = (position, from);
         loop {
@@ -50,9 +51,8 @@ impl<D: Disk> Log<D> {
             (end_position, end_offset) = (met.end_position(), met.header.next_offset());
             match walk.next() {
                 Ok(Some(next)) if next.header.base_offset == end_offset => met = next,
-                Ok(None) => break,
-                // What is good is served; the next read begins at the bad place and says so.
-                Ok(Some(_)) | Err(_) => break,
+                // What is good is served; the next read begins at a bad place and says so.
+                _ => break,
             }
         }
         walk.probe(position, end_position).map_err(|error| segment.read_error(&file, error))?;

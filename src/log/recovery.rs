@@ -22,22 +22,20 @@ use std::path::Path;
 use super::damage::Damage;
 use super::derived::Derived;
 use super::epochs::Epochs;
-use super::segment::{Place, Segment, file_name};
+use super::repair::{Wanted, resync};
+use super::segment::{Place, Segment};
 use super::types::Hole;
-use super::walk::{Met, Walk, WalkError, crc_is_valid};
+use super::walk::{Walk, WalkError, crc_is_valid};
 use super::{Disk, Log};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open};
 use crate::journal::{PartitionState, SmallState};
-use crate::record::{BatchHeader, HEADER_BYTES};
+use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 
 /// Chunks that are read at the start to learn an index anew; what is longer waits for a lookup.
 const START_READS_MAX: usize = 1024;
-
-/// Bytes copied or searched at once.
-const COPY_BYTES: usize = 64 << 10;
 
 /// What the journal proves about a partition.
 #[derive(Clone, Debug, Default)]
@@ -112,19 +110,20 @@ pub(super) fn open<D: Disk>(
     Ok((log, report))
 }
 
-struct Recovery<'a, D: Disk> {
-    place: Place<'a, D>,
+/// A recovery under way.
+pub(super) struct Recovery<'a, D: Disk> {
+    pub place: Place<'a, D>,
     config: &'a TopicConfig,
-    now: Boot,
+    pub now: Boot,
     state: PartitionState,
     mark: Option<Offset>,
     start: Offset,
-    segments: Vec<Segment<D>>,
+    pub segments: Vec<Segment<D>>,
     epochs: Epochs,
-    damage: Damage,
+    pub damage: Damage,
     known_damage: Damage,
-    report: LogReport,
-    has_new_names: bool,
+    pub report: LogReport,
+    pub has_new_names: bool,
 }
 
 impl<'a, D: Disk> Recovery<'a, D> {
@@ -166,11 +165,11 @@ impl<'a, D: Disk> Recovery<'a, D> {
         self.mark.is_none_or(|mark| offset < mark)
     }
 
-    fn next_base(&self, number: usize) -> Option<Offset> {
+    pub fn next_base(&self, number: usize) -> Option<Offset> {
         self.segments.get(number + 1).map(|segment| segment.base)
     }
 
-    fn add_hole(&mut self, from: Offset, to: Offset) {
+    pub fn add_hole(&mut self, from: Offset, to: Offset) {
         let from = from.max(self.start);
         if from < to && !self.damage.covers(from, to) {
             self.damage.add_hole(Hole { from, to });
@@ -294,7 +293,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
     }
 
     /// Checks every batch of a segment from `position` on. `false` when the rest of the log is torn.
-    fn scan(&mut self, number: usize, position: u64, offset: Offset) -> io::Result<bool> {
+    pub fn scan(&mut self, number: usize, position: u64, offset: Offset) -> io::Result<bool> {
         let next_base = self.next_base(number);
         let segment = &self.segments[number];
         let (base, bytes) = (segment.base, segment.bytes);
@@ -342,7 +341,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let is_damage = self.is_below_mark(end);
         if is_damage {
             let wanted = Wanted { from: end, next_base, epoch: last_epoch };
-            if let Some(met) = self.resync(&file, end_position + 1, bytes, &wanted)? {
+            if let Some(met) = resync(&file, end_position + 1, bytes, &wanted)? {
                 self.split(number, end_position, &met)?;
                 return Ok(true);
             }
@@ -362,114 +361,6 @@ impl<'a, D: Disk> Recovery<'a, D> {
             self.epochs.assign(epoch, offset);
             self.report.small_states.push(SmallState::EpochStart { epoch, offset });
         }
-    }
-
-    /// Searches for the next good batch.
-    fn resync(
-        &self,
-        file: &D::File,
-        from: u64,
-        end: u64,
-        wanted: &Wanted,
-    ) -> io::Result<Option<Met>> {
-        let mut window = vec![0; COPY_BYTES];
-        let mut start = from;
-        while start + HEADER_BYTES as u64 <= end {
-            let want = (end - start).min(COPY_BYTES as u64) as usize;
-            let got = file.read_at(&mut window[..want], start)?;
-            if got < HEADER_BYTES {
-                return Ok(None);
-            }
-            let last = got - HEADER_BYTES;
-            for place in 0..=last {
-                // The magic byte first: it rules out nearly everything.
-                if window[place + 16] != 2 {
-                    continue;
-                }
-                let Ok(header) = BatchHeader::parse(&window[place..got]) else { continue };
-                let met = Met { position: start + place as u64, header };
-                if wanted.accepts(&met, end) && crc_is_valid(file, &met)? {
-                    return Ok(Some(met));
-                }
-            }
-            start += last as u64 + 1;
-        }
-        Ok(None)
-    }
-
-    /// Parts a damaged segment: what is good behind the bad bytes goes on under its own name.
-    fn split(&mut self, number: usize, bad: u64, good: &Met) -> io::Result<()> {
-        let place = self.place;
-        let segment = &self.segments[number];
-        let (old_base, old_end, bytes) = (segment.base, segment.end, segment.bytes);
-        let base = good.header.base_offset;
-        let from = segment.file(place)?;
-        let tmp = place.path(base, "log.tmp");
-        let to = place.disk.open(&tmp, Open::CreateOrWrite)?;
-        to.set_len(0)?;
-        copy(&from, good.position, bytes, &to)?;
-        to.sync_data()?;
-        self.save_torn(old_base, &from, bad, good.position)?;
-        remove_caches(place, base)?;
-        place.disk.rename(&tmp, &place.path(base, "log"))?;
-        place.disk.sync_dir(place.dir)?;
-        self.add_hole(old_end, base);
-        let mut rest = Segment::new(base, Some(to), bytes - good.position, self.now);
-        rest.end = self.next_base(number).unwrap_or(base);
-        rest.is_new = true;
-        rest.first_timestamp = good.header.max_timestamp;
-        // It must be scanned even where the journal would not ask for it.
-        self.damage.suspects.insert(base);
-        if base == old_base {
-            self.segments[number] = rest;
-            return self.scan(number, 0, base).map(|_| ());
-        }
-        self.segments.insert(number + 1, rest);
-        let segment = &mut self.segments[number];
-        segment.bytes = bad;
-        from.set_len(bad)?;
-        from.sync_data()
-    }
-
-    /// Moves what lies behind the last good batch of a segment to a `.torn` file.
-    fn cut(&mut self, number: usize, position: u64, bytes: u64) -> io::Result<()> {
-        let file = self.segments[number].file(self.place)?;
-        self.save_torn(self.segments[number].base, &file, position, bytes)?;
-        file.set_len(position)?;
-        file.sync_data()?;
-        self.segments[number].bytes = position;
-        Ok(())
-    }
-
-    fn save_torn(&mut self, base: Offset, from: &D::File, start: u64, end: u64) -> io::Result<()> {
-        let is_empty = is_zero(from, start, end)?;
-        if is_empty {
-            return Ok(());
-        }
-        let path = self.place.dir.join(file_name(base, &format!("{start}.torn")));
-        let to = self.place.disk.open(&path, Open::CreateOrWrite)?;
-        to.set_len(0)?;
-        copy(from, start, end, &to)?;
-        to.sync_data()?;
-        self.has_new_names = true;
-        self.report.torn_bytes += end - start;
-        Ok(())
-    }
-
-    /// Sets whole segments aside: they lie behind the torn place and above the mark.
-    fn set_aside_behind(&mut self, number: usize) -> io::Result<()> {
-        for segment in self.segments.drain(number + 1..) {
-            let from = self.place.path(segment.base, "log");
-            if segment.bytes == 0 {
-                self.place.disk.remove_file(&from)?;
-            } else {
-                self.place.disk.rename(&from, &self.place.path(segment.base, "log.torn"))?;
-            }
-            remove_caches(self.place, segment.base)?;
-            self.report.torn_bytes += segment.bytes;
-            self.has_new_names = true;
-        }
-        Ok(())
     }
 
     /// Sees to it that the log begins at its start and ends at or behind the mark.
@@ -518,25 +409,6 @@ impl<'a, D: Disk> Recovery<'a, D> {
     }
 }
 
-/// What a batch must be like to follow a hole.
-struct Wanted {
-    from: Offset,
-    next_base: Option<Offset>,
-    epoch: LeaderEpoch,
-}
-
-impl Wanted {
-    fn accepts(&self, met: &Met, end: u64) -> bool {
-        let header = &met.header;
-        let lost = header.base_offset.since(self.from);
-        met.end_position() <= end
-            && 0 <= lost
-            && lost <= i64::from(i32::MAX)
-            && self.epoch <= header.leader_epoch
-            && self.next_base.is_none_or(|next| header.last_offset() < next)
-    }
-}
-
 /// Brings what is derived of a segment to the state at `position`, as far as a start may wait.
 /// `false` when the headers before it are damaged.
 fn prepare<D: Disk>(
@@ -582,7 +454,7 @@ fn remove_files<D: Disk>(place: Place<'_, D>, base: Offset) -> io::Result<()> {
     remove_caches(place, base)
 }
 
-fn remove_caches<D: Disk>(place: Place<'_, D>, base: Offset) -> io::Result<()> {
+pub(super) fn remove_caches<D: Disk>(place: Place<'_, D>, base: Offset) -> io::Result<()> {
     for suffix in ["index", "timeindex", "summary"] {
         remove_if_there(place.disk, &place.path(base, suffix))?;
     }
@@ -595,36 +467,4 @@ pub(super) fn remove_if_there(disk: &impl Disk, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn copy<F: DiskFile>(from: &F, start: u64, end: u64, to: &F) -> io::Result<()> {
-    let mut buf = vec![0; COPY_BYTES];
-    let mut position = start;
-    while position < end {
-        let want = (end - position).min(COPY_BYTES as u64) as usize;
-        let got = from.read_at(&mut buf[..want], position)?;
-        if got == 0 {
-            return Ok(());
-        }
-        to.write_all_at(&buf[..got], position - start)?;
-        position += got as u64;
-    }
-    Ok(())
-}
-
-fn is_zero(file: &impl DiskFile, start: u64, end: u64) -> io::Result<bool> {
-    let mut buf = vec![0; COPY_BYTES];
-    let mut position = start;
-    while position < end {
-        let want = (end - position).min(COPY_BYTES as u64) as usize;
-        let got = file.read_at(&mut buf[..want], position)?;
-        if buf[..got].iter().any(|&byte| byte != 0) {
-            return Ok(false);
-        }
-        if got == 0 {
-            break;
-        }
-        position += got as u64;
-    }
-    Ok(true)
 }

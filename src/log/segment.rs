@@ -64,6 +64,12 @@ pub(super) fn file_name(base: Offset, suffix: &str) -> String {
     format!("{:020}.{suffix}", base.0)
 }
 
+/// A batch that was looked for, and a walk that goes on behind it.
+pub(super) struct Located<'a, F> {
+    pub walk: Walk<'a, F>,
+    pub met: Met,
+}
+
 /// One segment.
 pub(super) struct Segment<D: Disk> {
     pub base: Offset,
@@ -267,13 +273,13 @@ impl<D: Disk> Segment<D> {
         file: &'a D::File,
         target: Offset,
         config: &TopicConfig,
-    ) -> Result<(Walk<'a, D::File>, Met), ReadError<D::File>> {
+    ) -> Result<Located<'a, D::File>, ReadError<D::File>> {
         let (hint, position) = self.hint.get();
         if hint == target {
             let mut walk = Walk::new(file, position, self.bytes, false);
             let met = walk.next().map_err(|error| self.read_error(file, error))?;
             if let Some(met) = met.filter(|met| met.header.base_offset == target) {
-                return Ok((walk, met));
+                return Ok(Located { walk, met });
             }
         }
         self.catch_up_to(place, file, target, config)?;
@@ -303,7 +309,7 @@ impl<D: Disk> Segment<D> {
                 return Err(self.damaged(met.position));
             }
             if target <= met.header.last_offset() {
-                return Ok((walk, met));
+                return Ok(Located { walk, met });
             }
             if expected.is_none() {
                 first_end = Some(met.end_position());
@@ -341,7 +347,7 @@ impl<D: Disk> Segment<D> {
             Ok(entry) => Ok(entry.map(|entry| {
                 (Offset(self.base.0 + i64::from(entry.offset)), u64::from(entry.position))
             })),
-            Err(error) => Err(self.index_error(place, error)),
+            Err(error) => Err(self.index_error(place, &error)),
         }
     }
 
@@ -355,7 +361,7 @@ impl<D: Disk> Segment<D> {
     ) -> Result<(), ReadError<D::File>> {
         self.open_index_files(place)?;
         let checked = self.derived.borrow_mut().check(false);
-        checked.map_err(|error| self.index_error(place, error))?;
+        checked.map_err(|error| self.index_error(place, &error))?;
         let mut derived = self.derived.borrow_mut();
         if derived.covered == self.bytes || target < derived.covered_end {
             return Ok(());
@@ -432,7 +438,7 @@ impl<D: Disk> Segment<D> {
     }
 
     /// An index that cannot be read: loaded when it is cold, learnt anew when it is broken.
-    pub fn index_error(&self, place: Place<'_, D>, error: io::Error) -> ReadError<D::File> {
+    pub fn index_error(&self, place: Place<'_, D>, error: &io::Error) -> ReadError<D::File> {
         let mut derived = self.derived.borrow_mut();
         let file = match (&derived.files, error.kind()) {
             (Some(files), io::ErrorKind::WouldBlock) => {

@@ -168,3 +168,27 @@ fn index_files_are_kafkas() {
     assert_eq!(file("timeindex").len(), 19 * 12, "the last batch has its entry already");
     assert_eq!(file("timeindex")[8..12], [0, 0, 0, 1]);
 }
+
+#[test]
+fn an_idle_partition_costs_little_memory() {
+    // 4 KiB is the budget of an idle partition beyond its file handles.
+    let (_, log) = log_with(config());
+    let own = size_of_val(&log) + log.dir().as_os_str().len() + 32;
+    let segment = size_of::<super::segment::Segment<MemoryDisk>>();
+    assert!(own + 4 * segment + 64 <= 2560, "{own} + 4 * {segment}");
+}
+
+#[test]
+fn epochs_are_stamped_and_checked() {
+    let (disk, mut log) = log_with(config());
+    append(&mut log, 1, 100);
+    log.begin_epoch(crate::ids::LeaderEpoch(4));
+    append(&mut log, 1, 100);
+    let path = Path::new("/data/topic-3/00000000000000000000.log");
+    assert_eq!(disk.bytes(path).borrow()[112..116], [0, 0, 0, 4]);
+    assert!(log.read(offset(1), 100, offset(2), true).is_ok());
+    // A batch of an older epoch in its place, say one that a recycled block brought back.
+    disk.bytes(path).borrow_mut()[115] = 1;
+    let stale = log.read(offset(1), 100, offset(2), true);
+    assert!(matches!(stale, Err(ReadError::Damaged { position: 100, .. })));
+}
