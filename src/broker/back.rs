@@ -755,7 +755,7 @@ fn prepare(now: Now, config: &TopicConfig, batch: &mut BytesMut) -> Result<(), E
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         compression: config.compression_type,
     };
-    validate_produce(batch, &rules).map_err(|why| rejection::error_code(&why))?;
+    validate_produce(batch, &rules).map_err(rejection::error_code)?;
     rejection::recompress(config, batch)
 }
 

@@ -66,7 +66,7 @@ pub struct BrokerConfig {
     pub retention_check_interval_ms: u64,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
-    /// The broker's own configuration, for DescribeConfigs.
+    /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
     /// Counts of the process.
     pub process: &'static ProcessMetrics,

@@ -104,7 +104,7 @@ impl Sizes {
         };
         let ram = rustix::system::sysinfo();
         let ram_bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit));
-        let automatic = (ram_bytes / 4).min(256 << 20).max(MEMORY_LIMIT_BYTES_MIN);
+        let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
     }
 }

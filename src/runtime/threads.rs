@@ -121,7 +121,7 @@ impl Threads<'_> {
         }
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
-        self.hand_out(&inboxes, logs, image);
+        Self::hand_out(&inboxes, logs, image);
         let flusher_thread = flusher.thread().clone();
         let control_sender = control_events.clone();
         let shared =
@@ -191,7 +191,7 @@ impl Threads<'_> {
     }
 
     /// Gives every shard the metadata and its partitions, as the first thing in its inbox.
-    fn hand_out(&self, inboxes: &[Inbox<FileDisk>], logs: Vec<Log<FileDisk>>, image: &Image) {
+    fn hand_out(inboxes: &[Inbox<FileDisk>], logs: Vec<Log<FileDisk>>, image: &Image) {
         let mut shares: Vec<Vec<Log<FileDisk>>> = Vec::new();
         shares.resize_with(inboxes.len(), Vec::new);
         for log in logs {
