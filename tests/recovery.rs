@@ -1,19 +1,19 @@
 //! What recovery keeps, sets aside and names: torn against damaged (design.md §4), deleted files,
 //! directories of others.
 
-#[path = "support/image_disk.rs"]
-mod image_disk;
 #[path = "support/partition.rs"]
 mod partition;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
 
 use std::path::{Path, PathBuf};
 
-use image_disk::ImageDisk;
 use odradek::ids::{NodeId, Offset, TopicId, TopicPartition, Uuid};
 use odradek::journal::disk::{Disk, DiskFile, Open};
 use odradek::log::{Dump, Dumped, Hole, LogDir, OpenError, OpenParameters, Scrubbed, Unknown};
 use odradek::topic_config::TopicConfig;
-use partition::{World, name, read_all, topic_partition};
+use partition::{Fate, Random, World, name, read_all, topic_partition};
+use sim_disk::SimDisk;
 
 const DIR: &str = "/data/host.vmstat-0";
 
@@ -40,7 +40,7 @@ fn hole(from: i64, to: i64) -> Hole {
 }
 
 /// Overwrites part of a file with noise, as a dying card does.
-fn smash(disk: &ImageDisk, path: &Path, position: u64, bytes: usize) {
+fn smash(disk: &SimDisk, path: &Path, position: u64, bytes: usize) {
     let file = disk.open(path, Open::Write).expect("there");
     file.write_all_at(&vec![0x5a; bytes], position).expect("the disk works");
     file.sync_data().expect("the disk works");
@@ -82,7 +82,7 @@ fn damage_below_the_mark_is_a_hole_and_what_is_behind_it_stays() {
     world.state.recovery_offset = Offset(0);
     let disk = world.disk.after_kill();
     smash(&disk, &log_path(0), 3 * bytes + 30, 250);
-    let once = |disk: &ImageDisk| {
+    let once = |disk: &SimDisk| {
         let mark = world.truth.durable;
         let (mut logs, report) = world.look_with_mark(disk, Some(Offset(mark)));
         let found = read_all(&logs[0], 500).expect("what is served is good");
@@ -114,23 +114,23 @@ fn a_torn_recovery_ends_like_a_whole_one() {
         world
     };
     let bytes = batch_bytes(&world);
-    let hurt = |disk: &ImageDisk| smash(disk, &log_path(0), 3 * bytes + 30, 250);
+    let hurt = |disk: &SimDisk| smash(disk, &log_path(0), 3 * bytes + 30, 250);
     let whole = world.disk.after_kill();
     hurt(&whole);
     let mark = Some(Offset(world.truth.durable));
     let (logs, _) = world.look_with_mark(&whole, mark);
     let want = (read_all(&logs[0], 500).expect("good"), logs[0].holes().to_vec());
     assert_eq!(want.1, [hole(3, 5)]);
-    let steps = whole.steps();
+    let steps = whole.operation_count();
     for stop in 1..=steps {
         let disk = world.disk.after_kill();
         hurt(&disk);
-        disk.stop_after(stop);
+        disk.fail_after(stop);
         if world.try_look_with_mark(&disk, mark).is_some() {
             break;
         }
         for seed in 0..3 {
-            let mut random = image_disk::Random(stop * 7 + seed);
+            let mut random = Random::new(stop * 7 + seed);
             let disk =
                 if seed == 0 { disk.after_kill() } else { disk.after_power_cut(&mut random) };
             let (logs, _) = world.look_with_mark(&disk, mark);
@@ -278,14 +278,14 @@ fn parameters(node_id: i32, cluster_id: Option<Uuid>) -> OpenParameters {
     }
 }
 
-fn claim(disk: &ImageDisk, node: i32, cluster: Option<Uuid>) -> Result<LogDir<ImageDisk>, String> {
+fn claim(disk: &SimDisk, node: i32, cluster: Option<Uuid>) -> Result<LogDir<SimDisk>, String> {
     LogDir::claim(disk.clone(), Path::new("/data"), &parameters(node, cluster))
         .map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_log_dir_of_another_is_refused_by_name() {
-    let disk = ImageDisk::default();
+    let disk = SimDisk::default();
     let identity = claim(&disk, 1, None).expect("fresh").identity();
     assert_eq!(claim(&disk, 1, None).expect("ours").identity(), identity);
     assert!(claim(&disk, 1, Some(identity.cluster_id)).is_ok());
@@ -297,9 +297,9 @@ fn a_log_dir_of_another_is_refused_by_name() {
     // Either file may be lost or hurt; the identity stays.
     for file in ["meta.properties", "format", "format.spare"] {
         let path = Path::new("/data").join(file);
-        let hurt = disk.fork();
+        let hurt = disk.after_kill();
         hurt.flip(&path, 30, 4);
-        let gone = disk.fork();
+        let gone = disk.after_kill();
         gone.remove_file(&path).expect("there");
         for disk in [hurt, gone] {
             match claim(&disk, 1, None) {
@@ -312,7 +312,7 @@ fn a_log_dir_of_another_is_refused_by_name() {
 
 #[test]
 fn a_newer_format_is_refused_by_name() {
-    let disk = ImageDisk::default();
+    let disk = SimDisk::default();
     claim(&disk, 1, None).expect("fresh");
     let path = Path::new("/data/format");
     let text = "format 9\noldest_reader 9\nwritten_by odradek 9.0.0\n";
@@ -331,6 +331,9 @@ fn a_newer_format_is_refused_by_name() {
 fn unknown_directories_are_kept_and_reported() {
     let mut world = world_of(3);
     let disk = world.disk.after_kill();
+    for dir in ["/data/other-0", "/data/old-0.00ff-delete"] {
+        disk.create_dir_all(Path::new(dir)).expect("made");
+    }
     disk.open(Path::new("/data/other-0/00000000000000000000.log"), Open::Create).expect("made");
     disk.open(Path::new("/data/old-0.00ff-delete/x.log"), Open::Create).expect("made");
     let report = world.open(disk);
@@ -352,11 +355,23 @@ fn unknown_directories_are_kept_and_reported() {
 }
 
 #[test]
-fn a_deleted_partition_leaves_nothing() {
+fn a_deleted_partition_does_not_come_back() {
+    let is_left =
+        |disk: &SimDisk| disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat"));
+    // Out of the way, then gone with the next start.
     let mut world = world_of(3);
-    let log = world.log.take().expect("open");
-    world.dir.as_ref().expect("open").delete(log).expect("the disk works");
-    assert!(!world.disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat")));
+    world.log.take().expect("open").retire().expect("the disk works");
+    let disk = world.disk.after_kill();
+    let (logs, report) = world.look(&disk);
+    assert!(logs.is_empty() && report.unknown.is_empty());
+    assert!(!is_left(&disk));
+    // Its end was committed, and the stop came before anything else.
+    let mut world = world_of(3);
+    world.forget();
+    let disk = world.disk.after_kill();
+    let (logs, _) = world.look(&disk);
+    assert!(logs.is_empty());
+    assert!(!is_left(&disk));
 }
 
 #[test]

@@ -448,7 +448,7 @@ impl<F: Clone> Front<F> {
         });
         let create =
             CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics: topics.collect() };
-        let encoded = postcard::to_allocvec(&create).expect("requests have known lengths");
+        let encoded = frame::encode_body(&create);
         let ask = ControlAsk {
             request: self.request_id(number),
             api: ApiKey::CreateTopics,

@@ -180,9 +180,9 @@ impl<'a, D: Disk> Recovery<'a, D> {
     /// Finds the segments on disk, and removes what was deleted before the last stop.
     fn load_segments(&mut self) -> io::Result<()> {
         for path in self.place.disk.list(self.place.dir)? {
-            let name = path.to_string_lossy();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if name.ends_with(".deleted") || name.ends_with(".tmp") {
-                self.place.disk.remove_file(&self.place.dir.join(&path))?;
+                self.place.disk.remove_file(&self.place.dir.join(name))?;
             }
         }
         let mut bases = segment_bases(self.place.disk, self.place.dir)?;

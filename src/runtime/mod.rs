@@ -24,6 +24,7 @@ mod lock;
 mod mailbox;
 mod shard_loop;
 pub mod signals;
+mod threads;
 mod throttle;
 
 use std::fmt;
@@ -40,11 +41,11 @@ use crate::config::Config;
 use crate::controller::ControllerConfig;
 use crate::journal::JournalError;
 use crate::log::{LogDir, OpenError};
-use crate::runtime::boot::Wiring;
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
 use crate::runtime::shard_loop::Input;
+use crate::runtime::threads::Wiring;
 
 /// Sizes and times that concern a connection.
 #[derive(Clone, Copy, Debug)]
