@@ -5,9 +5,10 @@
 //! error holds them as text; nothing below imports it.
 //!
 //! A new subcommand is one file with an `argh` struct and a `run`, one variant of [`Command`] and
-//! one arm of [`Command::run`].
+//! one arm of [`run`].
 
 mod args;
+mod broker;
 mod config;
 mod json;
 mod out;
@@ -51,15 +52,8 @@ struct Odradek {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Broker(broker::Broker),
     Config(config::ConfigCommand),
-}
-
-impl Command {
-    fn run(self) -> Result<(), CliError> {
-        match self {
-            Command::Config(command) => command.run(),
-        }
-    }
 }
 
 /// Why a command ends with another exit code than 0.
@@ -136,12 +130,8 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
     }
     let Odradek { config, set, command, .. } = odradek;
     match command {
+        None => broker::Broker { config, set }.run(),
+        Some(Command::Broker(command)) => command.with_outer(config, set).run(),
         Some(Command::Config(command)) => command.with_outer(config, set).run(),
-        Some(_) if config.is_some() || !set.is_empty() => Err(CliError::usage(
-            "--config and --set before a subcommand are the broker's; \
-             they go with `odradek`, `odradek broker` and `odradek config` only",
-        )),
-        Some(command) => command.run(),
-        None => Err(CliError::usage("expected a subcommand")),
     }
 }
