@@ -3,7 +3,7 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
-// Test support is shared with `tests/`, which names this crate from outside.
+// Unit tests include files of tests/support/, which name the crate as its users do.
 #[cfg(test)]
 extern crate self as odradek;
 
@@ -15,8 +15,16 @@ pub mod topic_config;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod broker;
+#[cfg(feature = "std")]
+pub mod client;
+#[cfg(feature = "std")]
+pub mod config;
+#[cfg(feature = "std")]
 pub mod controller;
 #[cfg(feature = "std")]
 pub mod journal;
 #[cfg(feature = "std")]
 pub mod log;
+#[cfg(feature = "std")]
+pub mod runtime;

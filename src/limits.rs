@@ -38,6 +38,13 @@ pub const WRITE_QUEUE_BYTES_MAX: usize = 1 << 20;
 /// Entries of the topic list in one request.
 pub const REQUEST_TOPICS_MAX: usize = 10_000;
 
+/// Topics that one request may create. Their configurations are two bytes each at the least and
+/// sixteen times that when decoded, so that the bound is lower than that of plain lists.
+pub const REQUEST_NEW_TOPICS_MAX: usize = 1000;
+
+/// Resources whose configuration one request may read or change; bounded for the same reason.
+pub const REQUEST_CONFIG_RESOURCES_MAX: usize = 256;
+
 /// Entries of the partition lists in one request.
 pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
 
@@ -96,7 +103,20 @@ const _: () = {
     assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
     // A share that does not bypass must fit a commit beside its header.
     assert!(JOURNAL_BYPASS_BYTES < JOURNAL_COMMIT_BYTES_MAX);
-    // The smallest broker must still be able to read a hello.
+    // A broker with the smallest memory still reads a frame of 1 MiB: what a client with default
+    // settings (`max.request.size`) sends at most.
+    assert!(1 << 20 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
+    // A hello is read before anything is known of the peer, so its frame must always be affordable.
     assert!(FRAME_BYTES_BEFORE_HELLO_MAX as u64 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
-    assert!(TOPIC_NAME_CHARS_MAX + "-2147483647".len() <= 255 + 5);
+    // A directory is named `topic-partition`, and a file name has at most 255 bytes.
+    assert!(TOPIC_NAME_CHARS_MAX + "-99999".len() <= 255);
+    // Partition numbers therefore have at most five digits.
+    assert!(TOPIC_PARTITIONS_MAX <= 100_000);
+    // One request may ask for every partition of a topic.
+    assert!(TOPIC_PARTITIONS_MAX as usize <= REQUEST_PARTITIONS_MAX);
+    // The lists with a lower bound of their own are lists of topics all the same.
+    assert!(REQUEST_CONFIG_RESOURCES_MAX <= REQUEST_TOPICS_MAX);
+    assert!(REQUEST_NEW_TOPICS_MAX <= REQUEST_TOPICS_MAX);
+    // A topic cannot be larger than the broker that holds it.
+    assert!(TOPIC_PARTITIONS_MAX as usize <= BROKER_PARTITIONS_MAX);
 };

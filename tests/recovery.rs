@@ -355,11 +355,23 @@ fn unknown_directories_are_kept_and_reported() {
 }
 
 #[test]
-fn a_deleted_partition_leaves_nothing() {
+fn a_deleted_partition_does_not_come_back() {
+    let is_left =
+        |disk: &SimDisk| disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat"));
+    // Out of the way, then gone with the next start.
     let mut world = world_of(3);
-    let log = world.log.take().expect("open");
-    world.dir.as_ref().expect("open").delete(log).expect("the disk works");
-    assert!(!world.disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat")));
+    world.log.take().expect("open").retire().expect("the disk works");
+    let disk = world.disk.after_kill();
+    let (logs, report) = world.look(&disk);
+    assert!(logs.is_empty() && report.unknown.is_empty());
+    assert!(!is_left(&disk));
+    // Its end was committed, and the stop came before anything else.
+    let mut world = world_of(3);
+    world.forget();
+    let disk = world.disk.after_kill();
+    let (logs, _) = world.look(&disk);
+    assert!(logs.is_empty());
+    assert!(!is_left(&disk));
 }
 
 #[test]

@@ -154,6 +154,37 @@ impl Image {
         self.names.values().map(|id| (*id, &self.topics[id]))
     }
 
+    /// The changes that lead from nothing to this image: what a shard is given at the start.
+    pub fn as_changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let cluster = self.cluster_id.map(|cluster_id| Change::Cluster {
+            cluster_id,
+            feature_level: crate::controller::FEATURE_LEVEL,
+        });
+        changes.extend(cluster);
+        for (node_id, broker_epoch) in &self.broker_epochs {
+            changes.push(Change::Broker { node_id: *node_id, broker_epoch: *broker_epoch });
+        }
+        for (topic_id, topic) in self.topics() {
+            let name = TopicName::new(&topic.name).expect("it came from a legal name");
+            changes.push(Change::Topic { topic_id, name });
+            for (key, value) in &topic.configs {
+                let (key, value) = (key.clone(), Some(value.clone()));
+                changes.push(Change::Config { topic_id, key, value });
+            }
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                changes.push(Change::Partition {
+                    topic_id,
+                    partition: Partition(number as i32),
+                    replicas: partition.replicas.to_vec(),
+                    leader: partition.leader,
+                    leader_epoch: partition.leader_epoch,
+                });
+            }
+        }
+        changes
+    }
+
     /// Topics in all.
     pub fn topic_count(&self) -> usize {
         self.topics.len()

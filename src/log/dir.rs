@@ -245,15 +245,7 @@ impl<D: Disk> LogDir<D> {
         Log::create(self.disk.clone(), &self.path, name, topic_partition, config, now)
     }
 
-    /// Removes a partition whose end (`SmallState::Forget`) is durable. The files go at once; the
-    /// rename makes sure that a crash in between leaves nothing that looks like a partition.
-    pub fn delete(&self, log: Log<D>) -> io::Result<()> {
-        let dir = log.dir().to_path_buf();
-        let topic_id = log.topic_partition().topic_id;
-        drop(log);
-        self.remove_dir(&dir, topic_id.0)
-    }
-
+    /// Finishes a deletion that a stop interrupted.
     fn remove_dir(&self, from: &Path, topic_id: Uuid) -> io::Result<()> {
         let Some(name) = from.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
         let to = self.path.join(doomed_name(name, topic_id, "delete"));
@@ -295,6 +287,19 @@ impl<D: Disk> LogDir<D> {
             small_file::replace(&self.disk, &self.path, CLEAN_SHUTDOWN, text)?;
         }
         Ok(())
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Takes the directory of a deleted partition out of the way, under a name that no start takes
+    /// for a partition's, and answers that name. Its files may go at any time; a start removes
+    /// them too.
+    pub fn retire(self) -> io::Result<PathBuf> {
+        let topic_id = self.topic_partition.topic_id;
+        let name = format!("{}-{}", self.name, self.topic_partition.partition);
+        let to = self.dir.with_file_name(doomed_name(&name, topic_id.0, "delete"));
+        self.disk.rename(&self.dir, &to)?;
+        Ok(to)
     }
 }
 

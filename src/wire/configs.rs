@@ -1,9 +1,29 @@
-//! DescribeConfigs (32) and IncrementalAlterConfigs (44).
+//! `DescribeConfigs` (32) and `IncrementalAlterConfigs` (44).
+//!
+//! ```text
+//! resource    varint 0, str topic; or varint 1 for the broker
+//! change      varint 0, str key, str value to set; or varint 1, str key to delete
+//!
+//! DescribeConfigs request                   response
+//! list of     resource                      list of
+//!                                             varint i16  error code
+//!                                             list of
+//!                                               str         key
+//!                                               str         value
+//!                                               varint      0 default, 1 file, 2 environment,
+//!                                                           3 command line, 4 topic
+//!
+//! IncrementalAlterConfigs request           response
+//! bool        validate only                 list of
+//! list of                                     varint i16  error code
+//!   resource                                  str         message
+//!   list of     change
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CONFIG_ENTRIES_MAX, REQUEST_TOPICS_MAX};
+use crate::limits::{CONFIG_ENTRIES_MAX, REQUEST_CONFIG_RESOURCES_MAX};
 use crate::wire::delete_topics::TopicOutcome;
 use crate::wire::{ErrorCode, frame};
 
@@ -20,7 +40,7 @@ pub enum ConfigResource<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribeConfigsRequest<'a> {
     /// The resources.
-    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_CONFIG_RESOURCES_MAX, _, _>")]
     pub resources: Vec<ConfigResource<'a>>,
 }
 
@@ -66,7 +86,7 @@ pub struct DescribedResource<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribeConfigsResponse<'a> {
     /// See [`DescribedResource`].
-    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_CONFIG_RESOURCES_MAX, _, _>")]
     pub resources: Vec<DescribedResource<'a>>,
 }
 
@@ -107,7 +127,7 @@ pub struct IncrementalAlterConfigsRequest<'a> {
     /// Check, but change nothing.
     pub validate_only: bool,
     /// The resources.
-    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_CONFIG_RESOURCES_MAX, _, _>")]
     pub resources: Vec<AlterResource<'a>>,
 }
 
@@ -115,6 +135,6 @@ pub struct IncrementalAlterConfigsRequest<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncrementalAlterConfigsResponse<'a> {
     /// See [`TopicOutcome`].
-    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_CONFIG_RESOURCES_MAX, _, _>")]
     pub resources: Vec<TopicOutcome<'a>>,
 }

@@ -1,4 +1,13 @@
-//! CreatePartitions (37): a topic grows.
+//! `CreatePartitions` (37): a topic grows.
+//!
+//! ```text
+//! request                                   response
+//! varint u32  timeout, ms                   list of
+//! bool        validate only                   varint i16  error code
+//! list of                                     str         message
+//!   topic ref
+//!   varint i32  partitions afterwards
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

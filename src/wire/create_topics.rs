@@ -1,10 +1,21 @@
-//! CreateTopics (19).
+//! `CreateTopics` (19).
+//!
+//! ```text
+//! request                                   response
+//! varint u32  timeout, ms                   list of
+//! bool        validate only                   varint i16  error code
+//! list of                                     str         message
+//!   str         name                          16 bytes    topic id
+//!   varint i32  partitions                    varint i32  partitions
+//!   varint i16  replication factor            varint i16  replication factor
+//!   list of     str key, str value
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TopicId;
-use crate::limits::{CONFIG_ENTRIES_MAX, REQUEST_TOPICS_MAX};
+use crate::limits::{CONFIG_ENTRIES_MAX, REQUEST_NEW_TOPICS_MAX};
 use crate::wire::{ErrorCode, frame};
 
 /// A configuration key and its value.
@@ -41,7 +52,7 @@ pub struct CreateTopicsRequest<'a> {
     /// Check, but create nothing.
     pub validate_only: bool,
     /// The topics.
-    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_NEW_TOPICS_MAX, _, _>")]
     pub topics: Vec<CreateTopic<'a>>,
 }
 
@@ -65,6 +76,6 @@ pub struct CreatedTopic<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateTopicsResponse<'a> {
     /// See [`CreatedTopic`].
-    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_TOPICS_MAX, _, _>")]
+    #[serde(borrow, deserialize_with = "frame::list::<REQUEST_NEW_TOPICS_MAX, _, _>")]
     pub topics: Vec<CreatedTopic<'a>>,
 }

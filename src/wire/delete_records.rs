@@ -1,4 +1,13 @@
-//! DeleteRecords (21): a partition's first offset rises.
+//! `DeleteRecords` (21): a partition's first offset rises.
+//!
+//! ```text
+//! request                                   response
+//! varint u32  timeout, ms                   list of
+//! list of                                     varint i16  error code
+//!   topic ref                                 varint i64  low watermark
+//!   varint i32  partition
+//!   varint i64  offset, or -1
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

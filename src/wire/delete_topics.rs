@@ -1,4 +1,11 @@
-//! DeleteTopics (20).
+//! `DeleteTopics` (20).
+//!
+//! ```text
+//! request                                   response
+//! varint u32  timeout, ms                   list of
+//! list of     topic ref                       varint i16  error code
+//!                                             str         message
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

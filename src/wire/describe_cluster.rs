@@ -1,4 +1,12 @@
-//! DescribeCluster (60).
+//! `DescribeCluster` (60).
+//!
+//! ```text
+//! request                                   response
+//! (nothing)                                 varint i16  error code
+//!                                           16 bytes    cluster id
+//!                                           varint i32  controller
+//!                                           list of brokers, as in Metadata
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,21 @@
-//! DescribeLogDirs (35): what a broker's partitions hold, how far it is durable, what is damaged.
+//! `DescribeLogDirs` (35): what a broker's partitions hold, how far it is durable, what is damaged.
+//!
+//! ```text
+//! request                                   response
+//! list of     topic ref                     list of
+//!                                             varint i16  error code
+//!                                             varint u32  place of the topic in the request
+//!                                             varint i32  partition
+//!                                             varint i32  leader epoch
+//!                                             varint i64  log start offset
+//!                                             varint i64  high watermark
+//!                                             varint i64  durable offset
+//!                                             varint i64  log end offset
+//!                                             varint u64  bytes
+//!                                             varint u32  segments
+//!                                             varint u64  loss window, ms
+//!                                             list of     varint i64 from, varint i64 end
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

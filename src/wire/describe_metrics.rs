@@ -1,4 +1,12 @@
-//! DescribeMetrics (200): the broker's counters, gauges and histograms.
+//! `DescribeMetrics` (200): the broker's counters, gauges and histograms.
+//!
+//! ```text
+//! request                                   response
+//! (nothing)                                 list of
+//!                                             str         name
+//!                                             varint      0 counter, 1 gauge
+//!                                             varint u64  value
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

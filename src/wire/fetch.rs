@@ -3,6 +3,19 @@
 //! The batches follow the response's body as raw bytes, in the order of the list. The first batch
 //! of a partition may start below the offset asked for; the client skips those records. At least
 //! one batch is returned from the first partition that has one, even above the limits (KIP-74).
+//!
+//! ```text
+//! request                                   response
+//! varint u32  longest wait, ms              list of
+//! varint u32  fewest bytes                    varint i16  error code
+//! varint u32  most bytes                      varint i64  high watermark
+//! list of                                     varint i64  log start offset
+//!   topic ref                                 varint u32  bytes of its batches
+//!   varint i32  partition                   raw         the batches
+//!   varint i64  offset
+//!   varint i32  current leader epoch
+//!   varint u32  most bytes
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

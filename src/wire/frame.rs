@@ -67,7 +67,7 @@ impl core::error::Error for FrameError {}
 /// Length in a frame's prefix, if it is positive and at most `max`.
 pub fn frame_bytes(prefix: [u8; FRAME_PREFIX_BYTES], max: usize) -> Option<usize> {
     let bytes = u32::from_be_bytes(prefix);
-    (1 <= bytes && bytes as u64 <= max as u64).then_some(bytes as usize)
+    (1 <= bytes && u64::from(bytes) <= max as u64).then_some(bytes as usize)
 }
 
 /// Decodes `T` from the front of `bytes`; answers what is left too.
@@ -99,7 +99,8 @@ pub fn encode<H: Serialize, B: Serialize>(
     *out = encoded;
     let bytes = out.len() - FRAME_PREFIX_BYTES + raw_bytes;
     let bytes = u32::try_from(bytes).expect("frames are bounded far below 4 GiB");
-    out[..FRAME_PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
+    let prefix = out.first_chunk_mut().expect("the prefix was the first thing written");
+    *prefix = bytes.to_be_bytes();
 }
 
 /// Deserializes a list of at most `MAX` elements, reserving nothing on the word of its count.
@@ -162,10 +163,10 @@ where
 }
 
 /// Cuts `raw` into the pieces whose lengths a body names; all of it must be used.
-pub fn split_records<'a>(
+pub fn split_records(
     lengths: impl Iterator<Item = u32>,
-    mut raw: &'a [u8],
-) -> Result<Vec<&'a [u8]>, FrameError> {
+    mut raw: &[u8],
+) -> Result<Vec<&[u8]>, FrameError> {
     let mut pieces = Vec::new();
     for bytes in lengths {
         let (piece, rest) = raw.split_at_checked(bytes as usize).ok_or(FrameError::Records)?;

@@ -1,4 +1,17 @@
 //! Hello (18): the first request of every connection; versions and features are agreed here.
+//!
+//! ```text
+//! request                                   response
+//! 4 bytes     "ODRK"                        varint i16  error code
+//! str         client id                     16 bytes    cluster id
+//! varint u64  features                      varint i32  node id
+//!                                           str         software
+//!                                           varint u64  features
+//!                                           varint u32  largest frame
+//!                                           list of     u8 api key, u8 lowest, u8 highest version
+//! ```
+//!
+//! **Invariant:** Hello's version 0 never changes: it is how versions are found out.
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

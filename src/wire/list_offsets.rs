@@ -1,4 +1,13 @@
-//! ListOffsets (2): offsets by time, and the ends of partitions.
+//! `ListOffsets` (2): offsets by time, and the ends of partitions.
+//!
+//! ```text
+//! request                                   response
+//! list of                                   list of
+//!   topic ref                                 varint i16  error code
+//!   varint i32  partition                     varint i64  offset
+//!   varint i32  current leader epoch          varint i64  timestamp
+//!   varint i64  timestamp, -1, -2 or -3       varint i32  leader epoch
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

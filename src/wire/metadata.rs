@@ -1,4 +1,27 @@
 //! Metadata (3): brokers, topics, partitions and who leads them.
+//!
+//! ```text
+//! request                                   response
+//! option      00, or 01 and the list of     16 bytes    cluster id
+//!             topic ref                     varint i32  controller
+//! bool        may create                    list of brokers
+//!                                             varint i32  node id
+//!                                             str         host
+//!                                             varint u16  port
+//!                                             str         rack
+//!                                           list of topics
+//!                                             varint i16  error code
+//!                                             str         name
+//!                                             16 bytes    topic id
+//!                                             bool        internal
+//!                                             list of partitions
+//!                                               varint i16  error code
+//!                                               varint i32  partition
+//!                                               varint i32  leader
+//!                                               varint i32  leader epoch
+//!                                               list of     varint i32 replica
+//!                                               list of     varint i32 in-sync replica
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

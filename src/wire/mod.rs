@@ -1,7 +1,27 @@
 //! The postcard wire: compact frames that carry Kafka's meaning.
 //!
 //! A connection opens with [`hello`]; after it the client may pipeline requests, and the broker
-//! answers them in order. One file holds one API, except that configurations share one.
+//! answers them in order. One file holds one API, except that configurations share one, and opens
+//! with a drawing of its bodies; `tests/transcripts/wire.txt` holds an example of each, byte by
+//! byte. What the drawings call things, all of it postcard:
+//!
+//! ```text
+//! varint u32   7 bits a byte, low bits first, the high bit set on all bytes but the last
+//! varint i32   the same after zigzag: 0, -1, 1, -2 become 0, 1, 2, 3
+//! bool         00 or 01
+//! str          varint u32 length, then UTF-8
+//! list of      varint u32 count, then so many elements
+//! topic ref    varint 0, str name; or varint 1, 16 bytes topic id
+//! ```
+//!
+//! **Invariant:** hostile bytes meet only readers that answer `Err`. Nothing here indexes or
+//! panics, and a count reserves no memory.
+//!
+//! Why postcard and not Kafka's own encoding: one derive serves broker, client and a
+//! microcontroller without allocation, and one rule per type replaces a schema per message.
+//! Kafka's encoding is spoken where Kafka's clients are.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic))]
 
 pub mod configs;
 pub mod create_partitions;
@@ -85,3 +105,9 @@ pub enum TopicRef<'a> {
     /// By id: survives no re-creation under the same name, and is shorter.
     Id(TopicId),
 }
+
+#[cfg(test)]
+#[path = "../../tests/support/wire_examples.rs"]
+mod examples;
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,17 @@
 //!
 //! The batches follow the body as raw bytes, in the order of the list. With `acks` 0 there is no
 //! response; on an error the connection is closed.
+//!
+//! ```text
+//! request                                   response
+//! u8          acks: 01, 00 or ff (-1)       list of
+//! varint u32  timeout, ms                     varint i16  error code
+//! list of                                     varint i64  base offset
+//!   topic ref                                 varint i64  log append time
+//!   varint i32  partition                     varint i64  log start offset
+//!   varint u32  bytes of its batch
+//! raw         the batches
+//! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -43,7 +54,7 @@ pub struct ProducedPartition {
     pub error: ErrorCode,
     /// Offset of its first record, −1 on an error.
     pub base_offset: Offset,
-    /// Time given to its records when the topic has LogAppendTime, else −1.
+    /// Time given to its records when the topic has `LogAppendTime`, else −1.
     pub log_append_time: Timestamp,
     /// First offset the partition holds.
     pub log_start_offset: Offset,

@@ -126,6 +126,7 @@ pub struct World {
     pub ms: u64,
     next_value: u64,
     epoch: i32,
+    is_forgotten: bool,
 }
 
 impl World {
@@ -143,6 +144,7 @@ impl World {
             ms: 1000,
             next_value: 0,
             epoch: 0,
+            is_forgotten: false,
         };
         let parameters = world.parameters();
         let dir = LogDir::claim(world.disk.clone(), Path::new("/data"), &parameters);
@@ -171,6 +173,11 @@ impl World {
 
     pub fn log(&mut self) -> &mut Log<SimDisk> {
         self.log.as_mut().expect("the log is open")
+    }
+
+    /// The journal commits the partition's end.
+    pub fn forget(&mut self) {
+        self.is_forgotten = true;
     }
 
     pub fn begin_epoch(&mut self) {
@@ -269,7 +276,7 @@ impl World {
         self.pending.clear();
         self.disk = disk;
         let (dir, mut logs, report) =
-            open(&self.disk, &self.parameters(), &self.state, &self.journal)
+            open(&self.disk, &self.parameters(), &self.state, &self.journal, false)
                 .expect("the disk works");
         assert_eq!(logs.len(), 1, "the partition is there");
         self.log = logs.pop();
@@ -293,7 +300,7 @@ impl World {
 
     /// As `look`; `None` when the disk stopped.
     pub fn try_look(&self, disk: &SimDisk) -> Option<(Vec<Log<SimDisk>>, RecoveryReport)> {
-        let opened = open(disk, &self.parameters(), &self.state, &self.journal);
+        let opened = open(disk, &self.parameters(), &self.state, &self.journal, self.is_forgotten);
         opened.map(|(_, logs, report)| (logs, report))
     }
 
@@ -352,6 +359,7 @@ fn open(
     parameters: &OpenParameters,
     state: &PartitionState,
     journal: &[Committed],
+    is_forgotten: bool,
 ) -> Option<(LogDir<SimDisk>, Vec<Log<SimDisk>>, RecoveryReport)> {
     let mut dir = LogDir::claim(disk.clone(), Path::new("/data"), parameters).ok()?;
     let states = BTreeMap::from([(topic_partition(), state.clone())]);
@@ -359,6 +367,9 @@ fn open(
     for entry in journal {
         redo.append(topic_partition(), entry.end, entry.segment, entry.position, &entry.bytes)
             .ok()?;
+    }
+    if is_forgotten {
+        redo.state(topic_partition(), SmallState::Forget);
     }
     let (logs, report) = dir.recover(parameters, true).ok()?;
     Some((dir, logs, report))

@@ -321,8 +321,9 @@ impl Disk for SimDisk {
             return Err(not_found(path));
         }
         let inside = |name: &&PathBuf| name.parent() == Some(path);
-        let mut names: Vec<PathBuf> = inner.names.keys().filter(inside).cloned().collect();
-        names.extend(inner.dirs.iter().filter(inside).cloned());
+        let all = inner.names.keys().chain(inner.dirs.iter()).filter(inside);
+        let mut names: Vec<PathBuf> =
+            all.map(|name| name.file_name().expect("it has a parent").into()).collect();
         names.sort();
         Ok(names)
     }
