@@ -327,6 +327,9 @@ pub struct Journal<D: Disk> {
     halves: [Half<D::File>; 2],
     states: BTreeMap<TopicPartition, PartitionState>,
     prewritten: u64,
+    /// The newest segment of each directory whose name is known to be durable: a segment says
+    /// that it is new for as long as it grows, and its directory is synced once.
+    named: BTreeMap<Arc<Path>, Offset>,
     /// One superblock was damaged, perhaps the newer: the tail must be looked for.
     is_tail_lost: bool,
     is_checkpointing: bool,
@@ -363,6 +366,7 @@ impl<D: Disk> Journal<D> {
             halves: [Half::free(), Half::free()],
             states: states.clone(),
             prewritten: if is_fresh { 0 } else { superblock.ring_bytes },
+            named: BTreeMap::new(),
             is_tail_lost: found.is_one_lost,
             is_checkpointing: false,
             is_poisoned: false,
@@ -438,9 +442,21 @@ impl<D: Disk> Journal<D> {
         Ok(committed)
     }
 
-    fn sync_bypass(&self, plan: &commit::Plan<'_, D::File>) -> Result<u64, JournalError> {
-        sync_segments(&self.disk, &self.dir, plan.bypassing().values().copied())
-            .map_err(JournalError::Io)
+    fn sync_bypass(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<u64, JournalError> {
+        let named = &self.named;
+        let is_unnamed = |segment: &SegmentRef<D::File>| {
+            segment.is_new && named.get(&segment.dir).is_none_or(|&base| base < segment.base_offset)
+        };
+        let segments: Vec<_> = plan
+            .bypassing()
+            .values()
+            .map(|&segment| SegmentRef { is_new: is_unnamed(segment), ..segment.clone() })
+            .collect();
+        let count = sync_segments(&self.disk, &self.dir, segments.iter())?;
+        for segment in segments.into_iter().filter(|segment| segment.is_new) {
+            self.named.insert(segment.dir, segment.base_offset);
+        }
+        Ok(count)
     }
 
     /// Where a commit of `bytes` goes when the head is at `head`, and whether it is the first of
