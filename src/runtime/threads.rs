@@ -55,6 +55,8 @@ pub(super) struct Threads<'a> {
     pub(super) sizes: Sizes,
     /// The log dir.
     pub(super) dir: &'a Path,
+    /// Files that all logs together may keep open.
+    pub(super) handles_max: usize,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
     /// The present.
@@ -238,6 +240,7 @@ impl Threads<'_> {
             fetch_bytes_max: u32::try_from(self.frame_bytes_max() * 4).unwrap_or(u32::MAX),
             auto_create_topics_enable: config.auto_create_topics_enable,
             retention_check_interval_ms: config.log_retention_check_interval_ms,
+            handles_max: self.handles_max / usize::from(self.sizes.shards),
             topic_defaults: config.topic_defaults.clone(),
             shown,
             process: self.metrics,
