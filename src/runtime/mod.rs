@@ -22,6 +22,7 @@ mod ledger;
 mod loader;
 mod lock;
 mod mailbox;
+mod peers;
 mod shard_loop;
 pub mod signals;
 mod threads;

@@ -29,6 +29,7 @@ use crate::runtime::flusher::{FlushQueue, Flusher};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::{self, LoadJob};
 use crate::runtime::mailbox::{self, Outbox, ShardMail};
+use crate::runtime::peers::Peers;
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
 use crate::runtime::{ConnectionLimits, StartError};
 use crate::time::Now;
@@ -78,6 +79,7 @@ struct Shared {
     loader: Sender<LoadJob<FileDisk>>,
     control: Sender<ControlEvent<FileDisk>>,
     ledger: Arc<Ledger>,
+    peers: Arc<Peers>,
 }
 
 impl Threads<'_> {
@@ -124,12 +126,19 @@ impl Threads<'_> {
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
         Self::hand_out(&inboxes, logs, image);
+        let peers = Arc::new(Peers::new(self.config.max_connections_per_ip));
         let flusher_thread = flusher.thread().clone();
         let control_sender = control_events.clone();
-        let shared =
-            Shared { flusher: flusher_thread, loader: load_jobs, control: control_sender, ledger };
+        let shared = Shared {
+            flusher: flusher_thread,
+            loader: load_jobs,
+            control: control_sender,
+            ledger,
+            peers: Arc::clone(&peers),
+        };
         let shards = self.spawn_shards(lanes, &shared)?;
-        let (acceptor, acceptor_poller, acceptor_stop) = self.spawn_acceptor(listener, inboxes)?;
+        let (acceptor, acceptor_poller, acceptor_stop) =
+            self.spawn_acceptor(listener, inboxes, peers)?;
         Ok(Wiring {
             acceptor,
             acceptor_poller,
@@ -164,6 +173,7 @@ impl Threads<'_> {
                 loader: shared.loader.clone(),
                 control: shared.control.clone(),
                 ledger: Arc::clone(&shared.ledger),
+                peers: Arc::clone(&shared.peers),
                 limits: self.connection_limits(),
                 metrics: self.metrics,
             }
@@ -177,6 +187,7 @@ impl Threads<'_> {
         &self,
         listener: TcpListener,
         shards: Vec<Inbox<FileDisk>>,
+        peers: Arc<Peers>,
     ) -> Result<(JoinHandle<()>, Arc<Poller>, Arc<AtomicBool>), StartError> {
         let poller = Arc::new(Poller::new()?);
         let stop = Arc::default();
@@ -185,6 +196,7 @@ impl Threads<'_> {
             poller: Arc::clone(&poller),
             shards,
             connections_max: self.config.max_connections as u64,
+            peers,
             metrics: self.metrics,
             stop: Arc::clone(&stop),
         }
