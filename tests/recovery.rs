@@ -295,9 +295,9 @@ fn a_log_dir_of_another_is_refused_by_name() {
     let identity = claim(&disk, 1, None).expect("fresh").identity();
     assert_eq!(claim(&disk, 1, None).expect("ours").identity(), identity);
     assert!(claim(&disk, 1, Some(identity.cluster_id)).is_ok());
-    let error = claim(&disk, 2, None).err().expect("another node");
+    let error = claim(&disk, 2, None).expect_err("another node");
     assert_eq!(error, "/data/format: the directory belongs to node 1, but broker.id is 2");
-    let error = claim(&disk, 1, Some(Uuid([1; 16]))).err().expect("another cluster");
+    let error = claim(&disk, 1, Some(Uuid([1; 16]))).expect_err("another cluster");
     assert!(error.starts_with("/data/format: the directory belongs to cluster "), "{error}");
 
     // Either file may be lost or hurt; the identity stays.
@@ -328,7 +328,7 @@ fn a_newer_format_is_refused_by_name() {
     file.set_len(0).expect("cut");
     file.write_all_at(bytes.as_bytes(), 0).expect("written");
     let newer = LogDir::claim(disk, Path::new("/data"), &parameters(1, None));
-    let error = newer.err().expect("newer");
+    let error = newer.expect_err("newer");
     assert!(matches!(error, OpenError::NewerFormat { found: 9, expected: 1, .. }));
     assert!(error.to_string().starts_with("/data/format: written by a newer release"));
 }

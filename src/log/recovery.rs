@@ -181,7 +181,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
     fn load_segments(&mut self) -> io::Result<()> {
         for path in self.place.disk.list(self.place.dir)? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.ends_with(".deleted") || name.ends_with(".tmp") {
+            let is_leftover = |suffix| name.strip_suffix(suffix).is_some();
+            if is_leftover(".deleted") || is_leftover(".tmp") {
                 self.place.disk.remove_file(&self.place.dir.join(name))?;
             }
         }
