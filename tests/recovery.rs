@@ -470,3 +470,32 @@ fn a_deleted_segment_that_redo_brings_back_goes_again() {
     assert_eq!(segments(&world.disk), [log_path(30)]);
     world.check();
 }
+
+#[test]
+fn a_summary_that_outlived_its_bytes_is_not_believed() {
+    // A power cut takes bytes whose summary was written already; others are written in their
+    // place, and the old summary is still there when the log is opened once more.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let summary = log_path(0).with_extension("summary");
+    for _ in 0..10 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.log().close_idle_handles();
+    let stale = world.disk.files()[&summary].clone();
+    let disk = world.disk.after_kill();
+    disk.open(&log_path(0), Open::Write).expect("there").set_len(5 * bytes).expect("cut");
+    world.open(disk);
+    world.ms += 1_000_000;
+    for _ in 0..12 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.checkpoint().expect("the disk works");
+    let disk = world.disk.after_kill();
+    disk.open(&summary, Open::CreateOrWrite).expect("made").write_all_at(&stale, 0).expect("put");
+    world.open(disk);
+    let want = world.truth.times.values().max().copied();
+    let found = partition::warm(|| world.log().max_timestamp(Offset(17)));
+    assert_eq!(found.map(|found| found.timestamp.0), want);
+    world.check();
+}
