@@ -295,9 +295,9 @@ fn a_log_dir_of_another_is_refused_by_name() {
     let identity = claim(&disk, 1, None).expect("fresh").identity();
     assert_eq!(claim(&disk, 1, None).expect("ours").identity(), identity);
     assert!(claim(&disk, 1, Some(identity.cluster_id)).is_ok());
-    let error = claim(&disk, 2, None).err().expect("another node");
+    let error = claim(&disk, 2, None).expect_err("another node");
     assert_eq!(error, "/data/format: the directory belongs to node 1, but broker.id is 2");
-    let error = claim(&disk, 1, Some(Uuid([1; 16]))).err().expect("another cluster");
+    let error = claim(&disk, 1, Some(Uuid([1; 16]))).expect_err("another cluster");
     assert!(error.starts_with("/data/format: the directory belongs to cluster "), "{error}");
 
     // Either file may be lost or hurt; the identity stays.
@@ -328,7 +328,7 @@ fn a_newer_format_is_refused_by_name() {
     file.set_len(0).expect("cut");
     file.write_all_at(bytes.as_bytes(), 0).expect("written");
     let newer = LogDir::claim(disk, Path::new("/data"), &parameters(1, None));
-    let error = newer.err().expect("newer");
+    let error = newer.expect_err("newer");
     assert!(matches!(error, OpenError::NewerFormat { found: 9, expected: 1, .. }));
     assert!(error.to_string().starts_with("/data/format: written by a newer release"));
 }
@@ -468,5 +468,34 @@ fn a_deleted_segment_that_redo_brings_back_goes_again() {
     }
     world.open(disk);
     assert_eq!(segments(&world.disk), [log_path(30)]);
+    world.check();
+}
+
+#[test]
+fn a_summary_that_outlived_its_bytes_is_not_believed() {
+    // A power cut takes bytes whose summary was written already; others are written in their
+    // place, and the old summary is still there when the log is opened once more.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let summary = log_path(0).with_extension("summary");
+    for _ in 0..10 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.log().close_idle_handles();
+    let stale = world.disk.files()[&summary].clone();
+    let disk = world.disk.after_kill();
+    disk.open(&log_path(0), Open::Write).expect("there").set_len(5 * bytes).expect("cut");
+    world.open(disk);
+    world.ms += 1_000_000;
+    for _ in 0..12 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.checkpoint().expect("the disk works");
+    let disk = world.disk.after_kill();
+    disk.open(&summary, Open::CreateOrWrite).expect("made").write_all_at(&stale, 0).expect("put");
+    world.open(disk);
+    let want = world.truth.times.values().max().copied();
+    let found = partition::warm(|| world.log().max_timestamp(Offset(17)));
+    assert_eq!(found.map(|found| found.timestamp.0), want);
     world.check();
 }
