@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
-use crate::journal::{Entry, Half, PartitionState, Point, SegmentRef, SmallState};
+use crate::journal::state::{Half, Point};
+use crate::journal::{Entry, PartitionState, SegmentRef, SmallState};
 use crate::limits::{
     JOURNAL_BLOCK_BYTES, JOURNAL_BYPASS_BYTES, JOURNAL_COMMIT_BYTES_MAX, JOURNAL_COMMIT_ENTRIES_MAX,
 };

@@ -42,27 +42,29 @@
 mod checkpoint;
 mod commit;
 pub mod disk;
+mod error;
 mod replay;
+mod state;
 mod superblock;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::journal::disk::{Disk, DiskFile, Open};
+use crate::journal::state::Half;
 use crate::journal::superblock::Superblock;
 use crate::limits::JOURNAL_BLOCK_BYTES;
+use bytes::Bytes;
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
+pub use error::{JournalDamage, JournalError};
 pub use replay::{Redo, ReplayReport};
+pub use state::{PartitionState, SmallState};
 
 /// Name of the journal in its log dir.
 pub const JOURNAL_FILE: &str = "commit.journal";
@@ -137,125 +139,6 @@ impl<F> Entry<F> {
     }
 }
 
-/// A partition's small state, persisted. The order of the variants is the format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SmallState {
-    /// Its first offset rose.
-    LogStart(Offset),
-    /// A leader epoch begins at an offset.
-    EpochStart {
-        /// The epoch.
-        epoch: LeaderEpoch,
-        /// Its first offset.
-        offset: Offset,
-    },
-    /// The partition was deleted.
-    Forget,
-}
-
-/// What is known of a partition beside its segments.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionState {
-    /// Its first offset.
-    pub log_start: Offset,
-    /// Its epochs and where each begins, both ascending.
-    pub epochs: Vec<(LeaderEpoch, Offset)>,
-    /// Bytes below `recovery_position` of this segment, and all earlier segments, are synced.
-    pub recovery_segment: Offset,
-    /// See `recovery_segment`.
-    pub recovery_position: u64,
-    /// The offset after the last record below that position.
-    pub recovery_offset: Offset,
-}
-
-impl PartitionState {
-    /// Takes a change of small state into account.
-    pub fn take(&mut self, state: SmallState) {
-        match state {
-            SmallState::LogStart(offset) => {
-                self.log_start = self.log_start.max(offset);
-                // An epoch that ended before the first offset has nothing left to say; the one
-                // that the first offset lies in stays.
-                let before = self.epochs.iter().filter(|(_, start)| *start <= self.log_start);
-                let gone = before.count().saturating_sub(1);
-                self.epochs.drain(..gone);
-            }
-            SmallState::EpochStart { epoch, offset } => {
-                let stays = |known: &(LeaderEpoch, Offset)| known.0 < epoch && known.1 < offset;
-                self.epochs.retain(stays);
-                self.epochs.push((epoch, offset));
-            }
-            SmallState::Forget => {}
-        }
-    }
-
-    fn advance(&mut self, point: &Point) {
-        let recovery = (self.recovery_segment, self.recovery_position);
-        if recovery < (point.segment, point.position) {
-            self.recovery_segment = point.segment;
-            self.recovery_position = point.position;
-            self.recovery_offset = self.recovery_offset.max(point.end_offset);
-        }
-    }
-}
-
-/// A place in a partition: the end of something that is in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Point {
-    segment: Offset,
-    position: u64,
-    end_offset: Offset,
-}
-
-/// What a half of the ring keeps alive.
-#[derive(Debug)]
-struct Half<F> {
-    is_free: bool,
-    first_sequence: u64,
-    dirty: BTreeMap<(TopicPartition, Offset), SegmentRef<F>>,
-    points: BTreeMap<TopicPartition, Point>,
-}
-
-impl<F> Half<F> {
-    fn free() -> Half<F> {
-        Half { is_free: true, first_sequence: 0, dirty: BTreeMap::new(), points: BTreeMap::new() }
-    }
-}
-
-/// Why the journal cannot go on.
-#[derive(Debug)]
-pub enum JournalError {
-    /// The disk failed.
-    Io(io::Error),
-    /// An earlier failure: nothing is written until it is opened again.
-    Poisoned,
-    /// It was written by newer software.
-    Version(u32),
-    /// The next half is not free yet: finish the checkpoint first.
-    Full,
-}
-
-impl fmt::Display for JournalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(why) => write!(f, "{JOURNAL_FILE}: {why}"),
-            Self::Poisoned => write!(f, "{JOURNAL_FILE} failed earlier and must be opened again"),
-            Self::Version(version) => {
-                write!(f, "{JOURNAL_FILE} has format {version}, this software reads up to 1")
-            }
-            Self::Full => write!(f, "{JOURNAL_FILE} waits for a checkpoint"),
-        }
-    }
-}
-
-impl std::error::Error for JournalError {}
-
-impl From<io::Error> for JournalError {
-    fn from(why: io::Error) -> JournalError {
-        JournalError::Io(why)
-    }
-}
-
 /// What a commit took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
@@ -265,41 +148,6 @@ pub struct Committed {
     pub ring_syncs: u64,
     /// Syncs of segments that bypassed it.
     pub segment_syncs: u64,
-}
-
-/// What is wrong with the journal itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalDamage {
-    /// There are checkpoints, but no journal.
-    Missing,
-    /// No superblock is valid.
-    Superblock,
-    /// A commit below the durable mark is not valid; the ones after it are.
-    Commit {
-        /// Its sequence number.
-        sequence: u64,
-    },
-}
-
-impl fmt::Display for JournalDamage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => write!(
-                f,
-                "{JOURNAL_FILE} is missing: what was acknowledged shortly before the last stop may \
-                 be lost"
-            ),
-            Self::Superblock => write!(
-                f,
-                "{JOURNAL_FILE} has no valid superblock: what was acknowledged shortly before the \
-                 last stop may be lost"
-            ),
-            Self::Commit { sequence } => write!(
-                f,
-                "{JOURNAL_FILE}: commit {sequence} is damaged; what it alone held is lost"
-            ),
-        }
-    }
 }
 
 /// A journal that was opened, and what there is to replay.

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::commit::{CommitHeader, HEADER_BYTES, StoredEntry};
 use crate::journal::disk::{Disk, DiskFile};
+use crate::journal::state::{Half, Point};
 use crate::journal::{
-    Half, Journal, JournalDamage, JournalError, PartitionState, Point, RING_START, SegmentRef,
-    SmallState,
+    Journal, JournalDamage, JournalError, PartitionState, RING_START, SegmentRef, SmallState,
 };
 use crate::limits::{JOURNAL_BLOCK_BYTES, JOURNAL_COMMIT_BYTES_MAX};
 use crate::record::crc::crc32c;
