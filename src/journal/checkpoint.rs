@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! checkpoint file
-//! 0  u8   version, 1
-//! 1  u32  CRC-32C of what follows, big endian
+//! 0  u32  CRC-32C of what follows, big endian
+//! 4  u8   version, 1
 //! 5  ...  postcard: varint count, then (topic id, partition, state) each
 //! ```
 //!
-//! It is written as `checkpoint.new`, synced, and renamed; the one before stays as
-//! `checkpoint.old`, and a reader takes the newest that is sound.
+//! `checkpoint` and `checkpoint.spare` hold the same: small state is in no other place once its
+//! half is free, so one flipped bit must not take it. Each is written as `checkpoint.new`, synced
+//! and renamed, the second one after the first is durable, and both before the half is free: a
+//! stop in between leaves a spare that the ring still completes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,16 +23,21 @@ use crate::journal::{JournalError, PartitionState, SegmentRef, sync_segments};
 use crate::record::crc::crc32c;
 
 const FILE: &str = "checkpoint";
+const SPARE: &str = "checkpoint.spare";
 const NEW: &str = "checkpoint.new";
-const OLD: &str = "checkpoint.old";
 const VERSION: u8 = 1;
-const BODY_START: usize = 5;
+const CHECKED_START: usize = 4;
+
+/// Far beyond what partitions can be open at a time; a file that claims more is not one of ours.
+const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
 
 /// Work for a thread other than the flusher's.
 #[derive(Debug)]
 pub struct CheckpointJob<D: Disk> {
     pub(super) disk: D,
     pub(super) dir: PathBuf,
+    /// The ring's file, by a handle of its own: the kernel tells of a failed write once per handle,
+    /// and the commits' sync must not miss it because this thread's heard it first.
     pub(super) file: D::File,
     pub(super) segments: BTreeMap<(TopicPartition, Offset), SegmentRef<D::File>>,
     pub(super) states: BTreeMap<TopicPartition, PartitionState>,
@@ -60,57 +67,67 @@ fn write<D: Disk>(
     dir: &Path,
     states: &BTreeMap<TopicPartition, PartitionState>,
 ) -> io::Result<()> {
-    let mut bytes = vec![VERSION, 0, 0, 0, 0];
+    let mut bytes = vec![0, 0, 0, 0, VERSION];
     let list: Vec<(&TopicPartition, &PartitionState)> = states.iter().collect();
     bytes = postcard::to_extend(&list, bytes).expect("a Vec takes all");
-    let crc = crc32c(&bytes[BODY_START..]);
-    bytes[1..BODY_START].copy_from_slice(&crc.to_be_bytes());
-
-    let new = dir.join(NEW);
-    let file = disk.open(&new, Open::CreateOrWrite)?;
-    file.set_len(0)?;
-    file.write_all_at(&bytes, 0)?;
-    file.sync_data()?;
-    let current = dir.join(FILE);
-    if disk.exists(&current)? {
-        disk.rename(&current, &dir.join(OLD))?;
+    if CHECKPOINT_BYTES_MAX < bytes.len() {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    disk.rename(&new, &current)?;
-    disk.sync_dir(dir)
+    let crc = crc32c(&bytes[CHECKED_START..]);
+    bytes[..CHECKED_START].copy_from_slice(&crc.to_be_bytes());
+    for name in [FILE, SPARE] {
+        let new = dir.join(NEW);
+        let file = disk.open(&new, Open::CreateOrWrite)?;
+        file.set_len(0)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_data()?;
+        disk.rename(&new, &dir.join(name))?;
+        disk.sync_dir(dir)?;
+    }
+    Ok(())
 }
 
-/// The newest sound checkpoint; `None` when there never was one.
-pub(super) fn read<D: Disk>(
-    disk: &D,
-    dir: &Path,
-) -> Result<Option<BTreeMap<TopicPartition, PartitionState>>, JournalError> {
-    let mut is_any = false;
-    for name in [FILE, OLD] {
+/// What is left of the last checkpoint.
+pub(super) enum Stored {
+    /// There never was one.
+    Never,
+    /// There was one, and no copy of it is sound.
+    Lost,
+    /// The newest sound copy.
+    States(BTreeMap<TopicPartition, PartitionState>),
+}
+
+/// Reads the newest sound copy.
+pub(super) fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Stored, JournalError> {
+    let mut stored = Stored::Never;
+    for name in [FILE, SPARE] {
         let path = dir.join(name);
         if !disk.exists(&path)? {
             continue;
         }
-        is_any = true;
+        stored = Stored::Lost;
         let file = disk.open(&path, Open::Read)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+        let file_bytes = file.len()?;
+        if CHECKPOINT_BYTES_MAX as u64 <= file_bytes {
+            continue;
+        }
+        let mut bytes = vec![0; file_bytes as usize];
         let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
-        if let Some(states) = decode(&bytes)? {
-            return Ok(Some(states));
+        if let Some(states) = decode(&bytes[..read])? {
+            return Ok(Stored::States(states));
         }
     }
-    // A checkpoint that cannot be read costs a longer scan, not data: segments are scanned whole.
-    Ok(is_any.then(BTreeMap::new))
+    Ok(stored)
 }
 
 fn decode(bytes: &[u8]) -> Result<Option<BTreeMap<TopicPartition, PartitionState>>, JournalError> {
-    let Some((front, body)) = bytes.split_at_checked(BODY_START) else { return Ok(None) };
-    let crc = u32::from_be_bytes(front[1..].try_into().expect("4 bytes"));
-    if crc != crc32c(body) {
+    let Some((crc, checked)) = bytes.split_first_chunk() else { return Ok(None) };
+    if u32::from_be_bytes(*crc) != crc32c(checked) {
         return Ok(None);
     }
-    if front[0] != VERSION {
-        return Err(JournalError::Version(u32::from(front[0])));
+    let Some((&version, body)) = checked.split_first() else { return Ok(None) };
+    if version != VERSION {
+        return Err(JournalError::Version(u32::from(version)));
     }
     let list: Result<Vec<(TopicPartition, PartitionState)>, _> = postcard::from_bytes(body);
     Ok(list.ok().map(|list| list.into_iter().collect()))

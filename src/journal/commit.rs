@@ -64,10 +64,12 @@ impl<F: Clone> Item<'_, F> {
         &self,
         half: &mut Half<F>,
         states: &mut BTreeMap<TopicPartition, PartitionState>,
+        named: &mut BTreeMap<TopicPartition, Offset>,
     ) {
         let (topic_partition, point) = match self.stored {
             StoredEntry::State { topic_partition, state: SmallState::Forget } => {
                 forget(topic_partition, half, states);
+                named.remove(&topic_partition);
                 return;
             }
             StoredEntry::State { topic_partition, state } => {
@@ -110,8 +112,25 @@ pub(super) struct Plan<'a, F> {
 }
 
 impl<'a, F: Clone> Plan<'a, F> {
-    /// Sorts out which partitions bypass the ring.
+    /// Sorts out which partitions bypass the ring: those with a large share, and smaller ones too
+    /// when together they are more than one commit. One sync of everything is cheaper than a
+    /// second writing of so much, and a commit never waits for more room than a half has.
     pub(super) fn of(entries: &'a [Entry<F>]) -> Plan<'a, F> {
+        let mut plan = Plan::with_bypass(entries, JOURNAL_BYPASS_BYTES);
+        for bypass_bytes in [JOURNAL_BLOCK_BYTES as usize, 0] {
+            if plan.size_bytes() <= JOURNAL_COMMIT_BYTES_MAX {
+                break;
+            }
+            plan = Plan::with_bypass(entries, bypass_bytes);
+        }
+        plan
+    }
+
+    fn size_bytes(&self) -> usize {
+        HEADER_BYTES + self.items.iter().map(Item::size_bytes).sum::<usize>()
+    }
+
+    fn with_bypass(entries: &'a [Entry<F>], bypass_bytes: usize) -> Plan<'a, F> {
         let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
         for entry in entries {
             if let Entry::Append { topic_partition, bytes, .. } = entry {
@@ -123,7 +142,7 @@ impl<'a, F: Clone> Plan<'a, F> {
         for entry in entries {
             match entry {
                 Entry::Append { topic_partition, bytes, end_offset, segment, position, .. }
-                    if JOURNAL_BYPASS_BYTES <= shares[topic_partition] =>
+                    if bypass_bytes <= shares[topic_partition] =>
                 {
                     let position_end = position + bytes.len() as u64;
                     let target = (*topic_partition, *end_offset, segment, position_end);
@@ -176,12 +195,13 @@ impl<'a, F: Clone> Plan<'a, F> {
         &self.bypassing
     }
 
-    /// The items, in as many parts as there are ring commits.
-    pub(super) fn parts(&self) -> Vec<&[Item<'a, F>]> {
+    /// The items, in as many parts as there are ring commits; none is larger than a half.
+    pub(super) fn parts(&self, half_bytes: u64) -> Vec<&[Item<'a, F>]> {
+        let bytes_max = JOURNAL_COMMIT_BYTES_MAX.min(half_bytes as usize);
         let mut parts = Vec::new();
         let (mut start, mut bytes) = (0, HEADER_BYTES);
         for (place, item) in self.items.iter().enumerate() {
-            let is_full = JOURNAL_COMMIT_BYTES_MAX < bytes + item.size_bytes()
+            let is_full = bytes_max < bytes + item.size_bytes()
                 || JOURNAL_COMMIT_ENTRIES_MAX <= place - start;
             if is_full && start < place {
                 parts.push(&self.items[start..place]);
@@ -228,14 +248,10 @@ fn inline<F>(entry: &Entry<F>) -> Item<'_, F> {
     }
 }
 
-/// Upper bounds of the ring commits that these entries take, in whole blocks.
-pub(super) fn sizes<F: Clone>(entries: &[Entry<F>]) -> Vec<u64> {
-    let plan = Plan::of(entries);
-    let size = |part: &&[Item<'_, F>]| {
-        let bytes: usize = part.iter().map(Item::size_bytes).sum();
-        (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
-    };
-    plan.parts().iter().map(size).collect()
+/// Upper bound of the ring bytes of one part, in whole blocks.
+pub(super) fn size_max<F: Clone>(part: &[Item<'_, F>]) -> u64 {
+    let bytes: usize = part.iter().map(Item::size_bytes).sum();
+    (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
 }
 
 /// A commit's bytes, in whole blocks.

@@ -44,8 +44,11 @@ impl From<io::Error> for JournalError {
 pub enum JournalDamage {
     /// There are checkpoints, but no journal.
     Missing,
-    /// No superblock is valid.
+    /// No superblock is valid. Commits were looked for one by one, and those found are replayed.
     Superblock,
+    /// No copy of the checkpoint is sound: first offsets and leader epochs that were in no segment
+    /// are lost.
+    Checkpoint,
     /// A commit below the durable mark is not valid; the ones after it are.
     Commit {
         /// Its sequence number.
@@ -63,8 +66,13 @@ impl fmt::Display for JournalDamage {
             ),
             Self::Superblock => write!(
                 f,
-                "{JOURNAL_FILE} has no valid superblock: what was acknowledged shortly before the \
-                 last stop may be lost"
+                "{JOURNAL_FILE} has no valid superblock: its commits were searched for, some may be \
+                 lost"
+            ),
+            Self::Checkpoint => write!(
+                f,
+                "no copy of the checkpoint is sound: deleted records may be back, and leader \
+                 epochs are read from the segments"
             ),
             Self::Commit { sequence } => write!(
                 f,

@@ -12,8 +12,8 @@
 //!
 //! superblock                          commit (starts on a block, lies within one half)
 //!  0  [u8; 8]  "ODRKJRNL"              0  u32  0x4f4a4331, "OJC1": the format is in the name
-//!  8  u32      version, 1              4  u32  CRC-32C of bytes 8 to the end of the body
-//! 12  u32      CRC-32C of 16..72       8  u64  salt of the ring
+//!  8  u32      CRC-32C of 12..72       4  u32  CRC-32C of bytes 8 to the end of the body
+//! 12  u32      version, 1              8  u64  salt of the ring
 //! 16  u64      generation             16  u64  sequence number
 //! 24  u64      ring bytes             24  u32  body bytes
 //! 32  u64      salt                   28  u32  entry count
@@ -44,8 +44,10 @@ mod commit;
 pub mod disk;
 mod error;
 mod replay;
+mod ring;
 mod state;
 mod superblock;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -54,12 +56,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::journal::checkpoint::Stored;
 use crate::journal::disk::{Disk, DiskFile, Open};
 use crate::journal::state::Half;
 use crate::journal::superblock::Superblock;
-use crate::limits::JOURNAL_BLOCK_BYTES;
-use bytes::Bytes;
+use crate::limits::{JOURNAL_BLOCK_BYTES, JOURNAL_BYPASS_BYTES};
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use error::{JournalDamage, JournalError};
@@ -68,6 +72,13 @@ pub use state::{PartitionState, SmallState};
 
 /// Name of the journal in its log dir.
 pub const JOURNAL_FILE: &str = "commit.journal";
+
+/// The journal while it is made: a power cut in its first moment leaves no half-made ring behind,
+/// which a later start would take for a damaged one.
+const NEW_FILE: &str = "commit.journal.new";
+
+/// The smallest ring: a half holds the largest share that does not bypass it, twice.
+const RING_BYTES_MIN: u64 = 4 * JOURNAL_BYPASS_BYTES as u64;
 
 /// Where the ring begins.
 const RING_START: u64 = 2 * JOURNAL_BLOCK_BYTES;
@@ -168,6 +179,8 @@ pub struct Journal<D: Disk> {
     disk: D,
     dir: PathBuf,
     file: D::File,
+    /// The same file by another handle, for checkpoints: see [`CheckpointJob`].
+    checkpoint_file: D::File,
     superblock: Superblock,
     /// Where the next commit goes, counted from the start of the ring.
     head: u64,
@@ -175,9 +188,9 @@ pub struct Journal<D: Disk> {
     halves: [Half<D::File>; 2],
     states: BTreeMap<TopicPartition, PartitionState>,
     prewritten: u64,
-    /// The newest segment of each directory whose name is known to be durable: a segment says
-    /// that it is new for as long as it grows, and its directory is synced once.
-    named: BTreeMap<Arc<Path>, Offset>,
+    /// The newest segment of each partition whose name is known to be durable: a segment says that
+    /// it is new for as long as it grows, and its directory is synced once.
+    named: BTreeMap<TopicPartition, Offset>,
     /// One superblock was damaged, perhaps the newer: the tail must be looked for.
     is_tail_lost: bool,
     is_checkpointing: bool,
@@ -190,45 +203,63 @@ impl<D: Disk> Journal<D> {
     pub fn open(disk: D, dir: &Path, bytes: u64, salt: u64) -> Result<Opened<D>, JournalError> {
         let path = dir.join(JOURNAL_FILE);
         let stored = checkpoint::read(&disk, dir)?;
-        let (file, found, damage) = if disk.exists(&path)? {
+        let mut damage = None;
+        let mut found = superblock::Found::default();
+        if disk.exists(&path)? {
             let file = disk.open(&path, Open::Write)?;
-            let found = superblock::read(&file)?;
-            let damage = found.newest.is_none().then_some(JournalDamage::Superblock);
-            (file, found, damage)
-        } else {
-            let damage = stored.is_some().then_some(JournalDamage::Missing);
-            (disk.open(&path, Open::Create)?, superblock::Found::default(), damage)
-        };
+            found = superblock::read(&file)?;
+            if found.newest.is_none() {
+                damage = Some(JournalDamage::Superblock);
+                found.newest = tail::salvage(&file)?;
+            }
+        } else if !matches!(stored, Stored::Never) {
+            damage = Some(JournalDamage::Missing);
+        }
         let is_fresh = found.newest.is_none();
         let superblock = match found.newest {
             Some(superblock) => superblock,
-            None => make_ring(&disk, dir, &file, bytes, salt)?,
+            None => make_ring(&disk, dir, bytes, salt)?,
         };
-        let states = stored.unwrap_or_default();
+        let states = match stored {
+            Stored::States(states) => Some(states),
+            Stored::Lost => None,
+            // The tail has moved once, so there was a checkpoint.
+            Stored::Never => (superblock.tail_sequence <= 1).then(BTreeMap::new),
+        };
+        let damage = damage.or(states.is_none().then_some(JournalDamage::Checkpoint));
+        let states = states.unwrap_or_default();
+        let is_tail_lost = !is_fresh && found.is_one_lost;
         let journal = Journal {
+            file: disk.open(&path, Open::Write)?,
+            checkpoint_file: disk.open(&path, Open::Write)?,
             disk,
             dir: dir.to_owned(),
-            file,
             head: superblock.tail_position,
             sequence: superblock.tail_sequence,
             halves: [Half::free(), Half::free()],
             states: states.clone(),
             prewritten: if is_fresh { 0 } else { superblock.ring_bytes },
             named: BTreeMap::new(),
-            is_tail_lost: found.is_one_lost,
+            is_tail_lost,
             is_checkpointing: false,
-            is_poisoned: false,
+            // Nothing may be written before the ring's live part is known.
+            is_poisoned: is_tail_lost || !superblock.is_clean,
             superblock,
         };
-        let was_clean = journal.superblock.is_clean && !found.is_one_lost && damage.is_none();
+        let was_clean = journal.superblock.is_clean && !is_tail_lost && damage.is_none();
         Ok(Opened { journal, states, was_clean, damage })
     }
 
     /// Whether [`Journal::commit`] of these entries finds its half free.
     pub fn has_room(&self, entries: &[Entry<D::File>]) -> bool {
+        self.fits(&commit::Plan::of(entries))
+    }
+
+    fn fits(&self, plan: &commit::Plan<'_, D::File>) -> bool {
         let mut head = self.head;
         let mut enters_other = false;
-        for bytes in commit::sizes(entries) {
+        for part in plan.parts(self.half_bytes()) {
+            let bytes = commit::size_max(part);
             let (place, is_new_half) = self.place(head, bytes);
             if is_new_half {
                 // More than one whole half in one call can never be free.
@@ -243,24 +274,24 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Makes entries durable: segments with large shares first, then one ring commit (or several,
-    /// if they are too large for one), each with one write and one sync.
+    /// if they are too many for one), each with one write and one sync.
     pub fn commit(&mut self, entries: &[Entry<D::File>]) -> Result<Committed, JournalError> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned);
         }
-        if !self.has_room(entries) {
+        let plan = commit::Plan::of(entries);
+        if !self.fits(&plan) {
             return Err(JournalError::Full);
         }
         // Set before the first write: whatever fails from here on leaves the disk in doubt.
         self.is_poisoned = true;
-        let committed = self.write(entries)?;
+        let committed = self.write(&plan)?;
         self.is_poisoned = false;
         Ok(committed)
     }
 
-    fn write(&mut self, entries: &[Entry<D::File>]) -> Result<Committed, JournalError> {
-        let plan = commit::Plan::of(entries);
-        let mut committed = Committed { segment_syncs: self.sync_bypass(&plan)?, ..<_>::default() };
+    fn write(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<Committed, JournalError> {
+        let mut committed = Committed { segment_syncs: self.sync_bypass(plan)?, ..<_>::default() };
         if self.superblock.is_clean {
             // The same sync that makes the first commit durable makes this so; and it goes to the
             // other copy, so that a torn write leaves the clean one, which is then still true.
@@ -268,13 +299,18 @@ impl<D: Disk> Journal<D> {
             self.superblock.generation += 1;
             self.superblock.write(&self.file)?;
         }
-        for part in plan.parts() {
+        for part in plan.parts(self.half_bytes()) {
             let bytes = commit::encode(part, self.superblock.salt, self.sequence);
             let (place, is_new_half) = self.place(self.head, bytes.len() as u64);
+            let half = self.half_of(place);
             if is_new_half {
-                let half = self.half_of(place);
+                assert!(self.halves[half].is_free, "a commit never covers a live block");
                 self.halves[half].is_free = false;
                 self.halves[half].first_sequence = self.sequence;
+            }
+            if place < self.head {
+                // The first lap is over: nothing ahead of the head is unwritten, or free.
+                self.prewritten = self.superblock.ring_bytes;
             }
             self.file.write_all_at(&bytes, RING_START + place)?;
             self.file.sync_data()?;
@@ -282,27 +318,26 @@ impl<D: Disk> Journal<D> {
             committed.ring_syncs += 1;
             self.head = place + bytes.len() as u64;
             self.sequence += 1;
-            let half = self.half_of(place);
             for item in part {
-                item.track(&mut self.halves[half], &mut self.states);
+                item.track(&mut self.halves[half], &mut self.states, &mut self.named);
             }
         }
         Ok(committed)
     }
 
     fn sync_bypass(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<u64, JournalError> {
-        let named = &self.named;
-        let is_unnamed = |segment: &SegmentRef<D::File>| {
-            segment.is_new && named.get(&segment.dir).is_none_or(|&base| base < segment.base_offset)
-        };
-        let segments: Vec<_> = plan
-            .bypassing()
-            .values()
-            .map(|&segment| SegmentRef { is_new: is_unnamed(segment), ..segment.clone() })
-            .collect();
-        let count = sync_segments(&self.disk, &self.dir, segments.iter())?;
-        for segment in segments.into_iter().filter(|segment| segment.is_new) {
-            self.named.insert(segment.dir, segment.base_offset);
+        let mut segments = Vec::with_capacity(plan.bypassing().len());
+        for (&(topic_partition, base_offset), &segment) in plan.bypassing() {
+            let is_named = self.named.get(&topic_partition).is_some_and(|&n| base_offset <= n);
+            let is_new = segment.is_new && !is_named;
+            segments.push((topic_partition, SegmentRef { is_new, ..segment.clone() }));
+        }
+        let count =
+            sync_segments(&self.disk, &self.dir, segments.iter().map(|(_, segment)| segment))?;
+        for (topic_partition, segment) in segments {
+            if segment.is_new {
+                self.named.insert(topic_partition, segment.base_offset);
+            }
         }
         Ok(count)
     }
@@ -310,7 +345,7 @@ impl<D: Disk> Journal<D> {
     /// Where a commit of `bytes` goes when the head is at `head`, and whether it is the first of
     /// its half.
     fn place(&self, head: u64, bytes: u64) -> (u64, bool) {
-        let half_bytes = self.superblock.ring_bytes / 2;
+        let half_bytes = self.half_bytes();
         let within = head % half_bytes;
         let is_start = within == 0;
         let place = if is_start || within + bytes <= half_bytes {
@@ -323,8 +358,12 @@ impl<D: Disk> Journal<D> {
         (place, is_new_half)
     }
 
+    fn half_bytes(&self) -> u64 {
+        self.superblock.ring_bytes / 2
+    }
+
     fn half_of(&self, position: u64) -> usize {
-        usize::from(self.superblock.ring_bytes / 2 <= position % self.superblock.ring_bytes)
+        usize::from(self.half_bytes() <= position % self.superblock.ring_bytes)
     }
 
     /// A checkpoint, if the half that the head is not in is to be freed. One at a time.
@@ -335,7 +374,7 @@ impl<D: Disk> Journal<D> {
             return None;
         }
         self.is_checkpointing = true;
-        let tail_position = current as u64 * (self.superblock.ring_bytes / 2);
+        let tail_position = current as u64 * self.half_bytes();
         let tail_sequence = self.halves[current].first_sequence;
         Some(self.job(&[other], tail_position, tail_sequence, false))
     }
@@ -372,7 +411,7 @@ impl<D: Disk> Journal<D> {
         CheckpointJob {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
-            file: self.file.clone(),
+            file: self.checkpoint_file.clone(),
             segments,
             states: self.states.clone(),
             superblock,
@@ -391,6 +430,11 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
+    /// Takes note that a checkpoint failed: what its syncs left on disk cannot be known.
+    pub fn checkpoint_failed(&mut self) {
+        self.is_poisoned = true;
+    }
+
     /// Writes zeros ahead of the head in the ring's first lap, so that a commit's sync has no
     /// blocks to allocate. To be called when there is nothing else to do; answers whether it did
     /// something.
@@ -401,22 +445,24 @@ impl<D: Disk> Journal<D> {
             return Ok(false);
         }
         let bytes = PREWRITE_BYTES.min((end - self.prewritten) as usize);
+        self.is_poisoned = true;
         self.file.write_all_at(&vec![0; bytes], RING_START + self.prewritten)?;
         self.file.sync_data()?;
+        self.is_poisoned = false;
         self.prewritten += bytes as u64;
         Ok(true)
     }
 
-    /// Ends cleanly: every segment synced, the ring empty, and a mark that says so.
+    /// Ends cleanly: every segment synced, the ring empty, and a mark that says so. Not while a
+    /// checkpoint is out, which took with it the segments it is to sync; nor after it failed.
     pub fn close(mut self) -> Result<(), JournalError> {
-        if self.is_poisoned {
+        if self.is_poisoned || self.is_checkpointing {
             return Err(JournalError::Poisoned);
         }
         let (tail_position, tail_sequence) = (self.superblock.tail_position, self.sequence);
         // The tail moves to the half that the next commit would begin, past all that is live.
-        let next_half = self
-            .current_half()
-            .map_or(tail_position, |half| (1 - half) as u64 * (self.superblock.ring_bytes / 2));
+        let next_half =
+            self.current_half().map_or(tail_position, |half| (1 - half) as u64 * self.half_bytes());
         let done = self.job(&[0, 1], next_half, tail_sequence, true).run()?;
         self.superblock = done.superblock;
         Ok(())
@@ -468,12 +514,14 @@ where
 fn make_ring<D: Disk>(
     disk: &D,
     dir: &Path,
-    file: &D::File,
     bytes: u64,
     salt: u64,
 ) -> Result<Superblock, JournalError> {
     let unit = 2 * JOURNAL_BLOCK_BYTES;
-    let ring_bytes = (bytes / unit).max(1) * unit;
+    let ring_bytes = (bytes / unit * unit).max(RING_BYTES_MIN);
+    let new = dir.join(NEW_FILE);
+    let file = disk.open(&new, Open::CreateOrWrite)?;
+    file.set_len(0)?;
     file.set_len(RING_START + ring_bytes)?;
     file.reserve(0, RING_START + ring_bytes)?;
     let superblock = Superblock {
@@ -484,9 +532,10 @@ fn make_ring<D: Disk>(
         tail_sequence: 1,
         is_clean: true,
     };
-    Superblock { generation: 0, ..superblock }.write(file)?;
-    superblock.write(file)?;
+    Superblock { generation: 0, ..superblock }.write(&file)?;
+    superblock.write(&file)?;
     file.sync_data()?;
+    disk.rename(&new, &dir.join(JOURNAL_FILE))?;
     disk.sync_dir(dir)?;
     Ok(superblock)
 }

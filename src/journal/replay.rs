@@ -4,17 +4,16 @@
 //! which writes it where its segment differs, so replaying twice is replaying once. The ring is
 //! read commit by commit: memory is bounded by the largest.
 
-use std::collections::BTreeMap;
-
 use crate::ids::{Offset, TopicPartition};
-use crate::journal::commit::{CommitHeader, HEADER_BYTES, StoredEntry};
+use crate::journal::commit::{CommitHeader, StoredEntry};
 use crate::journal::disk::{Disk, DiskFile};
+use crate::journal::ring::{Found, Ring};
 use crate::journal::state::{Half, Point};
+use crate::journal::superblock::Superblock;
 use crate::journal::{
-    Journal, JournalDamage, JournalError, PartitionState, RING_START, SegmentRef, SmallState,
+    Journal, JournalDamage, JournalError, PartitionState, RING_START, SegmentRef, SmallState, tail,
 };
 use crate::limits::{JOURNAL_BLOCK_BYTES, JOURNAL_COMMIT_BYTES_MAX};
-use crate::record::crc::crc32c;
 
 /// Where replayed entries go, in the order in which they were committed.
 pub trait Redo<F> {
@@ -51,6 +50,10 @@ pub struct ReplayReport {
     pub damage: Option<JournalDamage>,
 }
 
+/// How far a damaged commit's successor is looked for: no commit is larger, and no erase block of
+/// a card is.
+const LOOK_AHEAD_BYTES: u64 = 2 * JOURNAL_COMMIT_BYTES_MAX as u64;
+
 impl<D: Disk> Journal<D> {
     /// Replays the ring into `target`. Afterwards commits go on after the last valid one.
     pub fn replay(
@@ -60,36 +63,44 @@ impl<D: Disk> Journal<D> {
         let mut report = ReplayReport::default();
         if self.is_tail_lost {
             self.find_tail()?;
-        } else if self.superblock.is_clean {
+        }
+        if self.superblock.is_clean {
+            self.is_poisoned = false;
             return Ok(report);
         }
         let half_bytes = self.superblock.ring_bytes / 2;
         let mut position = self.superblock.tail_position;
         let mut sequence = self.superblock.tail_sequence;
-        while let Some((place, header, body)) = self.find(position, sequence)? {
-            if sequence < header.sequence {
+        let mut last = None;
+        while let Some(found) = self.find(position, sequence)? {
+            if sequence < found.header.sequence {
                 report.damage.get_or_insert(JournalDamage::Commit { sequence });
             }
-            let half = self.half_of(place);
+            let half = self.half_of(found.place);
             if self.halves[half].is_free {
                 self.halves[half].is_free = false;
-                self.halves[half].first_sequence = header.sequence;
+                self.halves[half].first_sequence = found.header.sequence;
             }
-            self.replay_commit(half, &header, &body, target)?;
+            self.replay_commit(half, &found.header, found.body(), target)?;
             report.commit_count += 1;
-            position = (place + header.ring_bytes()) % self.superblock.ring_bytes;
-            sequence = header.sequence + 1;
-            // The tail's half may be reached again only by commits that were lost.
+            position = found.end() % self.superblock.ring_bytes;
+            sequence = found.header.sequence + 1;
+            last = Some(found);
+            // The tail's half is not free: this is as far as the head can have come.
             if position % half_bytes == 0 && self.half_of(position) == self.tail_half() {
                 break;
             }
         }
         self.head = position;
         self.sequence = sequence;
-        if 0 < report.commit_count {
-            // After a crash of the process alone, the last commit may be in the page cache only.
+        if let Some(last) = last {
+            // No successor proves this one durable. It may be in the page cache only, and after a
+            // failed sync its pages pass for clean, so that another sync would do nothing: they
+            // are written again.
+            self.file.write_all_at(&last.bytes, RING_START + last.place)?;
             self.file.sync_data()?;
         }
+        self.is_poisoned = false;
         Ok(report)
     }
 
@@ -97,91 +108,46 @@ impl<D: Disk> Journal<D> {
         self.half_of(self.superblock.tail_position)
     }
 
+    fn ring(&self) -> Ring<'_, D::File> {
+        let Superblock { ring_bytes, salt, .. } = self.superblock;
+        Ring { file: &self.file, ring_bytes, salt: Some(salt) }
+    }
+
     /// The valid commit of `sequence`, at `position` or at the start of the next half; or, if it is
     /// damaged, the next valid one.
-    fn find(
-        &self,
-        position: u64,
-        sequence: u64,
-    ) -> Result<Option<(u64, CommitHeader, Vec<u8>)>, JournalError> {
+    fn find(&self, position: u64, sequence: u64) -> Result<Option<Found>, JournalError> {
         let half_bytes = self.superblock.ring_bytes / 2;
-        let next_half = (position / half_bytes + 1) * half_bytes % self.superblock.ring_bytes;
+        let half_end = (position / half_bytes + 1) * half_bytes;
+        let next_half = half_end % self.superblock.ring_bytes;
         for place in [position, next_half] {
-            if let Some((header, body)) = self.read_commit(place)? {
-                if header.sequence == sequence {
-                    return Ok(Some((place, header, body)));
+            if let Some(found) = self.ring().commit_at(place)? {
+                if found.header.sequence == sequence {
+                    return Ok(Some(found));
                 }
             }
         }
-        // A damaged commit hides where the next one begins: within a largest commit's length, or
-        // at the start of the next half.
-        let end = (position + JOURNAL_COMMIT_BYTES_MAX as u64 * 2)
-            .min((position / half_bytes + 1) * half_bytes);
-        let mut place = position + JOURNAL_BLOCK_BYTES;
-        while place < end {
-            if let Some((header, body)) = self.read_commit(place)? {
-                if sequence < header.sequence {
-                    return Ok(Some((place, header, body)));
-                }
-            }
-            place += JOURNAL_BLOCK_BYTES;
+        // A damaged commit hides where the next one begins. Older laps' commits have smaller
+        // numbers; there is no other way for a greater one to be here.
+        let later = sequence.saturating_add(1);
+        let end = half_end.min(position + LOOK_AHEAD_BYTES);
+        if let Some(found) = self.ring().first_in(position + JOURNAL_BLOCK_BYTES..end, later)? {
+            return Ok(Some(found));
         }
-        if let Some((header, body)) = self.read_commit(next_half)? {
-            if sequence < header.sequence {
-                return Ok(Some((next_half, header, body)));
-            }
-        }
-        Ok(None)
+        self.ring().first_in(next_half..next_half + half_bytes.min(LOOK_AHEAD_BYTES), later)
     }
 
-    /// The longest run of commits without a gap that ends in the newest one: the superblock that
-    /// says where it begins is damaged. It may begin too early, which costs time and nothing else.
     fn find_tail(&mut self) -> Result<(), JournalError> {
-        let mut found: BTreeMap<u64, u64> = BTreeMap::new();
-        let mut place = 0;
-        while place < self.superblock.ring_bytes {
-            match self.read_commit(place)? {
-                Some((header, _)) => {
-                    found.insert(header.sequence, place);
-                    place += header.ring_bytes();
-                }
-                None => place += JOURNAL_BLOCK_BYTES,
-            }
-        }
-        let mut expected = None;
-        for (sequence, place) in found.into_iter().rev() {
-            if expected.is_some_and(|expected| expected != sequence) {
-                break;
-            }
+        let commits: Vec<_> = self.ring().all()?.into_iter().map(|(at, n, _)| (at, n)).collect();
+        let half_bytes = self.superblock.ring_bytes / 2;
+        if let Some((place, sequence)) =
+            tail::find(&commits, half_bytes, self.superblock.tail_sequence)
+        {
             self.superblock.tail_position = place;
             self.superblock.tail_sequence = sequence;
-            expected = sequence.checked_sub(1);
+            self.superblock.is_clean = false;
         }
-        self.superblock.is_clean = false;
         self.is_tail_lost = false;
         Ok(())
-    }
-
-    fn read_commit(&self, place: u64) -> Result<Option<(CommitHeader, Vec<u8>)>, JournalError> {
-        let mut front = [0; HEADER_BYTES];
-        if self.file.read_at(&mut front, RING_START + place)? < HEADER_BYTES {
-            return Ok(None);
-        }
-        let Some(header) = CommitHeader::decode(&front) else { return Ok(None) };
-        let half_bytes = self.superblock.ring_bytes / 2;
-        let fits = place % half_bytes + header.ring_bytes() <= half_bytes;
-        if header.salt != self.superblock.salt || !fits {
-            return Ok(None);
-        }
-        let mut commit = vec![0; HEADER_BYTES + header.body_bytes as usize];
-        if self.file.read_at(&mut commit, RING_START + place)? < commit.len() {
-            return Ok(None);
-        }
-        if crc32c(&commit[8..]) != header.crc {
-            return Ok(None);
-        }
-        commit.drain(..HEADER_BYTES);
-        Ok(Some((header, commit)))
     }
 
     fn replay_commit(

@@ -3,14 +3,17 @@
 
 use std::io;
 
-use crate::journal::JournalError;
 use crate::journal::disk::DiskFile;
+use crate::journal::{JournalError, RING_BYTES_MIN, RING_START};
 use crate::limits::JOURNAL_BLOCK_BYTES;
 use crate::record::crc::crc32c;
 
 const MAGIC: [u8; 8] = *b"ODRKJRNL";
 const VERSION: u32 = 1;
-const BODY: std::ops::Range<usize> = 16..72;
+/// What the checksum covers: the version too, or a flipped bit in it would pass for a newer
+/// format. These 72 bytes mean the same in every version.
+const CHECKED: std::ops::Range<usize> = 12..72;
+const FIELDS_START: usize = 16;
 
 /// See the table in the module's doc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ impl Superblock {
     fn encode(&self) -> Vec<u8> {
         let mut block = vec![0; JOURNAL_BLOCK_BYTES as usize];
         block[..8].copy_from_slice(&MAGIC);
-        block[8..12].copy_from_slice(&VERSION.to_be_bytes());
+        block[12..16].copy_from_slice(&VERSION.to_be_bytes());
         let fields = [
             self.generation,
             self.ring_bytes,
@@ -38,22 +41,22 @@ impl Superblock {
             u64::from(self.is_clean),
         ];
         for (place, field) in fields.into_iter().enumerate() {
-            let at = BODY.start + 8 * place;
+            let at = FIELDS_START + 8 * place;
             block[at..at + 8].copy_from_slice(&field.to_be_bytes());
         }
-        let crc = crc32c(&block[BODY]);
-        block[12..16].copy_from_slice(&crc.to_be_bytes());
+        let crc = crc32c(&block[CHECKED]);
+        block[8..12].copy_from_slice(&crc.to_be_bytes());
         block
     }
 
     fn decode(block: &[u8]) -> Result<Option<Superblock>, JournalError> {
         let word = |at: usize| u32::from_be_bytes(block[at..at + 4].try_into().expect("4 bytes"));
         let long = |at: usize| u64::from_be_bytes(block[at..at + 8].try_into().expect("8 bytes"));
-        if block[..8] != MAGIC || word(12) != crc32c(&block[BODY]) {
+        if block[..8] != MAGIC || word(8) != crc32c(&block[CHECKED]) {
             return Ok(None);
         }
-        if word(8) != VERSION {
-            return Err(JournalError::Version(word(8)));
+        if word(12) != VERSION {
+            return Err(JournalError::Version(word(12)));
         }
         Ok(Some(Superblock {
             generation: long(16),
@@ -91,8 +94,9 @@ pub(super) fn read<F: DiskFile>(file: &F) -> Result<Found, JournalError> {
         block[read..].fill(0);
         let is_sane = |superblock: &Superblock| {
             superblock.ring_bytes % (2 * JOURNAL_BLOCK_BYTES) == 0
-                && 0 < superblock.ring_bytes
-                && superblock.ring_bytes <= file_bytes
+                && RING_BYTES_MIN <= superblock.ring_bytes
+                && superblock.ring_bytes <= file_bytes.saturating_sub(RING_START)
+                && superblock.tail_position % JOURNAL_BLOCK_BYTES == 0
                 && superblock.tail_position < superblock.ring_bytes
         };
         let Some(superblock) = Superblock::decode(&block)?.filter(is_sane) else {

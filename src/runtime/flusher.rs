@@ -215,7 +215,10 @@ where
             Ok(()) => {
                 self.metrics.checkpoint_count.fetch_add(1, Ordering::Relaxed);
             }
-            Err(why) => self.fail(&why),
+            Err(why) => {
+                self.journal.checkpoint_failed();
+                self.fail(&why);
+            }
         }
         true
     }
