@@ -22,6 +22,7 @@ mod ledger;
 mod loader;
 mod lock;
 mod mailbox;
+mod recover;
 mod shard_loop;
 pub mod signals;
 mod threads;
@@ -46,6 +47,7 @@ use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
 use crate::runtime::shard_loop::Input;
 use crate::runtime::threads::Wiring;
+pub use recover::{Recovered, recover};
 
 /// Sizes and times that concern a connection.
 #[derive(Clone, Copy, Debug)]
