@@ -46,6 +46,12 @@ fn smash(disk: &SimDisk, path: &Path, position: u64, bytes: usize) {
     file.sync_data().expect("the disk works");
 }
 
+/// The `.log` files of the partition, oldest first.
+fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "log");
+    disk.paths().into_iter().filter(is_log).collect()
+}
+
 fn batch_bytes(world: &World) -> u64 {
     let dump = Dump::open(&world.disk, &log_path(0)).expect("there");
     let first = dump.into_iter().next().expect("a batch").expect("reads");
@@ -401,4 +407,66 @@ fn a_clean_stop_leaves_what_kafka_reads() {
         assert_eq!(world.disk.len_of(&path) % entry, 0);
         assert!(0 < world.disk.len_of(&path), "{}", path.display());
     }
+}
+
+#[test]
+fn a_batch_of_an_older_epoch_is_not_taken_back() {
+    // A power cut may bring back what lay behind the end before: right offset, right checksum.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let file = world.disk.open(&log_path(0), Open::Read).expect("there");
+    let mut old = vec![0; bytes as usize];
+    file.read_exact_at(&mut old, 4 * bytes).expect("reads");
+    let disk = world.disk.after_kill();
+    world.open(disk);
+    world.append(1, 111).expect("the disk works");
+    world.commit();
+    // The old batch, stamped as the next one, under the epoch of the run before.
+    old[..8].copy_from_slice(&6i64.to_be_bytes());
+    let disk = world.disk.after_kill();
+    let file = disk.open(&log_path(0), Open::Write).expect("there");
+    file.write_all_at(&old, 6 * bytes).expect("written");
+    let report = world.open(disk);
+    assert_eq!(report.partitions[0].torn_bytes, bytes);
+    assert_eq!(world.log().end_offset(), Offset(6));
+    world.check();
+}
+
+#[test]
+fn a_segment_ends_where_the_next_begins() {
+    // Left behind by a repair that was stopped after the good part had its own name: the older
+    // file still holds the newer one's batches.
+    let mut world = world_of(40);
+    let logs: Vec<_> = segments(&world.disk);
+    let next = &world.disk.files()[&logs[1]];
+    let disk = world.disk.after_kill();
+    let end = disk.len_of(&logs[0]) as u64;
+    let file = disk.open(&logs[0], Open::Write).expect("there");
+    file.write_all_at(&next[..600], end).expect("written");
+    let report = world.open(disk);
+    assert!(report.partitions[0].is_sound());
+    assert_eq!(report.partitions[0].torn_bytes, 600);
+    assert_eq!(world.disk.len_of(&logs[0]) as u64, end);
+    world.check();
+}
+
+#[test]
+fn a_deleted_segment_that_redo_brings_back_goes_again() {
+    // Every segment expired, and the name of the one the log goes on in was lost.
+    let mut world = World::new(TopicConfig { retention_bytes: 0, ..config() });
+    for _ in 0..30 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.commit();
+    world.expire().expect("the disk works");
+    world.append(1, 111).expect("the disk works");
+    world.commit();
+    world.ms += 100_000;
+    let disk = world.disk.after_kill();
+    for path in segments(&disk) {
+        disk.destroy(&path);
+    }
+    world.open(disk);
+    assert_eq!(segments(&world.disk), [log_path(30)]);
+    world.check();
 }

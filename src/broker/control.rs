@@ -480,7 +480,7 @@ fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, Metadata
     }
 }
 
-/// The next number of a SplitMix64 sequence: ids need spread, not secrecy.
+/// The next number of a `SplitMix64` sequence: ids need spread, not secrecy.
 fn split_mix(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *seed;

@@ -157,12 +157,11 @@ impl<'a, F: Clone> Plan<'a, F> {
             position_end,
         };
         let item = Item { stored, bytes: &[], segment: Some(segment) };
-        match references.get(&key) {
-            Some(place) => self.items[*place] = item,
-            None => {
-                references.insert(key, self.items.len());
-                self.items.push(item);
-            }
+        if let Some(place) = references.get(&key) {
+            self.items[*place] = item;
+        } else {
+            references.insert(key, self.items.len());
+            self.items.push(item);
         }
         // A segment that was new once must have its directory synced, whichever entry said so.
         let known = self.bypassing.entry(key).or_insert(segment);

@@ -42,6 +42,8 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let began = clock::boot();
     let now = clock::now();
     let sizes = Sizes::of(config);
+    let seed = u64::from_be_bytes(random());
+    log::info!("{} shards, memory.limit {}, seed {seed:#x}", sizes.shards, sizes.memory_limit);
     let [dir] = &config.log_dirs[..] else { return Err(StartError::SeveralLogDirs) };
     let lock = DirLock::take(dir).map_err(|why| match why {
         LockError::Held => StartError::LogDirInUse(dir.clone()),
@@ -64,16 +66,17 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         controller: controller_config.clone(),
         log,
         shard_count: sizes.shards,
-        seed: u64::from_be_bytes(random()),
+        seed,
     };
     let cluster_id = opened.dir.identity().cluster_id;
+    let now = clock::now();
     let (control, mut entries) =
         Control::start(now, start, cluster_id).map_err(StartError::Metadata)?;
     let image = control.controller().image().clone();
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, dir, metrics, now };
+    let threads = Threads { config, sizes, dir, handles_max: partitions_max, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
     Ok(Broker {
@@ -104,7 +107,7 @@ impl Sizes {
         };
         let ram = rustix::system::sysinfo();
         let ram_bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit));
-        let automatic = (ram_bytes / 4).min(256 << 20).max(MEMORY_LIMIT_BYTES_MIN);
+        let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
     }
 }
@@ -158,6 +161,7 @@ impl OpenDir {
             config: config.topic_defaults.clone(),
         };
         let mut dir = LogDir::claim(disk, path, &parameters).map_err(StartError::LogDir)?;
+        dir.newest_wall().into_iter().for_each(clock::distrust_before);
         let salt = u64::from_be_bytes(random());
         let journal_bytes = config.journal_bytes.unwrap_or(automatic);
         let opened = Journal::open(disk, path, journal_bytes, salt).map_err(journal_failed)?;

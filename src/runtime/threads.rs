@@ -55,6 +55,8 @@ pub(super) struct Threads<'a> {
     pub(super) sizes: Sizes,
     /// The log dir.
     pub(super) dir: &'a Path,
+    /// Files that all logs together may keep open.
+    pub(super) handles_max: usize,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
     /// The present.
@@ -121,7 +123,7 @@ impl Threads<'_> {
         }
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
-        self.hand_out(&inboxes, logs, image);
+        Self::hand_out(&inboxes, logs, image);
         let flusher_thread = flusher.thread().clone();
         let control_sender = control_events.clone();
         let shared =
@@ -191,7 +193,7 @@ impl Threads<'_> {
     }
 
     /// Gives every shard the metadata and its partitions, as the first thing in its inbox.
-    fn hand_out(&self, inboxes: &[Inbox<FileDisk>], logs: Vec<Log<FileDisk>>, image: &Image) {
+    fn hand_out(inboxes: &[Inbox<FileDisk>], logs: Vec<Log<FileDisk>>, image: &Image) {
         let mut shares: Vec<Vec<Log<FileDisk>>> = Vec::new();
         shares.resize_with(inboxes.len(), Vec::new);
         for log in logs {
@@ -238,6 +240,7 @@ impl Threads<'_> {
             fetch_bytes_max: u32::try_from(self.frame_bytes_max() * 4).unwrap_or(u32::MAX),
             auto_create_topics_enable: config.auto_create_topics_enable,
             retention_check_interval_ms: config.log_retention_check_interval_ms,
+            handles_max: self.handles_max / usize::from(self.sizes.shards),
             topic_defaults: config.topic_defaults.clone(),
             shown,
             process: self.metrics,
