@@ -66,8 +66,10 @@ pub const RECORD_HEADERS_MAX: i32 = 10_000;
 /// A batch may be decompressed to at most this many bytes.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
-/// A compressed batch may grow at most this much when read; Kafka's own codecs reach about 1,000
-/// on zeros, a bomb far more.
+/// Whatever its ratio, a batch may be decompressed to this much: a record of zeros is no bomb.
+pub const DECOMPRESSED_BYTES_ALWAYS: usize = 4 << 20;
+
+/// Beyond that a batch may grow at most this many times; text reaches 20, a bomb far more.
 pub const DECOMPRESSION_RATIO_MAX: usize = 2048;
 
 /// Alignment and unit of the commit journal.

@@ -44,6 +44,7 @@ pub const MAGIC: i8 = 2;
 /// Where the bytes begin that the CRC covers.
 pub const CRC_START: usize = 21;
 
+const LEADER_EPOCH_AT: usize = 12;
 const CRC_AT: usize = 17;
 const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
@@ -59,16 +60,11 @@ impl Attributes {
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
     const DELETE_HORIZON: i16 = 0x40;
+    const KNOWN: i16 = 0x7f;
 
     /// The attributes of a plain batch in some codec.
     pub const fn of(compression: Compression) -> Attributes {
         Attributes(compression as i16)
-    }
-
-    /// The bits of the codec.
-    #[cfg(feature = "std")]
-    pub(super) const fn of_mask() -> Attributes {
-        Attributes(Self::CODEC)
     }
 
     /// The codec, if its number is known.
@@ -93,6 +89,17 @@ impl Attributes {
     /// Whether the batch holds a marker, not data.
     pub const fn is_control(self) -> bool {
         self.0 & Self::CONTROL != 0
+    }
+
+    /// Whether a bit is set that has no meaning yet.
+    pub const fn has_unknown_bits(self) -> bool {
+        self.0 & !Self::KNOWN != 0
+    }
+
+    /// The same attributes in another codec.
+    #[must_use]
+    pub const fn with_compression(self, compression: Compression) -> Attributes {
+        Attributes((self.0 & !Self::CODEC) | compression as i16)
     }
 
     /// Whether the base timestamp is the time from which tombstones may go.
@@ -171,7 +178,9 @@ pub enum BatchError {
     Short,
     /// A format other than version 2.
     Magic(i8),
-    /// A length, offset or count that no batch has.
+    /// A length that no batch has.
+    Length,
+    /// An offset or count that no batch has.
     Field,
 }
 
@@ -180,39 +189,52 @@ impl fmt::Display for BatchError {
         match self {
             Self::Short => f.write_str("the batch is cut short"),
             Self::Magic(magic) => write!(f, "the batch has format {magic}, only 2 is read"),
-            Self::Field => f.write_str("the batch has an impossible length, offset or count"),
+            Self::Length => f.write_str("the batch has an impossible length"),
+            Self::Field => f.write_str("the batch has an impossible offset or count"),
         }
     }
 }
 
 impl core::error::Error for BatchError {}
 
-fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(&header[at..at + N]);
-    bytes
+/// Takes the first `N` bytes of what is left of a header.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (field, tail) = rest.split_first_chunk()?;
+    *rest = tail;
+    Some(*field)
+}
+
+/// Writes a field to the front of what is left of a header, and returns what is left then.
+fn put<const N: usize>(rest: &mut [u8], field: [u8; N]) -> &mut [u8] {
+    let (place, tail) = rest.split_first_chunk_mut().expect("the fields add up to the header");
+    *place = field;
+    tail
 }
 
 impl BatchHeader {
     /// Reads the header at the front of `bytes` and checks what can be checked without the rest.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-        let raw: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(BatchError::Short)?;
-        let header = BatchHeader {
-            base_offset: Offset(i64::from_be_bytes(field(raw, 0))),
-            length: i32::from_be_bytes(field(raw, 8)),
-            leader_epoch: LeaderEpoch(i32::from_be_bytes(field(raw, 12))),
-            magic: i8::from_be_bytes(field(raw, 16)),
-            crc: u32::from_be_bytes(field(raw, CRC_AT)),
-            attributes: Attributes(i16::from_be_bytes(field(raw, ATTRIBUTES_AT))),
-            last_offset_delta: i32::from_be_bytes(field(raw, 23)),
-            base_timestamp: Timestamp(i64::from_be_bytes(field(raw, 27))),
-            max_timestamp: Timestamp(i64::from_be_bytes(field(raw, MAX_TIMESTAMP_AT))),
-            producer_id: i64::from_be_bytes(field(raw, 43)),
-            producer_epoch: i16::from_be_bytes(field(raw, 51)),
-            base_sequence: i32::from_be_bytes(field(raw, 53)),
-            record_count: i32::from_be_bytes(field(raw, 57)),
-        };
+        let header = Self::read(bytes).ok_or(BatchError::Short)?;
         header.check().map(|()| header)
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<BatchHeader> {
+        let rest = &mut bytes;
+        Some(BatchHeader {
+            base_offset: Offset(i64::from_be_bytes(take(rest)?)),
+            length: i32::from_be_bytes(take(rest)?),
+            leader_epoch: LeaderEpoch(i32::from_be_bytes(take(rest)?)),
+            magic: i8::from_be_bytes(take(rest)?),
+            crc: u32::from_be_bytes(take(rest)?),
+            attributes: Attributes(i16::from_be_bytes(take(rest)?)),
+            last_offset_delta: i32::from_be_bytes(take(rest)?),
+            base_timestamp: Timestamp(i64::from_be_bytes(take(rest)?)),
+            max_timestamp: Timestamp(i64::from_be_bytes(take(rest)?)),
+            producer_id: i64::from_be_bytes(take(rest)?),
+            producer_epoch: i16::from_be_bytes(take(rest)?),
+            base_sequence: i32::from_be_bytes(take(rest)?),
+            record_count: i32::from_be_bytes(take(rest)?),
+        })
     }
 
     fn check(&self) -> Result<(), BatchError> {
@@ -220,30 +242,35 @@ impl BatchHeader {
             return Err(BatchError::Magic(self.magic));
         }
         let length_min = (HEADER_BYTES - LENGTH_END) as i32;
-        let is_sane = length_min <= self.length
-            && 0 <= self.base_offset.0
+        if self.length < length_min {
+            return Err(BatchError::Length);
+        }
+        let is_sane = 0 <= self.base_offset.0
             && 0 <= self.last_offset_delta
             && 0 <= self.record_count
-            && self.base_offset.0 <= i64::MAX - i64::from(self.last_offset_delta) - 1;
+            // Compaction takes records out of a batch and never adds any.
+            && i64::from(self.record_count) <= i64::from(self.last_offset_delta) + 1
+            && self.base_offset.0 < i64::MAX - i64::from(self.last_offset_delta);
         if is_sane { Ok(()) } else { Err(BatchError::Field) }
     }
 
     /// The header as it stands at the front of a batch.
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0..8].copy_from_slice(&self.base_offset.0.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.length.to_be_bytes());
-        bytes[12..16].copy_from_slice(&self.leader_epoch.0.to_be_bytes());
-        bytes[16..17].copy_from_slice(&self.magic.to_be_bytes());
-        bytes[17..21].copy_from_slice(&self.crc.to_be_bytes());
-        bytes[21..23].copy_from_slice(&self.attributes.0.to_be_bytes());
-        bytes[23..27].copy_from_slice(&self.last_offset_delta.to_be_bytes());
-        bytes[27..35].copy_from_slice(&self.base_timestamp.0.to_be_bytes());
-        bytes[35..43].copy_from_slice(&self.max_timestamp.0.to_be_bytes());
-        bytes[43..51].copy_from_slice(&self.producer_id.to_be_bytes());
-        bytes[51..53].copy_from_slice(&self.producer_epoch.to_be_bytes());
-        bytes[53..57].copy_from_slice(&self.base_sequence.to_be_bytes());
-        bytes[57..61].copy_from_slice(&self.record_count.to_be_bytes());
+        let rest = bytes.as_mut_slice();
+        let rest = put(rest, self.base_offset.0.to_be_bytes());
+        let rest = put(rest, self.length.to_be_bytes());
+        let rest = put(rest, self.leader_epoch.0.to_be_bytes());
+        let rest = put(rest, self.magic.to_be_bytes());
+        let rest = put(rest, self.crc.to_be_bytes());
+        let rest = put(rest, self.attributes.0.to_be_bytes());
+        let rest = put(rest, self.last_offset_delta.to_be_bytes());
+        let rest = put(rest, self.base_timestamp.0.to_be_bytes());
+        let rest = put(rest, self.max_timestamp.0.to_be_bytes());
+        let rest = put(rest, self.producer_id.to_be_bytes());
+        let rest = put(rest, self.producer_epoch.to_be_bytes());
+        let rest = put(rest, self.base_sequence.to_be_bytes());
+        put(rest, self.record_count.to_be_bytes());
         bytes
     }
 
@@ -291,7 +318,7 @@ impl<'a> Batch<'a> {
 
     /// Whether the checksum is right.
     pub fn crc_is_valid(&self) -> bool {
-        crc32c(&self.bytes[CRC_START..]) == self.header.crc
+        crc_of(self.bytes) == self.header.crc
     }
 
     /// The codec, if its number is known.
@@ -306,7 +333,7 @@ impl<'a> Batch<'a> {
 
     /// The records as they stand in the batch: compressed if it is.
     pub fn records_section(&self) -> &'a [u8] {
-        &self.bytes[HEADER_BYTES..]
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
     }
 
     /// The records of an uncompressed batch; of a compressed one, decompress the section first and
@@ -318,21 +345,41 @@ impl<'a> Batch<'a> {
 
 /// Writes offset and epoch into a batch. They lie outside the CRC, so nothing else changes.
 pub fn stamp(batch: &mut [u8], base_offset: Offset, leader_epoch: LeaderEpoch) {
-    batch[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
-    batch[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
+    write_at(batch, 0, base_offset.0.to_be_bytes());
+    write_at(batch, LEADER_EPOCH_AT, leader_epoch.0.to_be_bytes());
 }
 
 /// Gives all records of a batch the broker's time, and the batch its new checksum.
 pub fn stamp_log_append_time(batch: &mut [u8], now: Timestamp) {
-    let attributes = i16::from_be_bytes([batch[ATTRIBUTES_AT], batch[ATTRIBUTES_AT + 1]]);
-    let attributes = attributes | Attributes::LOG_APPEND_TIME;
-    batch[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
-    batch[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&now.0.to_be_bytes());
-    let crc = crc32c(&batch[CRC_START..]);
-    batch[CRC_AT..CRC_START].copy_from_slice(&crc.to_be_bytes());
+    let header = BatchHeader::read(batch).expect("a batch that is stamped was parsed before");
+    let attributes = header.attributes.0 | Attributes::LOG_APPEND_TIME;
+    write_at(batch, ATTRIBUTES_AT, attributes.to_be_bytes());
+    stamp_max_timestamp(batch, now);
+}
+
+/// Writes the largest timestamp of a batch, and the new checksum.
+pub fn stamp_max_timestamp(batch: &mut [u8], max_timestamp: Timestamp) {
+    write_at(batch, MAX_TIMESTAMP_AT, max_timestamp.0.to_be_bytes());
+    stamp_crc(batch);
+}
+
+/// Writes the checksum of what a batch holds now.
+pub(super) fn stamp_crc(batch: &mut [u8]) {
+    let crc = crc_of(batch);
+    write_at(batch, CRC_AT, crc.to_be_bytes());
+}
+
+fn crc_of(batch: &[u8]) -> u32 {
+    crc32c(batch.get(CRC_START..).unwrap_or_default())
+}
+
+pub(super) fn write_at<const N: usize>(batch: &mut [u8], at: usize, field: [u8; N]) {
+    let place = batch.get_mut(at..at + N);
+    place.expect("a batch that is stamped was parsed before").copy_from_slice(&field);
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests know their sizes")]
 mod tests {
     use super::*;
     use crate::record::BatchBuilder;
@@ -352,7 +399,7 @@ mod tests {
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
-            record_count: 0x7172_7374,
+            record_count: 0x4172_7374,
         }
     }
 
@@ -377,8 +424,9 @@ mod tests {
         };
         check(|h| h.magic = 1, BatchError::Magic(1));
         check(|h| h.magic = 3, BatchError::Magic(3));
-        check(|h| h.length = 48, BatchError::Field);
-        check(|h| h.length = -1, BatchError::Field);
+        check(|h| h.length = 48, BatchError::Length);
+        check(|h| h.length = -1, BatchError::Length);
+        check(|h| h.record_count = h.last_offset_delta + 2, BatchError::Field);
         check(|h| h.base_offset = Offset(-1), BatchError::Field);
         check(|h| h.base_offset = Offset(i64::MAX), BatchError::Field);
         check(|h| h.last_offset_delta = -1, BatchError::Field);

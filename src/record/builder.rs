@@ -4,26 +4,40 @@ use alloc::vec::Vec;
 
 use crate::ids::{LeaderEpoch, Offset};
 use crate::record::Compression;
-use crate::record::batch::{Attributes, BatchHeader, CRC_START, HEADER_BYTES, LENGTH_END, MAGIC};
-use crate::record::crc::crc32c;
+use crate::record::batch::{
+    Attributes, BatchHeader, HEADER_BYTES, LENGTH_END, MAGIC, stamp_crc, write_at,
+};
+use crate::record::varint::{put_i64, size_i64};
 use crate::time::Timestamp;
 
 /// A header as a producer gives it: a key, and a value or none.
 pub type HeaderRef<'a> = (&'a str, Option<&'a [u8]>);
 
 /// A batch in the making.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BatchBuilder {
-    section: Vec<u8>,
+    /// Room for the header, then the records: an uncompressed batch is never copied.
+    bytes: Vec<u8>,
     record_count: i32,
     base_timestamp: Timestamp,
     max_timestamp: Timestamp,
 }
 
+impl Default for BatchBuilder {
+    fn default() -> BatchBuilder {
+        BatchBuilder::new()
+    }
+}
+
 impl BatchBuilder {
     /// An empty batch.
     pub fn new() -> BatchBuilder {
-        BatchBuilder::default()
+        BatchBuilder {
+            bytes: Vec::from([0; HEADER_BYTES]),
+            record_count: 0,
+            base_timestamp: Timestamp::NONE,
+            max_timestamp: Timestamp::NONE,
+        }
     }
 
     /// Adds a record.
@@ -42,20 +56,21 @@ impl BatchBuilder {
         let delta = timestamp.0.wrapping_sub(self.base_timestamp.0);
         let header_bytes: usize = headers.iter().map(header_bytes).sum();
         let bytes = 1
-            + varint_bytes(delta)
-            + varint_bytes(i64::from(self.record_count))
+            + size_i64(delta)
+            + size_i64(i64::from(self.record_count))
             + nullable_bytes(key)
             + nullable_bytes(value)
-            + varint_bytes(headers.len() as i64)
+            + size_i64(headers.len() as i64)
             + header_bytes;
-        let out = &mut self.section;
-        put_varint(out, bytes as i64);
+        let out = &mut self.bytes;
+        out.reserve(size_i64(bytes as i64) + bytes);
+        put_i64(out, bytes as i64);
         out.push(0);
-        put_varint(out, delta);
-        put_varint(out, i64::from(self.record_count));
+        put_i64(out, delta);
+        put_i64(out, i64::from(self.record_count));
         put_nullable(out, key);
         put_nullable(out, value);
-        put_varint(out, headers.len() as i64);
+        put_i64(out, headers.len() as i64);
         for (key, value) in headers {
             put_nullable(out, Some(key.as_bytes()));
             put_nullable(out, *value);
@@ -75,14 +90,14 @@ impl BatchBuilder {
 
     /// Bytes of the batch if it were closed now, uncompressed.
     pub fn size_bytes(&self) -> usize {
-        HEADER_BYTES + self.section.len()
+        self.bytes.len()
     }
 
     /// Closes the batch: base offset 0, no epoch, no producer.
     ///
     /// # Panics
     /// Without `std` only [`Compression::None`] can be written.
-    pub fn finish(self, compression: Compression) -> Vec<u8> {
+    pub fn finish(mut self, compression: Compression) -> Vec<u8> {
         let header = BatchHeader {
             base_offset: Offset(0),
             length: 0,
@@ -98,35 +113,31 @@ impl BatchBuilder {
             base_sequence: -1,
             record_count: self.record_count,
         };
-        let section = compress(compression, self.section);
-        close(header, &section)
+        compress(compression, &mut self.bytes);
+        seal(header, &mut self.bytes);
+        self.bytes
     }
 }
 
 #[cfg(feature = "std")]
-fn compress(compression: Compression, section: Vec<u8>) -> Vec<u8> {
-    match compression {
-        Compression::None => section,
-        codec => crate::record::compression::compress(codec, &section),
+fn compress(compression: Compression, batch: &mut Vec<u8>) {
+    if compression != Compression::None {
+        let section = batch.split_off(HEADER_BYTES);
+        crate::record::compression::compress_into(compression, &section, batch);
     }
 }
 
 #[cfg(not(feature = "std"))]
-fn compress(compression: Compression, section: Vec<u8>) -> Vec<u8> {
+fn compress(compression: Compression, _: &mut Vec<u8>) {
     assert!(compression == Compression::None, "codecs need the feature `std`");
-    section
 }
 
-/// A batch of `header` and `section`: length and checksum are computed here.
-pub(super) fn close(mut header: BatchHeader, section: &[u8]) -> Vec<u8> {
-    let bytes = HEADER_BYTES + section.len() - LENGTH_END;
-    header.length = i32::try_from(bytes).expect("a batch is far below 2 GiB");
-    let mut batch = Vec::with_capacity(HEADER_BYTES + section.len());
-    batch.extend_from_slice(&header.to_bytes());
-    batch.extend_from_slice(section);
-    header.crc = crc32c(&batch[CRC_START..]);
-    batch[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
-    batch
+/// Writes `header` into the room before the records, with the length and checksum they have.
+pub(super) fn seal(mut header: BatchHeader, batch: &mut [u8]) {
+    let length = batch.len() - LENGTH_END;
+    header.length = i32::try_from(length).expect("a batch is far below 2 GiB");
+    write_at(batch, 0, header.to_bytes());
+    stamp_crc(batch);
 }
 
 fn header_bytes((key, value): &HeaderRef<'_>) -> usize {
@@ -136,49 +147,16 @@ fn header_bytes((key, value): &HeaderRef<'_>) -> usize {
 fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
     match bytes {
         None => 1,
-        Some(bytes) => varint_bytes(bytes.len() as i64) + bytes.len(),
+        Some(bytes) => size_i64(bytes.len() as i64) + bytes.len(),
     }
 }
 
 fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
-        None => put_varint(out, -1),
+        None => put_i64(out, -1),
         Some(bytes) => {
-            put_varint(out, bytes.len() as i64);
+            put_i64(out, bytes.len() as i64);
             out.extend_from_slice(bytes);
-        }
-    }
-}
-
-fn zigzag(value: i64) -> u64 {
-    (value << 1) as u64 ^ (value >> 63) as u64
-}
-
-fn varint_bytes(value: i64) -> usize {
-    let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = zigzag(value);
-    while 0x80 <= rest {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn varints_are_what_postcard_writes() {
-        for value in [0, -1, 1, 63, 64, -64, -65, 300, i64::MAX, i64::MIN] {
-            let mut out = Vec::new();
-            put_varint(&mut out, value);
-            assert_eq!(out, postcard::to_allocvec(&value).expect("a Vec takes all"), "{value}");
-            assert_eq!(out.len(), varint_bytes(value), "{value}");
         }
     }
 }

@@ -6,6 +6,8 @@
 //! Why Kafka's format and not a smaller one of our own: a cloud Kafka takes the same bytes, and
 //! `kafka-dump-log` reads the card. Nobody re-encodes, so nobody can get it wrong.
 
+#![deny(clippy::indexing_slicing, clippy::panic)]
+
 pub mod batch;
 pub mod builder;
 #[cfg(feature = "std")]
@@ -14,14 +16,18 @@ pub mod crc;
 #[expect(clippy::module_inception, reason = "a record is a noun of its own beside the batch")]
 pub mod record;
 pub mod validate;
+mod varint;
 
 pub use batch::{
     Attributes, Batch, BatchError, BatchHeader, HEADER_BYTES, stamp, stamp_log_append_time,
+    stamp_max_timestamp,
 };
 pub use builder::BatchBuilder;
 #[cfg(feature = "std")]
 pub use compression::{CompressionError, decompress, recompress};
 pub use record::{Header, Headers, Record, RecordError, Records};
+#[cfg(feature = "std")]
+pub use validate::{Admitted, admit_produce};
 pub use validate::{ProduceRules, Rejection, validate_produce};
 
 /// How the records of a batch are compressed; the numbers are those of the attribute bits.

@@ -22,6 +22,7 @@ use crate::ids::Offset;
 use crate::limits::RECORD_HEADERS_MAX;
 use crate::record::TimestampType;
 use crate::record::batch::BatchHeader;
+use crate::record::varint::{take_i32, take_i64};
 use crate::time::Timestamp;
 
 /// Bytes that are not a record.
@@ -43,19 +44,22 @@ pub struct Record<'a> {
     pub offset: Offset,
     /// Its offset, less the batch's base offset.
     pub offset_delta: i32,
+    /// Unused bits; every client writes 0.
+    pub attributes: i8,
     /// Its time.
     pub timestamp: Timestamp,
     /// Its key, if it has one.
     pub key: Option<&'a [u8]>,
     /// Its value; a record without one is a tombstone.
     pub value: Option<&'a [u8]>,
-    headers: Headers<'a>,
+    header_count: i32,
+    headers: &'a [u8],
 }
 
 impl<'a> Record<'a> {
     /// Its headers, in order; a key may repeat.
     pub fn headers(&self) -> Headers<'a> {
-        self.headers
+        Headers { left: self.header_count, bytes: self.headers }
     }
 }
 
@@ -69,7 +73,7 @@ pub struct Header<'a> {
 }
 
 /// The headers of a record. They were checked with the record, so reading them cannot fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Headers<'a> {
     left: i32,
     bytes: &'a [u8],
@@ -88,7 +92,7 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 /// The records of a batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Records<'a> {
     bytes: &'a [u8],
     left: i32,
@@ -118,11 +122,12 @@ impl<'a> Records<'a> {
         self.bytes.len()
     }
 
+    #[inline]
     fn take(&mut self) -> Option<Record<'a>> {
         let bytes = usize::try_from(take_i32(&mut self.bytes)?).ok()?;
         let (mut record, rest) = self.bytes.split_at_checked(bytes)?;
         self.bytes = rest;
-        take_bytes(&mut record, 1)?;
+        let attributes = take_bytes(&mut record, 1)?.first().copied()? as i8;
         let timestamp_delta = take_i64(&mut record)?;
         let offset_delta = take_i32(&mut record)?;
         let key = take_nullable(&mut record)?;
@@ -131,20 +136,23 @@ impl<'a> Records<'a> {
         if !(0..=RECORD_HEADERS_MAX).contains(&header_count) {
             return None;
         }
-        let headers = Headers { left: header_count, bytes: record };
+        let headers = record;
         for _ in 0..header_count {
             take_header(&mut record)?;
         }
         if !record.is_empty() {
             return None;
         }
-        let own_time = Timestamp(self.base_timestamp.0.checked_add(timestamp_delta)?);
+        // Kafka's clients wrap around here, so that any two timestamps have a delta.
+        let own_time = Timestamp(self.base_timestamp.0.wrapping_add(timestamp_delta));
         Some(Record {
             offset: self.base_offset.checked_add(i64::from(offset_delta))?,
+            attributes,
             offset_delta,
             timestamp: self.append_time.unwrap_or(own_time),
             key,
             value,
+            header_count,
             headers,
         })
     }
@@ -170,6 +178,9 @@ fn take_bytes<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+/// `None` for bytes that are no field, `Some(None)` for a field that is null.
+#[expect(clippy::option_option, reason = "the outer one is for `?`, and stays in this file")]
+#[inline]
 fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match take_i32(bytes)? {
         -1 => Some(None),
@@ -182,35 +193,4 @@ fn take_header<'a>(bytes: &mut &'a [u8]) -> Option<Header<'a>> {
     let key = take_bytes(bytes, key_bytes)?;
     let value = take_nullable(bytes)?;
     Some(Header { key, value })
-}
-
-/// A zigzag varint of at most 5 bytes.
-fn take_i32(bytes: &mut &[u8]) -> Option<i32> {
-    let (raw, used) = varint(bytes, 5)?;
-    let raw = u32::try_from(raw).ok()?;
-    *bytes = bytes.get(used..)?;
-    Some((raw >> 1) as i32 ^ -((raw & 1) as i32))
-}
-
-/// A zigzag varint of at most 10 bytes.
-fn take_i64(bytes: &mut &[u8]) -> Option<i64> {
-    let (raw, used) = varint(bytes, 10)?;
-    *bytes = bytes.get(used..)?;
-    Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
-}
-
-fn varint(bytes: &[u8], bytes_max: usize) -> Option<(u64, usize)> {
-    let mut value = 0u64;
-    for (place, byte) in bytes.iter().take(bytes_max).enumerate() {
-        let bits = u64::from(byte & 0x7f);
-        // The tenth byte has room for one bit.
-        if place == 9 && 1 < bits {
-            return None;
-        }
-        value |= bits << (7 * place);
-        if byte & 0x80 == 0 {
-            return Some((value, place + 1));
-        }
-    }
-    None
 }

@@ -2,9 +2,20 @@
 //!
 //! One pass over the checksum and one over the varints; nothing is allocated for an uncompressed
 //! batch. One bad record refuses the whole batch.
+//!
+//! **The largest timestamp.** The time index and retention rest on the header's `max_timestamp`,
+//! which a producer may get wrong. `LogValidator` computes the maximum of the records and
+//! overwrites what the producer wrote. [`admit_produce`] does the same; [`validate_produce`],
+//! which may not write, refuses such a batch. Either way a lie never reaches a log. (Kafka counts
+//! from −1, so a batch whose timestamps all lie before −1 gets −1; here it gets its maximum.)
+//!
+//! Stricter than Kafka, because what no client sends should not become what we must keep: no
+//! delete horizon, no unknown attribute bits, no transaction without a producer id, no attributes
+//! in a record, no bytes after the last record. Kafka rewrites batches whose inner offsets are not
+//! 0, 1, 2 (a bug of clients of 2016); they are refused here.
 
 use crate::limits::BATCH_RECORDS_MAX;
-use crate::record::batch::{Batch, BatchHeader};
+use crate::record::batch::{Batch, BatchError, BatchHeader};
 use crate::record::record::Records;
 use crate::record::{Compression, TimestampType};
 use crate::time::Timestamp;
@@ -31,9 +42,9 @@ pub struct ProduceRules {
 /// Why a batch is refused; the broker maps each to one error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// The checksum is wrong, the size impossible, or the records do not decompress.
+    /// The checksum is wrong or the size impossible: sending again may help.
     Corrupt,
-    /// Larger than `max.message.bytes`.
+    /// Larger than `max.message.bytes`, or than may be decompressed.
     TooLarge,
     /// A timestamp outside the topic's window, or set as only the broker may.
     Timestamp,
@@ -43,14 +54,69 @@ pub enum Rejection {
     Invalid,
 }
 
-/// Checks a batch that a producer sent. `bytes` must be exactly one.
+/// Checks a batch that a producer sent. `bytes` must be exactly one, fit to be stored as it is;
+/// whether it has the topic's codec is not looked at ([`admit_produce`] sees to that).
 pub fn validate_produce(bytes: &[u8], rules: &ProduceRules) -> Result<BatchHeader, Rejection> {
-    let (batch, rest) = Batch::split_first(bytes).map_err(|why| match why {
-        crate::record::BatchError::Short => Rejection::Corrupt,
-        crate::record::BatchError::Magic(_) | crate::record::BatchError::Field => {
-            Rejection::Invalid
+    let batch = check_batch(bytes, rules)?;
+    let header = *batch.header();
+    let max_timestamp = match batch.compression() {
+        None => return Err(Rejection::Codec),
+        Some(Compression::None) => check_records(&header, batch.records_section(), rules)?,
+        Some(_) => check_compressed(&batch, rules)?,
+    };
+    // With LogAppendTime the broker's own time goes over it.
+    if rules.timestamp_type == TimestampType::CreateTime && max_timestamp != header.max_timestamp {
+        return Err(Rejection::Invalid);
+    }
+    Ok(header)
+}
+
+/// A batch that may be appended.
+#[cfg(feature = "std")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The header of what is to be appended.
+    pub header: BatchHeader,
+    /// What to append in place of the producer's bytes, when the topic has another codec.
+    pub rewritten: Option<alloc::vec::Vec<u8>>,
+}
+
+/// Checks a batch that a producer sent and makes it fit for the topic, as Kafka does: a wrong
+/// `max_timestamp` is put right in place, and a batch in another codec than the topic's is written
+/// anew and measured again.
+#[cfg(feature = "std")]
+pub fn admit_produce(bytes: &mut [u8], rules: &ProduceRules) -> Result<Admitted, Rejection> {
+    use crate::record::compression::{decompress, recompress_section};
+    use crate::record::{CompressionError, stamp_max_timestamp};
+
+    let batch = check_batch(bytes, rules)?;
+    let section = decompress(&batch, crate::limits::DECOMPRESSED_BYTES_MAX)?;
+    let max_timestamp = check_records(batch.header(), &section, rules)?;
+    let source = batch.compression().ok_or(CompressionError::Codec)?;
+    let header = BatchHeader { max_timestamp, ..*batch.header() };
+    if let Some(target) = rules.compression.filter(|target| *target != source) {
+        let rewritten = recompress_section(header, &section, target);
+        if rules.max_message_bytes < rewritten.len() {
+            return Err(Rejection::TooLarge);
         }
-    })?;
+        let header = BatchHeader::parse(&rewritten).map_err(refuse)?;
+        return Ok(Admitted { header, rewritten: Some(rewritten) });
+    }
+    let is_right = max_timestamp == batch.header().max_timestamp;
+    if is_right || rules.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(Admitted { header: *batch.header(), rewritten: None });
+    }
+    stamp_max_timestamp(bytes, max_timestamp);
+    let header = BatchHeader::parse(bytes).map_err(refuse)?;
+    Ok(Admitted { header, rewritten: None })
+}
+
+/// Everything but the records.
+fn check_batch<'a>(bytes: &'a [u8], rules: &ProduceRules) -> Result<Batch<'a>, Rejection> {
+    if bytes.is_empty() {
+        return Err(Rejection::Invalid);
+    }
+    let (batch, rest) = Batch::split_first(bytes).map_err(refuse)?;
     if !rest.is_empty() {
         return Err(Rejection::Invalid);
     }
@@ -60,14 +126,15 @@ pub fn validate_produce(bytes: &[u8], rules: &ProduceRules) -> Result<BatchHeade
     if !batch.crc_is_valid() {
         return Err(Rejection::Corrupt);
     }
-    let header = *batch.header();
-    check_header(&header)?;
-    match batch.compression() {
-        None => return Err(Rejection::Codec),
-        Some(Compression::None) => check_records(&header, batch.records_section(), rules)?,
-        Some(_) => check_compressed(&batch, rules)?,
+    check_header(batch.header())?;
+    Ok(batch)
+}
+
+fn refuse(error: BatchError) -> Rejection {
+    match error {
+        BatchError::Short | BatchError::Length => Rejection::Corrupt,
+        BatchError::Magic(_) | BatchError::Field => Rejection::Invalid,
     }
-    Ok(header)
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), Rejection> {
@@ -76,13 +143,17 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejection> {
         && header.record_count <= BATCH_RECORDS_MAX
         && header.last_offset_delta == header.record_count - 1;
     let has_producer = 0 <= header.producer_id;
-    let is_sequenced = !has_producer || (0 <= header.producer_epoch && 0 <= header.base_sequence);
+    let is_sequenced = if has_producer {
+        0 <= header.producer_epoch && 0 <= header.base_sequence
+    } else {
+        header.producer_id == -1 && !attributes.is_transactional()
+    };
     let is_sound = header.base_offset.0 == 0
         && is_counted
         && is_sequenced
-        && (has_producer || !attributes.is_transactional())
         && !attributes.is_control()
-        && !attributes.has_delete_horizon();
+        && !attributes.has_delete_horizon()
+        && !attributes.has_unknown_bits();
     if !is_sound {
         return Err(Rejection::Invalid);
     }
@@ -93,52 +164,85 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejection> {
 }
 
 #[cfg(feature = "std")]
-fn check_compressed(batch: &Batch<'_>, rules: &ProduceRules) -> Result<(), Rejection> {
-    let section = crate::record::decompress(batch, crate::limits::DECOMPRESSED_BYTES_MAX)
-        .map_err(|_| Rejection::Corrupt)?;
+fn check_compressed(batch: &Batch<'_>, rules: &ProduceRules) -> Result<Timestamp, Rejection> {
+    let section = crate::record::decompress(batch, crate::limits::DECOMPRESSED_BYTES_MAX)?;
     check_records(batch.header(), &section, rules)
 }
 
 #[cfg(not(feature = "std"))]
-fn check_compressed(_: &Batch<'_>, _: &ProduceRules) -> Result<(), Rejection> {
+fn check_compressed(_: &Batch<'_>, _: &ProduceRules) -> Result<Timestamp, Rejection> {
     Err(Rejection::Codec)
 }
 
+#[cfg(feature = "std")]
+impl From<crate::record::CompressionError> for Rejection {
+    fn from(error: crate::record::CompressionError) -> Rejection {
+        use crate::record::CompressionError;
+        match error {
+            CompressionError::Codec => Rejection::Codec,
+            // The checksum was right, so the producer meant it: sending again cannot help.
+            CompressionError::Malformed => Rejection::Invalid,
+            CompressionError::TooLarge => Rejection::TooLarge,
+        }
+    }
+}
+
+/// Walks the records and returns their largest timestamp.
 fn check_records(
     header: &BatchHeader,
     section: &[u8],
     rules: &ProduceRules,
-) -> Result<(), Rejection> {
+) -> Result<Timestamp, Rejection> {
+    let window = Window::of(rules);
     let mut records = Records::new(header, section);
     let mut expected_delta = 0;
     let mut max_timestamp = Timestamp(i64::MIN);
     for record in &mut records {
         let record = record.map_err(|_| Rejection::Invalid)?;
-        if record.offset_delta != expected_delta || (rules.compacted && record.key.is_none()) {
+        let is_sound = record.offset_delta == expected_delta
+            && record.attributes == 0
+            && !(rules.compacted && record.key.is_none());
+        if !is_sound {
             return Err(Rejection::Invalid);
         }
-        if rules.timestamp_type == TimestampType::CreateTime {
-            check_timestamp(record.timestamp, rules)?;
+        if !window.contains(record.timestamp) {
+            return Err(Rejection::Timestamp);
         }
         max_timestamp = max_timestamp.max(record.timestamp);
         expected_delta += 1;
     }
-    // Kafka trusts the header's maximum; the time index and retention rest on it, so it is
-    // checked here: a batch that lies about its age could be kept or lost for the wrong reason.
-    if expected_delta != header.record_count
-        || records.remaining_bytes() != 0
-        || max_timestamp != header.max_timestamp
-    {
+    if expected_delta != header.record_count || records.remaining_bytes() != 0 {
         return Err(Rejection::Invalid);
     }
-    Ok(())
+    Ok(max_timestamp)
 }
 
-fn check_timestamp(timestamp: Timestamp, rules: &ProduceRules) -> Result<(), Rejection> {
-    let earliest = rules.now.0.saturating_sub(rules.timestamp_before_max_ms);
-    let latest = rules.now.0.saturating_add(rules.timestamp_after_max_ms);
-    // −1 stands for no timestamp, which a topic with CreateTime takes as it is.
-    let is_inside =
-        timestamp == Timestamp::NONE || (earliest <= timestamp.0 && timestamp.0 <= latest);
-    if is_inside { Ok(()) } else { Err(Rejection::Timestamp) }
+/// The timestamps that a topic takes.
+struct Window {
+    earliest: Timestamp,
+    latest: Timestamp,
 }
+
+impl Window {
+    fn of(rules: &ProduceRules) -> Window {
+        match rules.timestamp_type {
+            TimestampType::CreateTime => Window {
+                earliest: Timestamp(rules.now.0.saturating_sub(rules.timestamp_before_max_ms)),
+                latest: Timestamp(rules.now.0.saturating_add(rules.timestamp_after_max_ms)),
+            },
+            // The broker's time replaces the records', whatever they say.
+            TimestampType::LogAppendTime => {
+                Window { earliest: Timestamp(i64::MIN), latest: Timestamp(i64::MAX) }
+            }
+        }
+    }
+
+    /// −1 stands for no timestamp, which a topic with `CreateTime` takes as it is.
+    fn contains(&self, timestamp: Timestamp) -> bool {
+        timestamp == Timestamp::NONE || (self.earliest <= timestamp && timestamp <= self.latest)
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+#[allow(clippy::indexing_slicing, reason = "tests know their sizes")]
+mod tests;

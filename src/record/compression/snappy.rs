@@ -19,17 +19,19 @@ const HEADER_BYTES: usize = 16;
 /// Bytes of a block before compression, as in Java's client.
 const BLOCK_BYTES: usize = 32 << 10;
 
-pub(super) fn compress(section: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEADER_BYTES + section.len() / 2);
+/// A copy of up to 64 bytes takes three, so no block grows more than this many times.
+const GROWTH_MAX: usize = 22;
+
+pub(super) fn compress(section: &[u8], out: &mut Vec<u8>) {
+    let mut encoder = Encoder::new();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&1i32.to_be_bytes());
     out.extend_from_slice(&1i32.to_be_bytes());
     for block in section.chunks(BLOCK_BYTES) {
-        let packed = Encoder::new().compress_vec(block).expect("a block is far below 4 GiB");
+        let packed = encoder.compress_vec(block).expect("a block is far below 4 GiB");
         out.extend_from_slice(&(packed.len() as i32).to_be_bytes());
         out.extend_from_slice(&packed);
     }
-    out
 }
 
 pub(super) fn decompress(section: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
@@ -38,7 +40,7 @@ pub(super) fn decompress(section: &[u8], limit: usize) -> Result<Vec<u8>, Compre
         append_block(section, limit, &mut out)?;
         return Ok(out);
     }
-    let mut rest = section.get(HEADER_BYTES..).ok_or(CompressionError::Malformed)?;
+    let mut rest = check_header(section).ok_or(CompressionError::Malformed)?;
     while !rest.is_empty() {
         let (length, tail) = rest.split_first_chunk().ok_or(CompressionError::Malformed)?;
         let bytes = usize::try_from(i32::from_be_bytes(*length));
@@ -50,13 +52,25 @@ pub(super) fn decompress(section: &[u8], limit: usize) -> Result<Vec<u8>, Compre
     Ok(out)
 }
 
+/// What follows the header, if version 1 can read it.
+fn check_header(section: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = section.split_first_chunk::<HEADER_BYTES>()?;
+    let oldest_reader: &[u8; 4] = header.last_chunk()?;
+    (i32::from_be_bytes(*oldest_reader) <= 1).then_some(rest)
+}
+
 fn append_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let bytes = decompress_len(block).map_err(|_| CompressionError::Malformed)?;
     if limit.saturating_sub(out.len()) < bytes {
         return Err(CompressionError::TooLarge);
     }
+    // A length that the block cannot fill must not make us reserve it.
+    if block.len().saturating_mul(GROWTH_MAX) < bytes {
+        return Err(CompressionError::Malformed);
+    }
     let start = out.len();
     out.resize(start + bytes, 0);
-    let done = Decoder::new().decompress(block, &mut out[start..]);
+    let place = out.get_mut(start..).unwrap_or_default();
+    let done = Decoder::new().decompress(block, place);
     done.map(|_| ()).map_err(|_| CompressionError::Malformed)
 }

@@ -2,12 +2,12 @@
 //! the output bounds its memory too.
 
 use ruzstd::decoding::StreamingDecoder;
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use ruzstd::encoding::CompressionLevel;
 
 use super::{CompressionError, read_bounded};
 
-pub(super) fn compress(section: &[u8]) -> Vec<u8> {
-    compress_to_vec(section, CompressionLevel::Fastest)
+pub(super) fn compress(section: &[u8], out: &mut Vec<u8>) {
+    ruzstd::encoding::compress(section, out, CompressionLevel::Fastest);
 }
 
 pub(super) fn decompress(section: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {

@@ -1,0 +1,81 @@
+//! From gathered results to a response frame.
+
+use crate::broker::front::{FetchGathering, Gathering, Response};
+use crate::broker::mail::Fetched;
+use crate::ids::Offset;
+use crate::log::Slice;
+use crate::wire::delete_records::DeleteRecordsResponse;
+use crate::wire::describe_log_dirs::DescribeLogDirsResponse;
+use crate::wire::describe_metrics::{DescribeMetricsResponse, Metric, MetricKind};
+use crate::wire::fetch::{FetchResponse, FetchedPartition};
+use crate::wire::list_offsets::ListOffsetsResponse;
+use crate::wire::produce::ProduceResponse;
+use crate::wire::{ResponseHeader, frame};
+
+/// Builds the response of a request whose replies are all in.
+pub(super) fn response<F: Clone>(header: ResponseHeader, gathering: Gathering<F>) -> Response<F> {
+    let mut head = Vec::new();
+    match gathering {
+        Gathering::Produce { results, .. } => {
+            let body = ProduceResponse { partitions: all(results) };
+            frame::encode(&header, &body, 0, &mut head);
+        }
+        Gathering::Offsets(results) => {
+            let body = ListOffsetsResponse { partitions: all(results) };
+            frame::encode(&header, &body, 0, &mut head);
+        }
+        Gathering::Trim(results) => {
+            let body = DeleteRecordsResponse { partitions: all(results) };
+            frame::encode(&header, &body, 0, &mut head);
+        }
+        Gathering::Describe(results) => {
+            let body = DescribeLogDirsResponse { partitions: all(results) };
+            frame::encode(&header, &body, 0, &mut head);
+        }
+        Gathering::Metrics(sums) => {
+            let metric = |(name, value): (&'static str, u64)| Metric {
+                name,
+                kind: if name.ends_with("_now") { MetricKind::Gauge } else { MetricKind::Counter },
+                value,
+            };
+            let body = DescribeMetricsResponse { metrics: sums.into_iter().map(metric).collect() };
+            frame::encode(&header, &body, 0, &mut head);
+        }
+        Gathering::Fetch(fetch) => return fetched(header, fetch),
+        Gathering::Control | Gathering::MetadataAfterCreate { .. } => {
+            unreachable!("the control thread's answers are not gathered")
+        }
+    }
+    Response { head, slices: Vec::new() }
+}
+
+fn all<T>(results: Vec<Option<T>>) -> Vec<T> {
+    results.into_iter().map(|result| result.expect("every ask was answered")).collect()
+}
+
+/// Shards do not know of each other's bytes, so together they may have found more than the client
+/// wants: what is over is left for its next fetch. The first batches are sent in any case.
+fn fetched<F: Clone>(header: ResponseHeader, fetch: FetchGathering<F>) -> Response<F> {
+    let mut slices: Vec<Slice<F>> = Vec::new();
+    let mut partitions = Vec::with_capacity(fetch.results.len());
+    let mut total_bytes = 0;
+    for fetched in all(fetch.results) {
+        let Fetched { error, high_watermark, log_start_offset, slice } = fetched;
+        let fits =
+            |slice: &Slice<F>| total_bytes == 0 || total_bytes + slice.bytes <= fetch.max_bytes;
+        let slice = slice.filter(fits);
+        let records_bytes = slice.as_ref().map_or(0, |slice| slice.bytes);
+        total_bytes += records_bytes;
+        slices.extend(slice);
+        debug_assert!(error.is_ok() || high_watermark == Offset(-1), "no offsets with an error");
+        partitions.push(FetchedPartition {
+            error,
+            high_watermark,
+            log_start_offset,
+            records_bytes: u32::try_from(records_bytes).expect("a segment is below 4 GiB"),
+        });
+    }
+    let mut head = Vec::new();
+    frame::encode(&header, &FetchResponse { partitions }, total_bytes as usize, &mut head);
+    Response { head, slices }
+}

@@ -1,0 +1,490 @@
+//! The control machine: commands in, records into `__cluster_metadata-0`, committed changes out to
+//! every shard, then the answer.
+//!
+//! ```text
+//! idle ─► preparing (directories of new partitions made and synced)
+//!      ─► committing (the record is appended, the flusher has it)
+//!      ─► applying (every shard confirms) ─► answered, idle
+//! ```
+//!
+//! One command at a time: metadata changes are rare, and a line of them is easy to reason about.
+//!
+//! **Invariant:** nothing is replayed before it is durable, and nothing is answered before every
+//! shard has replayed it, so what a client was told exists does exist wherever it asks next.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::broker::back::Flushed;
+use crate::broker::front::ControlAsk;
+use crate::broker::mail::{RequestId, ShardId};
+use crate::broker::shard::Apply;
+use crate::controller::change::{self, Change, ChangesError};
+use crate::controller::{Command, Controller, ControllerConfig, Outcome, Verdict};
+use crate::ids::{Offset, TopicId, TopicName, TopicPartition, Uuid};
+use crate::journal::Entry;
+use crate::journal::disk::Disk;
+use crate::log::{Log, LogError, ReadError};
+use crate::record::{Batch, BatchBuilder, Compression};
+use crate::time::Now;
+use crate::topic_config::TopicConfig;
+use crate::wire::configs::IncrementalAlterConfigsRequest;
+use crate::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
+use crate::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
+use crate::wire::delete_topics::{DeleteTopicsRequest, TopicOutcome};
+use crate::wire::{ApiKey, ErrorCode, frame};
+
+/// Name of the topic that holds the cluster's metadata.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// The metadata partition.
+pub const METADATA: TopicPartition =
+    TopicPartition { topic_id: TopicId::METADATA, partition: crate::ids::Partition(0) };
+
+/// What the control machine wants done.
+pub enum ControlOutput<D: Disk> {
+    /// Make all names and files made so far durable, then say so by [`Control::prepared`].
+    Prepare,
+    /// Hand to the flusher.
+    Persist(Entry<D::File>),
+    /// Tell a shard; it confirms.
+    Apply(ShardId, Apply<D>),
+    /// Answer a request of a shard's front.
+    Answer(RequestId, Vec<u8>),
+    /// Remove the directory of a deleted partition; its end is on its way to the journal.
+    Remove(Box<Log<D>>),
+}
+
+/// Why the metadata cannot be used.
+#[derive(Debug)]
+pub enum MetadataError {
+    /// Its log cannot be read or written.
+    Log(LogError),
+    /// A batch of it is damaged.
+    Damaged(Offset),
+    /// A record of it is not understood.
+    Changes(Offset, ChangesError),
+}
+
+impl std::fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Log(why) => write!(f, "{METADATA_TOPIC}-0: {why}"),
+            Self::Damaged(offset) => write!(
+                f,
+                "{METADATA_TOPIC}-0: the batch at offset {offset} is damaged; no topic is touched. \
+                 Restore the directory from a copy, or move the log dir aside"
+            ),
+            Self::Changes(offset, why) => {
+                write!(f, "{METADATA_TOPIC}-0 at offset {offset}: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MetadataError {}
+
+struct Work {
+    request: RequestId,
+    api: ApiKey,
+    outcome: Outcome,
+}
+
+enum State<D: Disk> {
+    Idle,
+    Preparing { work: Work, logs: Vec<Log<D>> },
+    Committing { work: Work, logs: Vec<Log<D>>, end_offset: Offset },
+    Applying { work: Work, version: u64, due: u16 },
+}
+
+/// The owner of the cluster's metadata on this node.
+pub struct Control<D: Disk> {
+    disk: D,
+    log_dir: PathBuf,
+    controller: Controller,
+    topic_defaults: TopicConfig,
+    log: Log<D>,
+    shard_count: u16,
+    state: State<D>,
+    queue: VecDeque<ControlAsk>,
+    version: u64,
+    seed: u64,
+    is_failed: bool,
+    outputs: VecDeque<ControlOutput<D>>,
+}
+
+/// What [`Control::start`] needs.
+pub struct ControlStart<D: Disk> {
+    /// For the directories of new partitions.
+    pub disk: D,
+    /// Where they are made.
+    pub log_dir: PathBuf,
+    /// The controller's configuration.
+    pub controller: ControllerConfig,
+    /// The log of [`METADATA`], recovered.
+    pub log: Log<D>,
+    /// How many shards there are.
+    pub shard_count: u16,
+    /// For topic ids.
+    pub seed: u64,
+}
+
+/// The configuration of the metadata's own topic: kept for ever, in batches of any legal size.
+pub fn metadata_topic_config() -> TopicConfig {
+    TopicConfig {
+        retention_ms: -1,
+        retention_bytes: -1,
+        segment_bytes: 16 << 20,
+        segment_index_bytes: 64 << 10,
+        max_message_bytes: 8 << 20,
+        ..TopicConfig::default()
+    }
+}
+
+impl<D: Disk> Control<D> {
+    /// Replays the metadata log, then takes this boot into account. Answers the machine and the
+    /// entries that must be durable before anything else happens; they are replayed already.
+    pub fn start(
+        now: Now,
+        start: ControlStart<D>,
+        cluster_id: Uuid,
+    ) -> Result<(Control<D>, Vec<Entry<D::File>>), MetadataError> {
+        let topic_defaults = start.controller.topic_defaults.clone();
+        let mut controller = Controller::new(start.controller);
+        for changes in read_all(&start.log)? {
+            for change in &changes {
+                controller.replay(change);
+            }
+        }
+        let mut control = Control {
+            disk: start.disk,
+            log_dir: start.log_dir,
+            controller,
+            topic_defaults,
+            log: start.log,
+            shard_count: start.shard_count,
+            state: State::Idle,
+            queue: VecDeque::new(),
+            version: 0,
+            seed: start.seed,
+            is_failed: false,
+            outputs: VecDeque::new(),
+        };
+        let outcome = control.controller.handle(Command::Boot { cluster_id }, &mut || cluster_id);
+        let epoch = control.log.leader_epoch().next().expect("2^31 boots are not reached");
+        let state = control.log.begin_epoch(epoch);
+        let mut entries = vec![Entry::State { topic_partition: METADATA, state }];
+        let (entry, end_offset) =
+            control.append(now, &outcome.changes).map_err(MetadataError::Log)?;
+        entries.push(entry);
+        for change in &outcome.changes {
+            control.controller.replay(change);
+        }
+        // The runtime commits these entries before the first turn.
+        control.log.mark_durable(end_offset);
+        Ok((control, entries))
+    }
+
+    /// The cluster as it is.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    /// The metadata log, for a clean stop.
+    pub fn into_log(self) -> Log<D> {
+        self.log
+    }
+
+    /// Next thing to do, if any.
+    pub fn poll(&mut self) -> Option<ControlOutput<D>> {
+        self.outputs.pop_front()
+    }
+
+    /// A front asks.
+    pub fn ask(&mut self, now: Now, ask: ControlAsk) {
+        self.queue.push_back(ask);
+        self.advance(now);
+    }
+
+    /// What was made for the present command is durable, or could not be made so.
+    pub fn prepared(&mut self, now: Now, is_ok: bool) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Preparing { work, logs } if is_ok => self.commit(now, work, logs),
+            State::Preparing { work, .. } => self.fail(work),
+            other => self.state = other,
+        }
+        self.advance(now);
+    }
+
+    /// A commit of the flusher is on stable storage.
+    pub fn flushed(&mut self, now: Now, flushed: &Flushed) {
+        let Some(durable_offset) = flushed.durable_offset else { return };
+        self.log.mark_durable(durable_offset);
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Committing { work, logs, end_offset } if end_offset <= durable_offset => {
+                self.apply(work, logs);
+            }
+            other => self.state = other,
+        }
+        self.advance(now);
+    }
+
+    /// A shard has replayed a change.
+    pub fn applied(&mut self, now: Now, applied: u64) {
+        if let State::Applying { version, due, .. } = &mut self.state {
+            if *version == applied {
+                *due -= 1;
+            }
+            if *due == 0 {
+                let state = std::mem::replace(&mut self.state, State::Idle);
+                let State::Applying { work, .. } = state else { unreachable!("matched above") };
+                let body = answer(work.api, &work.outcome.verdicts);
+                self.outputs.push_back(ControlOutput::Answer(work.request, body));
+            }
+        }
+        self.advance(now);
+    }
+
+    /// A shard let the log of a deleted partition go.
+    pub fn retired(&mut self, log: Box<Log<D>>) {
+        self.outputs.push_back(ControlOutput::Remove(log));
+    }
+
+    /// The log dir failed: no command can succeed any more.
+    pub fn storage_failed(&mut self, now: Now) {
+        self.is_failed = true;
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Preparing { work, .. } | State::Committing { work, .. } => self.fail(work),
+            other => self.state = other,
+        }
+        self.advance(now);
+    }
+
+    /// Replaces what SIGHUP may replace.
+    pub fn reconfigure(&mut self, config: ControllerConfig) {
+        self.topic_defaults = config.topic_defaults.clone();
+        self.controller.reconfigure(config);
+    }
+
+    fn advance(&mut self, now: Now) {
+        while matches!(self.state, State::Idle) {
+            let Some(ask) = self.queue.pop_front() else { return };
+            let Some(outcome) = self.handle(&ask) else {
+                // The front checks frames only as far as it must; a body that does not decode
+                // gets an empty answer, which no client takes for success.
+                self.outputs.push_back(ControlOutput::Answer(ask.request, Vec::new()));
+                continue;
+            };
+            let work = Work { request: ask.request, api: ask.api, outcome };
+            if work.outcome.changes.is_empty() {
+                let body = answer(work.api, &work.outcome.verdicts);
+                self.outputs.push_back(ControlOutput::Answer(work.request, body));
+            } else if self.is_failed {
+                self.fail(work);
+            } else {
+                self.prepare(now, work);
+            }
+        }
+    }
+
+    fn handle(&mut self, ask: &ControlAsk) -> Option<Outcome> {
+        let mut seed = self.seed;
+        let mut fresh_id = || {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&split_mix(&mut seed).to_be_bytes());
+            bytes[8..].copy_from_slice(&split_mix(&mut seed).to_be_bytes());
+            Uuid::from_random(bytes)
+        };
+        let controller = &self.controller;
+        let outcome = match ask.api {
+            ApiKey::CreateTopics => {
+                let request: CreateTopicsRequest<'_> = frame::decode(&ask.body).ok()?;
+                controller.handle(Command::CreateTopics(&request), &mut fresh_id)
+            }
+            ApiKey::DeleteTopics => {
+                let request: DeleteTopicsRequest<'_> = frame::decode(&ask.body).ok()?;
+                controller.handle(Command::DeleteTopics(&request), &mut fresh_id)
+            }
+            ApiKey::CreatePartitions => {
+                let request: CreatePartitionsRequest<'_> = frame::decode(&ask.body).ok()?;
+                controller.handle(Command::CreatePartitions(&request), &mut fresh_id)
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                let request: IncrementalAlterConfigsRequest<'_> = frame::decode(&ask.body).ok()?;
+                controller.handle(Command::AlterConfigs(&request), &mut fresh_id)
+            }
+            _ => return None,
+        };
+        self.seed = seed;
+        Some(outcome)
+    }
+
+    fn prepare(&mut self, now: Now, work: Work) {
+        match self.create_logs(now, &work.outcome.changes) {
+            Ok(logs) if logs.is_empty() => self.commit(now, work, logs),
+            Ok(logs) => {
+                self.state = State::Preparing { work, logs };
+                self.outputs.push_back(ControlOutput::Prepare);
+            }
+            Err(why) => {
+                log::error!("a partition could not be created: {why}");
+                self.fail(work);
+            }
+        }
+    }
+
+    fn create_logs(&self, now: Now, changes: &[Change]) -> Result<Vec<Log<D>>, LogError> {
+        // The new topics are seen as they will be, in an image that is thrown away.
+        let mut image = self.controller.image().clone();
+        for change in changes {
+            image.replay(change);
+        }
+        let mut logs = Vec::new();
+        for change in changes {
+            let Change::Partition { topic_id, partition, .. } = change else { continue };
+            let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
+            let topic = image.topic(*topic_id).expect("it was replayed just now");
+            let name = TopicName::new(&topic.name).expect("the controller checked it");
+            let config = topic.effective(&self.topic_defaults);
+            let disk = self.disk.clone();
+            logs.push(Log::create(disk, &self.log_dir, &name, topic_partition, config, now)?);
+        }
+        Ok(logs)
+    }
+
+    fn commit(&mut self, now: Now, work: Work, logs: Vec<Log<D>>) {
+        match self.append(now, &work.outcome.changes) {
+            Ok((entry, end_offset)) => {
+                self.outputs.push_back(ControlOutput::Persist(entry));
+                self.state = State::Committing { work, logs, end_offset };
+            }
+            Err(why) => {
+                log::error!("the metadata log cannot be written: {why}");
+                self.is_failed = true;
+                self.fail(work);
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        now: Now,
+        changes: &[Change],
+    ) -> Result<(Entry<D::File>, Offset), LogError> {
+        let value = change::encode(changes);
+        let mut builder = BatchBuilder::new();
+        builder.push(now.wall, None, Some(&value), &[]);
+        let mut batch = BytesMut::from(&builder.finish(Compression::None)[..]);
+        let appended = self.log.append(now, &mut batch)?;
+        let end_offset = appended.end_offset;
+        let bytes: Bytes = batch.freeze();
+        Ok((super::entry_of(appended, METADATA, bytes), end_offset))
+    }
+
+    fn apply(&mut self, work: Work, logs: Vec<Log<D>>) {
+        self.version += 1;
+        for change in &work.outcome.changes {
+            self.controller.replay(change);
+        }
+        let mut adopted: Vec<Vec<Log<D>>> = Vec::new();
+        adopted.resize_with(usize::from(self.shard_count), Vec::new);
+        for log in logs {
+            let shard = ShardId::owner(log.topic_partition(), self.shard_count);
+            adopted[usize::from(shard.0)].push(log);
+        }
+        for (shard, adopted) in adopted.into_iter().enumerate() {
+            let changes = work.outcome.changes.clone();
+            let apply = Apply { version: self.version, changes, adopted };
+            self.outputs.push_back(ControlOutput::Apply(ShardId(shard as u16), apply));
+        }
+        self.state = State::Applying { work, version: self.version, due: self.shard_count };
+    }
+
+    fn fail(&mut self, mut work: Work) {
+        for verdict in work.outcome.verdicts.iter_mut().filter(|verdict| verdict.error.is_ok()) {
+            verdict.error = ErrorCode::KAFKA_STORAGE_ERROR;
+            verdict.message = "the log dir cannot be written".into();
+        }
+        let body = answer(work.api, &work.outcome.verdicts);
+        self.outputs.push_back(ControlOutput::Answer(work.request, body));
+    }
+}
+
+/// The body of a response, by the verdicts.
+fn answer(api: ApiKey, verdicts: &[Verdict]) -> Vec<u8> {
+    if api == ApiKey::CreateTopics {
+        let topics = verdicts.iter().map(created).collect();
+        frame::encode_body(&CreateTopicsResponse { topics })
+    } else {
+        // The other three APIs answer with the same list.
+        let topics = verdicts.iter().map(outcome).collect();
+        frame::encode_body(&CreatePartitionsResponse { topics })
+    }
+}
+
+fn created(verdict: &Verdict) -> CreatedTopic<'_> {
+    CreatedTopic {
+        error: verdict.error,
+        message: &verdict.message,
+        topic_id: verdict.topic_id,
+        partition_count: verdict.partition_count,
+        replication_factor: verdict.replication_factor,
+    }
+}
+
+fn outcome(verdict: &Verdict) -> TopicOutcome<'_> {
+    TopicOutcome { error: verdict.error, message: &verdict.message }
+}
+
+/// All changes in a metadata log, list by list.
+fn read_all<D: Disk>(log: &Log<D>) -> Result<Vec<Vec<Change>>, MetadataError> {
+    let mut lists = Vec::new();
+    let mut offset = log.start_offset();
+    while offset < log.end_offset() {
+        let bytes = read_batch(log, offset)?;
+        let (batch, _) = Batch::split_first(&bytes).map_err(|_| MetadataError::Damaged(offset))?;
+        let next = batch.header().next_offset();
+        for record in batch.records() {
+            let record = record.map_err(|_| MetadataError::Damaged(offset))?;
+            let value = record.value.ok_or(MetadataError::Damaged(offset))?;
+            let changes =
+                change::decode(value).map_err(|why| MetadataError::Changes(offset, why))?;
+            lists.push(changes);
+        }
+        offset = next;
+    }
+    Ok(lists)
+}
+
+fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, MetadataError> {
+    use crate::journal::disk::DiskFile;
+    loop {
+        match log.read(offset, 0, log.end_offset(), true) {
+            Ok(slice) if 0 < slice.bytes => {
+                let mut bytes = vec![0; slice.bytes as usize];
+                let read = slice.file.read_exact_at(&mut bytes, slice.position);
+                read.map_err(|why| MetadataError::Log(why.into()))?;
+                let is_sound =
+                    Batch::split_first(&bytes).is_ok_and(|(batch, _)| batch.crc_is_valid());
+                return if is_sound { Ok(bytes) } else { Err(MetadataError::Damaged(offset)) };
+            }
+            Err(ReadError::Cold { file, position, bytes }) => {
+                let mut cold = vec![0; bytes as usize];
+                let warmed = file.read_at(&mut cold, position);
+                warmed.map_err(|why| MetadataError::Log(why.into()))?;
+            }
+            Ok(_) | Err(_) => return Err(MetadataError::Damaged(offset)),
+        }
+    }
+}
+
+/// The next number of a `SplitMix64` sequence: ids need spread, not secrecy.
+fn split_mix(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

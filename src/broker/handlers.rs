@@ -1,0 +1,564 @@
+//! Request handlers: decode, resolve names, hand to the backs or the control thread.
+//!
+//! **Invariant:** a frame that does not decode closes its connection and changes nothing; an
+//! error that concerns one partition is an error code for that partition only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::{Buf, BytesMut};
+
+use crate::broker::front::{ControlAsk, FetchGathering, Front, Gathering, Pending, owner_of};
+use crate::broker::mail::{
+    AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
+};
+use crate::broker::{CloseReason, ConnectionId};
+use crate::controller::image::TopicImage;
+use crate::ids::{NodeId, Partition, TopicId, TopicName, TopicPartition};
+use crate::time::{Boot, Now};
+use crate::topic_config::TopicConfig;
+use crate::wire::configs::{
+    ConfigResource, ConfigSource, DescribeConfigsRequest, DescribeConfigsResponse, DescribedConfig,
+    DescribedResource,
+};
+use crate::wire::create_topics::{CreateTopic, CreateTopicsRequest};
+use crate::wire::delete_records::{DeleteRecordsRequest, DeletedRecords};
+use crate::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use crate::wire::describe_log_dirs::{DescribeLogDirsRequest, DescribedLog};
+use crate::wire::describe_metrics::DescribeMetricsRequest;
+use crate::wire::fetch::FetchRequest;
+use crate::wire::hello::{HelloRequest, HelloResponse, MAGIC};
+use crate::wire::list_offsets::{ListOffsetsRequest, ListedOffset};
+use crate::wire::metadata::{
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
+};
+use crate::wire::produce::{ProduceRequest, ProducedPartition};
+use crate::wire::{ApiKey, ErrorCode, FrameError, RequestHeader, ResponseHeader, TopicRef, frame};
+
+/// What a handler needs to know of its request.
+#[derive(Clone, Copy)]
+struct Call {
+    connection: ConnectionId,
+    correlation_id: u32,
+    frame_bytes: u64,
+    now: Now,
+}
+
+impl Call {
+    fn pending<F>(self, gathering: Gathering<F>, deadline: Boot) -> Pending<F> {
+        Pending {
+            connection: self.connection,
+            correlation_id: self.correlation_id,
+            gathering,
+            replies_due: 0,
+            deadline,
+            frame_bytes: self.frame_bytes,
+            since: self.now.boot,
+        }
+    }
+}
+
+impl<F: Clone> Front<F> {
+    /// Handles one frame, without its prefix. Its `frame_bytes` are released in due course.
+    pub fn handle(&mut self, now: Now, connection: ConnectionId, mut bytes: BytesMut) {
+        let frame_bytes = bytes.len() as u64;
+        self.metrics.request_count += 1;
+        let Ok((header, body)) = frame::take::<RequestHeader>(&bytes) else {
+            return self.refuse(connection, frame_bytes, CloseReason::Malformed);
+        };
+        let header_bytes = bytes.len() - body.len();
+        bytes.advance(header_bytes);
+        let call = Call { connection, correlation_id: header.correlation_id, frame_bytes, now };
+        let Some(api) = ApiKey::from_number(header.api_key) else {
+            return self.refuse(connection, frame_bytes, CloseReason::UnknownApi(header.api_key));
+        };
+        if api == ApiKey::Hello {
+            return self.hello(call, header.api_version, &bytes);
+        }
+        if !self.said_hello(connection) {
+            return self.refuse(connection, frame_bytes, CloseReason::NoHello);
+        }
+        let range = api.versions();
+        if header.api_version < range.version_min || range.version_max < header.api_version {
+            let reason = CloseReason::UnknownVersion(header.api_key, header.api_version);
+            return self.refuse(connection, frame_bytes, reason);
+        }
+        if self.dispatch(call, api, bytes).is_err() {
+            self.refuse(connection, frame_bytes, CloseReason::Malformed);
+        }
+    }
+
+    fn dispatch(&mut self, call: Call, api: ApiKey, body: BytesMut) -> Result<(), FrameError> {
+        match api {
+            ApiKey::Produce => self.produce(call, body),
+            ApiKey::Fetch => self.fetch(call, &body),
+            ApiKey::ListOffsets => self.list_offsets(call, &body),
+            ApiKey::DeleteRecords => self.delete_records(call, &body),
+            ApiKey::DescribeLogDirs => self.describe_log_dirs(call, &body),
+            ApiKey::DescribeMetrics => self.describe_metrics(call, &body),
+            ApiKey::DescribeConfigs => self.describe_configs(call, &body),
+            ApiKey::DescribeCluster => self.describe_cluster(call, &body),
+            ApiKey::Metadata => {
+                frame::decode::<MetadataRequest<'_>>(&body)?;
+                let number = self.reserve_slot(call.connection);
+                let (now, connection) = (call.now, call.connection);
+                self.metadata(now, connection, number, call.correlation_id, &body, true);
+                self.release(call.frame_bytes);
+                Ok(())
+            }
+            ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::IncrementalAlterConfigs => {
+                self.control(call, api, body);
+                Ok(())
+            }
+            ApiKey::Hello => Err(FrameError::Malformed),
+        }
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, frame_bytes: u64, reason: CloseReason) {
+        self.metrics.refused_count += 1;
+        self.release(frame_bytes);
+        self.close(connection, reason);
+    }
+
+    fn hello(&mut self, call: Call, api_version: u8, body: &[u8]) {
+        let request = frame::decode::<HelloRequest<'_>>(body);
+        let is_hello = request.is_ok_and(|request| request.magic == MAGIC && request.is_bounded());
+        if !is_hello || self.said_hello(call.connection) {
+            return self.refuse(call.connection, call.frame_bytes, CloseReason::NoHello);
+        }
+        let is_served = api_version <= ApiKey::Hello.versions().version_max;
+        let error = if is_served { ErrorCode::NONE } else { ErrorCode::UNSUPPORTED_VERSION };
+        let response = HelloResponse {
+            error,
+            cluster_id: self.image.cluster_id().unwrap_or_default(),
+            node_id: self.config.node_id,
+            software: concat!("odradek ", env!("CARGO_PKG_VERSION")),
+            features: 0,
+            frame_bytes_max: self.config.frame_bytes_max,
+            apis: ApiKey::ALL.map(ApiKey::versions).to_vec(),
+        };
+        let number = self.reserve_slot(call.connection);
+        if is_served {
+            self.welcome(call.connection);
+        }
+        self.respond(call.connection, number, call.correlation_id, &response);
+        self.release(call.frame_bytes);
+    }
+
+    fn control(&mut self, call: Call, api: ApiKey, body: BytesMut) {
+        let number = self.reserve_slot(call.connection);
+        let ask = ControlAsk { request: self.request_id(number), api, body };
+        self.start_control(number, call.pending(Gathering::Control, Boot::NEVER), ask);
+    }
+
+    // Produce.
+
+    fn produce(&mut self, call: Call, mut body: BytesMut) -> Result<(), FrameError> {
+        let (request, raw) = frame::take::<ProduceRequest<'_>>(&body)?;
+        let raw_bytes = raw.len();
+        let lengths: Vec<u32> = request.partitions.iter().map(|p| p.records_bytes).collect();
+        let total: u64 = lengths.iter().map(|bytes| u64::from(*bytes)).sum();
+        if total != raw_bytes as u64 {
+            return Err(FrameError::Records);
+        }
+        let acks = request.acks;
+        let deadline = call.now.boot.plus_ms(u64::from(request.timeout_ms));
+        let mut seen = BTreeSet::new();
+        let mut targets = Vec::with_capacity(lengths.len());
+        for item in &request.partitions {
+            targets.push(self.produce_target(acks, item.topic, item.partition, &mut seen));
+        }
+        body.advance(body.len() - raw_bytes);
+        let mut results = Vec::with_capacity(targets.len());
+        let mut items: BTreeMap<ShardId, Vec<ProduceItem>> = BTreeMap::new();
+        for (place, (target, bytes)) in targets.into_iter().zip(lengths).enumerate() {
+            let batch = body.split_to(bytes as usize);
+            match target {
+                Ok(topic_partition) => {
+                    let shard = owner_of(&self.config, topic_partition);
+                    let item = ProduceItem { place: place as u32, topic_partition, batch };
+                    items.entry(shard).or_default().push(item);
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(ProducedPartition::failed(error))),
+            }
+        }
+        let number = match acks {
+            0 => self.reserve_number(),
+            _ => self.reserve_slot(call.connection),
+        };
+        let pending = call.pending(Gathering::Produce { acks, results }, deadline);
+        let asks = items.into_iter().map(|(to, items)| (to, AskBody::Produce { acks, items }));
+        self.start_or_complete(call.now, number, pending, asks.collect());
+        Ok(())
+    }
+
+    fn produce_target(
+        &self,
+        acks: i8,
+        topic: TopicRef<'_>,
+        partition: Partition,
+        seen: &mut BTreeSet<TopicPartition>,
+    ) -> Result<TopicPartition, ErrorCode> {
+        if !(-1..=1).contains(&acks) {
+            return Err(ErrorCode::INVALID_REQUIRED_ACKS);
+        }
+        let topic_partition = self.resolve(topic, partition)?;
+        if self.image.topic(topic_partition.topic_id).is_some_and(TopicImage::is_internal) {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+        }
+        if !seen.insert(topic_partition) {
+            return Err(ErrorCode::INVALID_REQUEST);
+        }
+        Ok(topic_partition)
+    }
+
+    fn resolve(
+        &self,
+        topic: TopicRef<'_>,
+        partition: Partition,
+    ) -> Result<TopicPartition, ErrorCode> {
+        match self.image.find_partition(topic, partition) {
+            Some((topic_partition, _)) => Ok(topic_partition),
+            None => Err(unknown(topic, self.image.find(topic).is_some())),
+        }
+    }
+
+    fn start_or_complete(
+        &mut self,
+        now: Now,
+        number: u64,
+        pending: Pending<F>,
+        asks: Vec<(ShardId, AskBody)>,
+    ) {
+        let is_complete = asks.is_empty();
+        self.start(number, pending, asks);
+        if is_complete {
+            self.complete(now, number);
+        }
+    }
+
+    // Fetch.
+
+    fn fetch(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        let request = frame::decode::<FetchRequest<'_>>(body)?;
+        let mut results = Vec::with_capacity(request.partitions.len());
+        let mut items: BTreeMap<ShardId, Vec<FetchItem>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (place, wanted) in request.partitions.iter().enumerate() {
+            let target = self.resolve(wanted.topic, wanted.partition).and_then(|target| {
+                if seen.insert(target) { Ok(target) } else { Err(ErrorCode::INVALID_REQUEST) }
+            });
+            match target {
+                Ok(topic_partition) => {
+                    let shard = owner_of(&self.config, topic_partition);
+                    items.entry(shard).or_default().push(FetchItem {
+                        place: place as u32,
+                        topic_partition,
+                        offset: wanted.offset,
+                        current_leader_epoch: wanted.current_leader_epoch,
+                        max_bytes: wanted.max_bytes,
+                    });
+                    results.push(None);
+                }
+                Err(error) => results.push(Some(Fetched::failed(error))),
+            }
+        }
+        let has_error = results.iter().any(Option::is_some);
+        let max_bytes = request.max_bytes.min(self.config.fetch_bytes_max);
+        let fetch = FetchGathering {
+            items,
+            min_bytes: u64::from(request.min_bytes.min(max_bytes)),
+            max_bytes: u64::from(max_bytes),
+            results,
+            watching: BTreeSet::new(),
+            is_last_round: request.max_wait_ms == 0 || has_error,
+            is_stale: false,
+        };
+        let asks = fetch.asks();
+        let deadline = match fetch.is_last_round {
+            true => Boot::NEVER,
+            false => call.now.boot.plus_ms(u64::from(request.max_wait_ms)),
+        };
+        let number = self.reserve_slot(call.connection);
+        let pending = call.pending(Gathering::Fetch(fetch), deadline);
+        self.start_or_complete(call.now, number, pending, asks);
+        Ok(())
+    }
+
+    // Offsets, trimming, descriptions.
+
+    fn list_offsets(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        let request = frame::decode::<ListOffsetsRequest<'_>>(body)?;
+        let mut results = Vec::with_capacity(request.partitions.len());
+        let mut items: BTreeMap<ShardId, Vec<OffsetsItem>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (place, wanted) in request.partitions.iter().enumerate() {
+            match self.resolve(wanted.topic, wanted.partition) {
+                Ok(topic_partition) if seen.insert(topic_partition) => {
+                    let shard = owner_of(&self.config, topic_partition);
+                    items.entry(shard).or_default().push(OffsetsItem {
+                        place: place as u32,
+                        topic_partition,
+                        current_leader_epoch: wanted.current_leader_epoch,
+                        timestamp: wanted.timestamp,
+                    });
+                    results.push(None);
+                }
+                Ok(_) => results.push(Some(ListedOffset::failed(ErrorCode::INVALID_REQUEST))),
+                Err(error) => results.push(Some(ListedOffset::failed(error))),
+            }
+        }
+        let number = self.reserve_slot(call.connection);
+        let pending = call.pending(Gathering::Offsets(results), Boot::NEVER);
+        let asks = items.into_iter().map(|(to, items)| (to, AskBody::Offsets(items))).collect();
+        self.start_or_complete(call.now, number, pending, asks);
+        Ok(())
+    }
+
+    fn delete_records(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        let request = frame::decode::<DeleteRecordsRequest<'_>>(body)?;
+        let mut results = Vec::with_capacity(request.partitions.len());
+        let mut items: BTreeMap<ShardId, Vec<TrimItem>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (place, wanted) in request.partitions.iter().enumerate() {
+            match self.resolve(wanted.topic, wanted.partition) {
+                Ok(topic_partition) if seen.insert(topic_partition) => {
+                    let shard = owner_of(&self.config, topic_partition);
+                    items.entry(shard).or_default().push(TrimItem {
+                        place: place as u32,
+                        topic_partition,
+                        offset: wanted.offset,
+                    });
+                    results.push(None);
+                }
+                Ok(_) => results.push(Some(DeletedRecords::failed(ErrorCode::INVALID_REQUEST))),
+                Err(error) => results.push(Some(DeletedRecords::failed(error))),
+            }
+        }
+        let number = self.reserve_slot(call.connection);
+        let pending = call.pending(Gathering::Trim(results), Boot::NEVER);
+        let asks = items.into_iter().map(|(to, items)| (to, AskBody::Trim(items))).collect();
+        self.start_or_complete(call.now, number, pending, asks);
+        Ok(())
+    }
+
+    fn describe_log_dirs(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        let request = frame::decode::<DescribeLogDirsRequest<'_>>(body)?;
+        let mut results = Vec::new();
+        let mut items: BTreeMap<ShardId, Vec<DescribeItem>> = BTreeMap::new();
+        for (topic_place, topic) in request.topics.iter().enumerate() {
+            let topic_place = topic_place as u32;
+            let Some((topic_id, image)) = self.image.find(*topic) else {
+                results.push(Some(DescribedLog::failed(
+                    unknown(*topic, false),
+                    topic_place,
+                    Partition(-1),
+                )));
+                continue;
+            };
+            for number in 0..image.partitions.len() as i32 {
+                let topic_partition = TopicPartition { topic_id, partition: Partition(number) };
+                let shard = owner_of(&self.config, topic_partition);
+                let place = results.len() as u32;
+                let item = DescribeItem { place, topic_place, topic_partition };
+                items.entry(shard).or_default().push(item);
+                results.push(None);
+            }
+        }
+        let number = self.reserve_slot(call.connection);
+        let pending = call.pending(Gathering::Describe(results), Boot::NEVER);
+        let asks = items.into_iter().map(|(to, items)| (to, AskBody::Describe(items))).collect();
+        self.start_or_complete(call.now, number, pending, asks);
+        Ok(())
+    }
+
+    fn describe_metrics(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        frame::decode::<DescribeMetricsRequest>(body)?;
+        let mut sums: BTreeMap<&'static str, u64> = self.config.process.list().collect();
+        sums.insert("topic_count_now", self.image.topic_count() as u64);
+        sums.insert("partition_count_now", self.image.partition_count() as u64);
+        let number = self.reserve_slot(call.connection);
+        let pending = call.pending(Gathering::Metrics(sums), Boot::NEVER);
+        let asks = (0..self.config.shard_count).map(|shard| (ShardId(shard), AskBody::Metrics));
+        self.start(number, pending, asks.collect());
+        Ok(())
+    }
+
+    // Answered from the image.
+
+    /// Answers a Metadata request whose body is known to decode; or has topics created first.
+    pub(super) fn metadata(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        number: u64,
+        correlation_id: u32,
+        body: &BytesMut,
+        may_create: bool,
+    ) {
+        let request: MetadataRequest<'_> = frame::decode(body).expect("it decoded before");
+        let call = Call { connection, correlation_id, frame_bytes: 0, now };
+        let may_create = may_create
+            && request.allow_auto_topic_creation
+            && self.config.auto_create_topics_enable;
+        if may_create {
+            let missing = self.missing_topics(&request);
+            if !missing.is_empty() {
+                self.create_first(call, number, body.clone(), &missing);
+                return;
+            }
+        }
+        let (host, port) = self.local_address(connection);
+        let topics = match &request.topics {
+            None => self.image.topics().map(|(id, image)| metadata_topic(id, image)).collect(),
+            Some(topics) => topics.iter().map(|topic| self.find_metadata(*topic)).collect(),
+        };
+        let response = MetadataResponse {
+            cluster_id: self.image.cluster_id().unwrap_or_default(),
+            controller_id: self.config.node_id,
+            brokers: vec![MetadataBroker { node_id: self.config.node_id, host, port, rack: "" }],
+            topics,
+        };
+        let mut head = Vec::new();
+        let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+        frame::encode(&header, &response, 0, &mut head);
+        self.answer(connection, number, head);
+    }
+
+    fn missing_topics<'a>(&self, request: &MetadataRequest<'a>) -> Vec<&'a str> {
+        let names = request.topics.iter().flatten().filter_map(|topic| match topic {
+            TopicRef::Name(name) => Some(*name),
+            TopicRef::Id(_) => None,
+        });
+        names
+            .filter(|name| self.image.find(TopicRef::Name(name)).is_none())
+            .filter(|name| TopicName::new(name).is_ok_and(|name| !name.is_internal()))
+            .collect()
+    }
+
+    fn create_first(&mut self, call: Call, number: u64, body: BytesMut, missing: &[&str]) {
+        let topics = missing.iter().map(|name| CreateTopic {
+            name,
+            partition_count: -1,
+            replication_factor: -1,
+            configs: Vec::new(),
+        });
+        let create =
+            CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics: topics.collect() };
+        let encoded = frame::encode_body(&create);
+        let ask = ControlAsk {
+            request: self.request_id(number),
+            api: ApiKey::CreateTopics,
+            body: BytesMut::from(&encoded[..]),
+        };
+        let pending = call.pending(Gathering::MetadataAfterCreate { body }, Boot::NEVER);
+        self.start_control(number, pending, ask);
+    }
+
+    fn find_metadata<'a>(&'a self, topic: TopicRef<'a>) -> MetadataTopic<'a> {
+        if let Some((topic_id, image)) = self.image.find(topic) {
+            return metadata_topic(topic_id, image);
+        }
+        let (name, topic_id) = match topic {
+            TopicRef::Name(name) => (name, TopicId::default()),
+            TopicRef::Id(id) => ("", id),
+        };
+        let error = unknown_topic(topic);
+        MetadataTopic { error, name, topic_id, is_internal: false, partitions: Vec::new() }
+    }
+
+    fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        frame::decode::<DescribeClusterRequest>(body)?;
+        let number = self.reserve_slot(call.connection);
+        let (host, port) = self.local_address(call.connection);
+        let host = host.to_owned();
+        let node_id: NodeId = self.config.node_id;
+        let response = DescribeClusterResponse {
+            error: ErrorCode::NONE,
+            cluster_id: self.image.cluster_id().unwrap_or_default(),
+            controller_id: node_id,
+            brokers: vec![MetadataBroker { node_id, host: &host, port, rack: "" }],
+        };
+        self.respond(call.connection, number, call.correlation_id, &response);
+        self.release(call.frame_bytes);
+        Ok(())
+    }
+
+    fn describe_configs(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        let request = frame::decode::<DescribeConfigsRequest<'_>>(body)?;
+        let texts: Vec<_> = request.resources.iter().map(|r| self.config_texts(*r)).collect();
+        let resources = texts.iter().map(|(error, texts)| DescribedResource {
+            error: *error,
+            configs: texts
+                .iter()
+                .map(|(key, value, source)| DescribedConfig { key, value, source: *source })
+                .collect(),
+        });
+        let response = DescribeConfigsResponse { resources: resources.collect() };
+        let number = self.reserve_slot(call.connection);
+        self.respond(call.connection, number, call.correlation_id, &response);
+        self.release(call.frame_bytes);
+        Ok(())
+    }
+
+    fn config_texts(&self, resource: ConfigResource<'_>) -> (ErrorCode, Vec<ConfigText>) {
+        let name = match resource {
+            ConfigResource::Broker => return (ErrorCode::NONE, self.config.shown.clone()),
+            ConfigResource::Topic(name) => name,
+        };
+        let Some((_, image)) = self.image.find(TopicRef::Name(name)) else {
+            return (unknown_topic(TopicRef::Name(name)), Vec::new());
+        };
+        let effective = image.effective(&self.config.topic_defaults);
+        let mut texts: Vec<ConfigText> = TopicConfig::KEYS
+            .iter()
+            .filter_map(|key| {
+                let source = match image.configs.contains_key(*key) {
+                    true => ConfigSource::Topic,
+                    false => ConfigSource::Default,
+                };
+                effective.text(key).map(|value| ((*key).to_owned(), value, source))
+            })
+            .collect();
+        texts.sort_by(|a, b| a.0.cmp(&b.0));
+        (ErrorCode::NONE, texts)
+    }
+}
+
+fn metadata_topic(topic_id: TopicId, image: &TopicImage) -> MetadataTopic<'_> {
+    let partition = |(number, partition): (usize, &crate::controller::image::PartitionImage)| {
+        MetadataPartition {
+            error: ErrorCode::NONE,
+            partition: Partition(number as i32),
+            leader: partition.leader,
+            leader_epoch: partition.leader_epoch,
+            replicas: partition.replicas.to_vec(),
+            isr: partition.replicas.to_vec(),
+        }
+    };
+    MetadataTopic {
+        error: ErrorCode::NONE,
+        name: &image.name,
+        topic_id,
+        is_internal: image.is_internal(),
+        partitions: image.partitions.iter().enumerate().map(partition).collect(),
+    }
+}
+
+/// A key, its value and where that comes from.
+pub type ConfigText = (String, String, ConfigSource);
+
+fn unknown(topic: TopicRef<'_>, topic_exists: bool) -> ErrorCode {
+    if topic_exists { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { unknown_topic(topic) }
+}
+
+fn unknown_topic(topic: TopicRef<'_>) -> ErrorCode {
+    match topic {
+        TopicRef::Id(_) => ErrorCode::UNKNOWN_TOPIC_ID,
+        TopicRef::Name(name) if TopicName::new(name).is_err() => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        TopicRef::Name(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+    }
+}

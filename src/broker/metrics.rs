@@ -1,0 +1,136 @@
+//! What the broker counts. Shards count in plain numbers and add them up when asked.
+//!
+//! A name ends in its unit; `_now` marks a gauge, all others are counters from process start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::broker::front::Gathering;
+use crate::journal::disk::Disk;
+use crate::log::Log;
+
+/// Counts of one front.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the names say it; docs/metrics in the README list them")]
+pub struct FrontMetrics {
+    pub connection_count: u64,
+    pub request_count: u64,
+    pub refused_count: u64,
+    pub produce_timeout_count: u64,
+    pub produce_count: u64,
+    pub produce_us: u64,
+    pub fetch_us: u64,
+}
+
+impl FrontMetrics {
+    /// A request is answered, so long after it came.
+    pub(super) fn observe<F>(&mut self, gathering: &Gathering<F>, latency_us: u64) {
+        match gathering {
+            Gathering::Produce { .. } => {
+                self.produce_count += 1;
+                self.produce_us += latency_us;
+            }
+            Gathering::Fetch(_) => self.fetch_us += latency_us,
+            _ => {}
+        }
+    }
+
+    /// All of them by name.
+    pub fn list(&self) -> [(&'static str, u64); 7] {
+        [
+            ("connections_opened_count", self.connection_count),
+            ("requests_count", self.request_count),
+            ("requests_refused_count", self.refused_count),
+            ("produce_timeouts_count", self.produce_timeout_count),
+            ("produce_requests_count", self.produce_count),
+            ("produce_latency_us", self.produce_us),
+            ("fetch_latency_us", self.fetch_us),
+        ]
+    }
+}
+
+/// Counts of one back.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "as above")]
+pub struct BackMetrics {
+    pub append_count: u64,
+    pub append_bytes: u64,
+    pub fetch_count: u64,
+    pub fetch_bytes: u64,
+    pub cold_read_count: u64,
+}
+
+impl BackMetrics {
+    /// All of them by name, with what the logs hold.
+    pub(super) fn list<'a, D: Disk + 'a>(
+        &self,
+        logs: impl Iterator<Item = &'a Log<D>>,
+    ) -> Vec<(&'static str, u64)> {
+        let (mut bytes, mut segments, mut holes) = (0, 0, 0);
+        for log in logs {
+            bytes += log.size_bytes();
+            segments += log.segment_count() as u64;
+            holes += log.holes().len() as u64;
+        }
+        vec![
+            ("append_batches_count", self.append_count),
+            ("append_bytes", self.append_bytes),
+            ("fetch_reads_count", self.fetch_count),
+            ("fetch_bytes", self.fetch_bytes),
+            ("cold_reads_count", self.cold_read_count),
+            ("log_bytes_now", bytes),
+            ("log_segments_now", segments),
+            ("log_holes_now", holes),
+        ]
+    }
+}
+
+/// Counts of the process as a whole, kept by the threads that are not shards. It lives as long as
+/// the process, so every shard may hold a plain reference.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "as above")]
+pub struct ProcessMetrics {
+    pub connections_now: AtomicU64,
+    pub connections_refused_count: AtomicU64,
+    pub flush_count: AtomicU64,
+    pub flush_us: AtomicU64,
+    pub journal_bytes: AtomicU64,
+    pub segment_sync_count: AtomicU64,
+    pub checkpoint_count: AtomicU64,
+    pub memory_frames_bytes_now: AtomicU64,
+    pub memory_flusher_bytes_now: AtomicU64,
+    pub memory_responses_bytes_now: AtomicU64,
+    pub memory_refused_count: AtomicU64,
+    pub storage_failed_now: AtomicU64,
+    pub disk_full_now: AtomicU64,
+    pub start_us: AtomicU64,
+    pub recovery_torn_bytes: AtomicU64,
+    pub scrub_bytes: AtomicU64,
+}
+
+impl ProcessMetrics {
+    /// All of them by name.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let read =
+            |(name, value): (&'static str, &AtomicU64)| (name, value.load(Ordering::Relaxed));
+        [
+            ("connections_now", &self.connections_now),
+            ("connections_refused_count", &self.connections_refused_count),
+            ("flush_count", &self.flush_count),
+            ("flush_us", &self.flush_us),
+            ("journal_bytes", &self.journal_bytes),
+            ("segment_syncs_count", &self.segment_sync_count),
+            ("checkpoints_count", &self.checkpoint_count),
+            ("memory_frames_bytes_now", &self.memory_frames_bytes_now),
+            ("memory_flusher_bytes_now", &self.memory_flusher_bytes_now),
+            ("memory_responses_bytes_now", &self.memory_responses_bytes_now),
+            ("memory_refused_count", &self.memory_refused_count),
+            ("storage_failed_now", &self.storage_failed_now),
+            ("disk_full_now", &self.disk_full_now),
+            ("start_us", &self.start_us),
+            ("recovery_torn_bytes", &self.recovery_torn_bytes),
+            ("scrub_bytes", &self.scrub_bytes),
+        ]
+        .map(read)
+        .into_iter()
+    }
+}

@@ -1,0 +1,104 @@
+//! The broker's core: shards, each a front (connections) and a back (partitions), and the control
+//! machine that owns the cluster's metadata.
+//!
+//! Protocol machines in the sense of style.md §2: the runtime feeds [`shard::Event`]s with the
+//! present time, takes [`shard::Output`]s until there is none, and asks for the next deadline.
+//! Nothing here touches a socket, a thread or a clock, so the same code runs under the simulator.
+//!
+//! Why two halves: most requests touch partitions of several shards, and one of them must own the
+//! request. With the halves apart, a partition of the own shard and one of another are asked in
+//! the same words, and only the runtime knows which of the two goes through a mailbox.
+
+mod assemble;
+pub mod back;
+pub mod control;
+pub mod front;
+mod handlers;
+pub mod mail;
+pub mod metrics;
+mod rejection;
+pub mod shard;
+
+pub use handlers::ConfigText;
+
+use crate::broker::metrics::ProcessMetrics;
+use crate::ids::{NodeId, TopicPartition};
+use crate::journal::Entry;
+use crate::log::Appended;
+use crate::topic_config::TopicConfig;
+use crate::wire::ErrorCode;
+
+/// What the flusher is handed for a batch that was appended.
+fn entry_of<F>(
+    appended: Appended<F>,
+    topic_partition: TopicPartition,
+    bytes: bytes::Bytes,
+) -> Entry<F> {
+    Entry::Append {
+        topic_partition,
+        leader_epoch: appended.leader_epoch,
+        base_offset: appended.base_offset,
+        end_offset: appended.end_offset,
+        segment: appended.segment,
+        position: appended.position,
+        bytes,
+    }
+}
+
+/// A connection, unique for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What every shard is told at the start.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// This node.
+    pub node_id: NodeId,
+    /// How many shards there are.
+    pub shard_count: u16,
+    /// Largest frame that is read.
+    pub frame_bytes_max: u32,
+    /// Most bytes in one answer to a fetch.
+    pub fetch_bytes_max: u32,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics_enable: bool,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval_ms: u64,
+    /// Files that the logs of one shard may keep open.
+    pub handles_max: usize,
+    /// Configuration of a topic that says nothing.
+    pub topic_defaults: TopicConfig,
+    /// The broker's own configuration, for whoever asks for it.
+    pub shown: Vec<ConfigText>,
+    /// Counts of the process.
+    pub process: &'static ProcessMetrics,
+}
+
+/// Why the broker closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// A frame does not decode.
+    Malformed,
+    /// The first frame is not a hello, or a second hello came.
+    NoHello,
+    /// An API number that nobody serves.
+    UnknownApi(u8),
+    /// An API version that is not served.
+    UnknownVersion(u8, u8),
+    /// A produce with acks 0 failed: closing is the only way to tell.
+    UnackedError(ErrorCode),
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("a frame does not decode"),
+            Self::NoHello => f.write_str("the connection does not open with a hello"),
+            Self::UnknownApi(api) => write!(f, "api {api} is not known"),
+            Self::UnknownVersion(api, version) => {
+                write!(f, "version {version} of api {api} is not served")
+            }
+            Self::UnackedError(error) => write!(f, "a produce with acks 0 failed: {error}"),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A shard: one front and one back, and the agenda between them.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use crate::broker::back::{Back, BackOutput, Flushed, Load};
+use crate::broker::front::{ControlAsk, Front, FrontOutput, Response};
+use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
+use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
+use crate::controller::change::Change;
+use crate::ids::TopicId;
+use crate::journal::Entry;
+use crate::journal::disk::Disk;
+use crate::log::Log;
+use crate::time::{Boot, Now};
+use crate::topic_config::TopicConfig;
+
+/// What happens to a shard.
+pub enum Event<D: Disk> {
+    /// A connection came in at a local address.
+    Opened {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// The address it came to.
+        local_host: Box<str>,
+        /// The port it came to.
+        local_port: u16,
+    },
+    /// A connection is gone.
+    Closed(ConnectionId),
+    /// A whole frame came, without its prefix.
+    Frame {
+        /// On this connection.
+        connection: ConnectionId,
+        /// Its bytes.
+        bytes: BytesMut,
+    },
+    /// Another shard's front asks this shard's back.
+    Ask(Ask),
+    /// Another shard's back answers this shard's front.
+    Reply(ShardId, Reply<D::File>),
+    /// Another shard gives notice.
+    Notice(ShardId, Notice),
+    /// A commit is on stable storage.
+    Flushed(Vec<Flushed>),
+    /// The log dir failed: nothing more is acknowledged.
+    StorageFailed,
+    /// The disk has room for appends, or no longer has.
+    Space(bool),
+    /// The broker's defaults for topics are others now.
+    Defaults(Box<TopicConfig>),
+    /// Give up the oldest segment, to make room.
+    GiveUpOldest,
+    /// Cold bytes are in the page cache now.
+    Loaded(u64),
+    /// The metadata changed.
+    Apply(Apply<D>),
+    /// The control thread answered a request with the body of its response.
+    Controlled(RequestId, Vec<u8>),
+}
+
+/// A committed change of the metadata, on its way to one shard.
+pub struct Apply<D: Disk> {
+    /// Names the change; the shard confirms it.
+    pub version: u64,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// Logs of new partitions that this shard owns.
+    pub adopted: Vec<Log<D>>,
+}
+
+/// What a shard wants done.
+pub enum Output<D: Disk> {
+    /// Hand to the flusher. It always precedes the answer that depends on it.
+    Persist(Entry<D::File>),
+    /// Send on a connection.
+    Respond(ConnectionId, Response<D::File>),
+    /// Close a connection, after what was sent.
+    Close(ConnectionId, CloseReason),
+    /// So many reserved bytes of frames are free again.
+    Release(u64),
+    /// Give to another shard's back.
+    Ask(ShardId, Ask),
+    /// Give to another shard's front.
+    Reply(ShardId, Reply<D::File>),
+    /// Give to another shard.
+    Notice(ShardId, Notice),
+    /// Have cold bytes loaded.
+    Load(Load<D::File>),
+    /// Give to the control thread.
+    Control(ControlAsk),
+    /// Tell the control thread that a change is in effect here.
+    Applied(u64),
+    /// Give the log of a deleted partition to the control thread.
+    Retired(Box<Log<D>>),
+}
+
+/// One poll-loop thread's share of the broker.
+pub struct Shard<D: Disk> {
+    id: ShardId,
+    front: Front<D::File>,
+    back: Back<D>,
+    outputs: VecDeque<Output<D>>,
+}
+
+impl<D: Disk> Shard<D> {
+    /// A shard without connections or partitions.
+    pub fn new(now: Now, id: ShardId, config: BrokerConfig) -> Shard<D> {
+        let back = Back::new(now, config.retention_check_interval_ms, config.handles_max);
+        Shard { id, front: Front::new(id, config), back, outputs: VecDeque::new() }
+    }
+
+    /// Takes one event. Take all outputs before the next.
+    pub fn step(&mut self, now: Now, event: Event<D>) {
+        match event {
+            Event::Opened { connection, local_host, local_port } => {
+                self.front.opened(connection, &local_host, local_port);
+            }
+            Event::Closed(connection) => self.front.closed(connection),
+            Event::Frame { connection, bytes } => self.front.handle(now, connection, bytes),
+            Event::Ask(ask) => self.back.ask(now, ask),
+            Event::Reply(from, reply) => self.front.replied(now, from, reply),
+            Event::Notice(from, Notice::Progress(request)) => self.front.progressed(from, request),
+            Event::Notice(_, Notice::Unwatch(request)) => self.back.unwatch(request),
+            Event::Flushed(commit) => {
+                for flushed in &commit {
+                    self.back.flushed(now, flushed);
+                }
+            }
+            Event::StorageFailed => self.back.storage_failed(),
+            Event::Space(has_space) => self.back.set_space(has_space),
+            Event::Defaults(defaults) => self.reconfigure(*defaults),
+            Event::GiveUpOldest => {
+                self.back.give_up_oldest(now);
+            }
+            Event::Loaded(token) => self.back.loaded(now, token),
+            Event::Apply(apply) => self.apply(apply),
+            Event::Controlled(request, body) => self.front.controlled(now, request, &body),
+        }
+        self.pump(now);
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Now) {
+        self.front.tick(now);
+        self.back.tick(now);
+        self.pump(now);
+    }
+
+    /// Next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Output<D>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Shard::tick`] has something to do.
+    pub fn next_deadline(&self) -> Boot {
+        self.front.next_deadline().min(self.back.next_deadline())
+    }
+
+    /// Whether another frame of this connection may be handled now.
+    pub fn accepts(&self, connection: ConnectionId) -> bool {
+        self.front.accepts(connection)
+    }
+
+    /// Whether answers of this connection are outstanding.
+    pub fn is_busy(&self, connection: ConnectionId) -> bool {
+        self.front.is_busy(connection)
+    }
+
+    /// Whether the connection said hello: frames before that are tiny.
+    pub fn said_hello(&self, connection: ConnectionId) -> bool {
+        self.front.said_hello(connection)
+    }
+
+    /// Requests under way: a graceful stop waits for them.
+    pub fn pending_count(&self) -> usize {
+        self.front.pending_count()
+    }
+
+    /// All logs, for a clean stop.
+    pub fn into_logs(self) -> impl Iterator<Item = Log<D>> {
+        self.back.into_logs()
+    }
+
+    fn apply(&mut self, apply: Apply<D>) {
+        let mut reconfigured: Vec<TopicId> = Vec::new();
+        for change in &apply.changes {
+            self.front.image_mut().replay(change);
+            match change {
+                Change::RemoveTopic { topic_id } => self.back.retire_topic(*topic_id),
+                Change::Config { topic_id, .. } => reconfigured.push(*topic_id),
+                _ => {}
+            }
+        }
+        for log in apply.adopted {
+            self.back.adopt(log);
+        }
+        reconfigured.dedup();
+        for topic_id in reconfigured {
+            if let Some(topic) = self.front.image().topic(topic_id) {
+                let config = topic.effective(&self.front.config.topic_defaults);
+                self.back.configure_topic(topic_id, &config);
+            }
+        }
+        self.outputs.push_back(Output::Applied(apply.version));
+    }
+
+    fn reconfigure(&mut self, defaults: TopicConfig) {
+        for (topic_id, topic) in self.front.image().topics() {
+            self.back.configure_topic(topic_id, &topic.effective(&defaults));
+        }
+        self.front.config.topic_defaults = defaults;
+    }
+
+    /// Lets front and back talk until neither has anything left to say to the other.
+    fn pump(&mut self, now: Now) {
+        loop {
+            if let Some(output) = self.back.poll() {
+                self.route_back(now, output);
+            } else if let Some(output) = self.front.poll() {
+                self.route_front(now, output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn route_back(&mut self, now: Now, output: BackOutput<D>) {
+        match output {
+            BackOutput::Persist(entry) => self.outputs.push_back(Output::Persist(entry)),
+            BackOutput::Reply(mut reply) => {
+                let owner = reply.request.shard;
+                if let ReplyBody::Metrics(metrics) = &mut reply.body {
+                    metrics.extend(self.front.metrics.list());
+                }
+                if owner == self.id {
+                    self.front.replied(now, self.id, reply);
+                } else {
+                    self.outputs.push_back(Output::Reply(owner, reply));
+                }
+            }
+            BackOutput::Progress(request) if request.shard == self.id => {
+                self.front.progressed(self.id, request);
+            }
+            BackOutput::Progress(request) => {
+                self.outputs.push_back(Output::Notice(request.shard, Notice::Progress(request)));
+            }
+            BackOutput::Load(load) => self.outputs.push_back(Output::Load(load)),
+            BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
+        }
+    }
+
+    fn route_front(&mut self, now: Now, output: FrontOutput<D::File>) {
+        match output {
+            FrontOutput::Ask { to, ask } if to == self.id => self.back.ask(now, ask),
+            FrontOutput::Ask { to, ask } => self.outputs.push_back(Output::Ask(to, ask)),
+            FrontOutput::Notice { to, notice: Notice::Unwatch(request) } if to == self.id => {
+                self.back.unwatch(request);
+            }
+            FrontOutput::Notice { to, notice } => {
+                self.outputs.push_back(Output::Notice(to, notice));
+            }
+            FrontOutput::Respond { connection, response } => {
+                self.outputs.push_back(Output::Respond(connection, response));
+            }
+            FrontOutput::Close { connection, reason } => {
+                self.outputs.push_back(Output::Close(connection, reason));
+            }
+            FrontOutput::Control(ask) => self.outputs.push_back(Output::Control(ask)),
+            FrontOutput::Release { bytes } => self.outputs.push_back(Output::Release(bytes)),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What is wrong with a configuration, where, and what was meant.
+
+use core::fmt;
+use std::io;
+
+use crate::topic_config;
+
+/// Every mistake that was found; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, error) in self.0.iter().enumerate() {
+            if 0 < place {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for ConfigErrors {}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it is.
+    pub place: Place,
+    /// What it is.
+    pub problem: Problem,
+}
+
+impl ConfigError {
+    /// The line of a file that is meant.
+    pub fn line(&self) -> Option<usize> {
+        match self.place {
+            Place::File { line, .. } if 0 < line => Some(line),
+            _ => None,
+        }
+    }
+}
+
+/// Where a setting stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file.
+    File {
+        /// The file as it was named.
+        path: String,
+        /// The line, from 1; 0 when the file as a whole is meant.
+        line: usize,
+        /// The character in the line, from 1.
+        column: usize,
+    },
+    /// In an environment variable.
+    Environment(String),
+    /// In the argument of a `--set`.
+    CommandLine(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File { path, line: 0, .. } => f.write_str(path),
+            Place::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Place::Environment(name) => f.write_str(name),
+            Place::CommandLine(argument) => write!(f, "--set {argument}"),
+        }
+    }
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The file cannot be read.
+    Unreadable(io::ErrorKind),
+    /// The file is larger than any configuration.
+    TooLarge,
+    /// The file is not TOML; the parser's words.
+    Syntax(String),
+    /// Text without quotes in the file.
+    Unquoted {
+        /// The key.
+        key: String,
+        /// Its value.
+        word: String,
+    },
+    /// A `--set` without `=`.
+    NoValue,
+    /// There is no such key.
+    UnknownKey {
+        /// The key as it was given.
+        key: String,
+        /// The key that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// The key was given before, perhaps under its other name.
+    Duplicate {
+        /// The key as it was given.
+        key: String,
+    },
+    /// The value is of another kind or out of range.
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it takes.
+        expected: Expected,
+        /// What it was given.
+        found: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        match &self.problem {
+            Problem::Unreadable(kind) => write!(f, "{kind}"),
+            Problem::TooLarge => f.write_str("too large for a configuration"),
+            Problem::Syntax(message) => f.write_str(message),
+            Problem::Unquoted { key, word } => {
+                write!(f, "`{key}`: text stands in quotes: {key} = \"{word}\"")
+            }
+            Problem::NoValue => f.write_str("expected KEY=VALUE"),
+            Problem::UnknownKey { key, nearest: None } => write!(f, "unknown key `{key}`"),
+            Problem::UnknownKey { key, nearest: Some(nearest) } => {
+                write!(f, "unknown key `{key}`: did you mean `{nearest}`?")
+            }
+            Problem::Duplicate { key } => write!(f, "`{key}` is given twice"),
+            Problem::Value { key, expected, found } => {
+                write!(f, "`{key}` takes {expected}, not {found}")
+            }
+        }
+    }
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// What some topic-level key takes too.
+    Simple(topic_config::Expected),
+    /// A number of bytes, or `"auto"`.
+    Size {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// Directories.
+    Directories,
+    /// Addresses to listen on.
+    Listeners,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Expected::Simple(expected) => expected.fmt(f),
+            Expected::Size { min, max } => write!(
+                f,
+                "\"auto\" or a size such as 1048576 or \"32MiB\", from {} to {}",
+                Size(min),
+                Size(max)
+            ),
+            Expected::Directories => {
+                f.write_str("a list of directories such as [\"data\"], no two alike")
+            }
+            Expected::Listeners => {
+                f.write_str("a list of addresses such as [\"wire://127.0.0.1:7092\"], no two alike")
+            }
+        }
+    }
+}
+
+/// Bytes in the largest unit that divides them.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+            if self.0 != 0 && shift <= self.0.trailing_zeros() {
+                return write!(f, "{}{unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{}", self.0)
+    }
+}

@@ -1,0 +1,296 @@
+//! The broker's configuration: one table of keys, four sources, one typed value.
+//!
+//! [`keys`] names every key with its kind, default and one line of comment, and drives all there
+//! is: the TOML file, `ODRADEK_…` environment variables, `--set key=value`, `config show`, and the
+//! `config.toml` at the root of the repository. Keys that Kafka has bear Kafka's name and meaning.
+//!
+//! A later source overrides an earlier one: defaults, file, environment, command line. Within one
+//! source the finer unit wins, as in Kafka: `log.retention.ms` over minutes over hours.
+//!
+//! **Invariant:** a [`Config`] that exists is legal. Every mistake is found before the broker
+//! starts, and all of them at once, each with its place and the key that was meant.
+//!
+//! Why a table and not one serde struct: a struct can name the line of a wrong type, but neither
+//! the nearest key of an unknown one nor where an effective value came from, and the comments of
+//! `config.toml` would live in a second place.
+
+mod error;
+mod keys;
+mod listener;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::ids::NodeId;
+use crate::topic_config::TopicConfig;
+pub use error::{ConfigError, ConfigErrors, Expected, Place, Problem};
+pub use keys::default_file;
+use keys::{KEYS, Key};
+pub use listener::Listener;
+use raw::RawSetting;
+
+/// What the broker does when its disk is full down to the reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFullPolicy {
+    /// It deletes the oldest sealed segments: an unattended board keeps running.
+    DeleteOldest,
+    /// It refuses to append until somebody makes room.
+    Refuse,
+}
+
+/// The checked configuration; each field bears its key's name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This node's identity.
+    pub broker_id: NodeId,
+    /// Where the logs are kept; at least one, no two alike.
+    pub log_dirs: Vec<PathBuf>,
+    /// Where clients connect; at least one, no two alike.
+    pub listeners: Vec<Listener>,
+    /// Partitions of a topic that does not say.
+    pub num_partitions: i32,
+    /// Replicas of a topic that does not say.
+    pub default_replication_factor: i16,
+    /// Whether asking for an unknown topic creates it.
+    pub auto_create_topics_enable: bool,
+    /// Whether topics may be deleted.
+    pub delete_topic_enable: bool,
+    /// Configuration of a topic that says nothing.
+    pub topic_defaults: TopicConfig,
+    /// Time between two looks for segments to delete.
+    pub log_retention_check_interval_ms: u64,
+    /// How long the flusher waits for company before a commit.
+    pub flush_linger_ms: u64,
+    /// Memory of the whole process; `None`: the smaller of a quarter of RAM and 256 MiB.
+    pub memory_limit: Option<u64>,
+    /// Size of each log dir's journal; `None`: 1 % of the disk, within the limits.
+    pub journal_bytes: Option<u64>,
+    /// Poll-loop threads; 0: half the cores, 1 to 4.
+    pub shards: usize,
+    /// What happens on a full disk.
+    pub disk_full_policy: DiskFullPolicy,
+    /// Room on the disk that appends leave free; `None`: chosen from the disk's size.
+    pub disk_reserve_bytes: Option<u64>,
+    /// Open connections of the broker.
+    pub max_connections: usize,
+    /// Open connections from one address.
+    pub max_connections_per_ip: usize,
+    /// Age of silence at which a connection is closed.
+    pub connections_max_idle_ms: u64,
+    /// Time within which a started frame must be complete.
+    pub frame_timeout_ms: u64,
+    /// `SO_SNDBUF`; `None`: the system's choice.
+    pub socket_send_buffer_bytes: Option<u32>,
+    /// `SO_RCVBUF`; `None`: the system's choice.
+    pub socket_receive_buffer_bytes: Option<u32>,
+    /// Connections that may wait to be accepted.
+    pub socket_listen_backlog_size: i32,
+    /// Time in which every sealed segment is verified once; 0 never.
+    pub scrub_interval_ms: u64,
+    /// How fast sealed segments are read to verify them.
+    pub scrub_bytes_per_second: u64,
+    /// What is written to stderr.
+    pub log_level: log::LevelFilter,
+    /// How long a stop may take before what is left is cut off.
+    pub shutdown_timeout_ms: u64,
+    settings: Vec<Setting>,
+    origin: Origin,
+}
+
+/// One key's effective value, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key.
+    pub key: &'static str,
+    /// Its value as text; `None` where a key without default is not set.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub source: Source,
+    /// Whether SIGHUP puts a new value into effect; otherwise a restart does.
+    pub reloadable: bool,
+}
+
+/// Where a value comes from; a later variant overrides an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Built in.
+    Default,
+    /// The configuration file.
+    File,
+    /// An `ODRADEK_…` variable.
+    Environment,
+    /// `--set`.
+    CommandLine,
+}
+
+impl Source {
+    /// The source in a word or two.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::Default => "default",
+            Source::File => "file",
+            Source::Environment => "environment",
+            Source::CommandLine => "command line",
+        }
+    }
+}
+
+/// What a configuration is made from; the tests make theirs by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file's path, for messages, and its text.
+    pub file: Option<(String, String)>,
+    /// The environment; only `ODRADEK_…` is looked at.
+    pub environment: Vec<(String, String)>,
+    /// The `key=value` of each `--set`.
+    pub overrides: Vec<String>,
+}
+
+/// How to read the same configuration again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Origin {
+    file: Option<PathBuf>,
+    overrides: Vec<String>,
+}
+
+impl Config {
+    /// Reads `file`, if any, and the process's environment, and lays `overrides` over them.
+    pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<Config, ConfigErrors> {
+        let mut sources = Sources { overrides: overrides.to_vec(), ..Sources::default() };
+        if let Some(path) = file {
+            sources.file = Some((path.display().to_string(), raw::read_file(path)?));
+        }
+        for (name, value) in std::env::vars_os() {
+            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+            sources.environment.push((name.into_owned(), value.into_owned()));
+        }
+        let mut config = Config::load(&sources)?;
+        config.origin = Origin { file: file.map(Path::to_path_buf), overrides: overrides.to_vec() };
+        Ok(config)
+    }
+
+    /// Reads the same file and overrides again, for SIGHUP.
+    pub fn read_again(&self) -> Result<Config, ConfigErrors> {
+        Config::read(self.origin.file.as_deref(), &self.origin.overrides)
+    }
+
+    /// Checks `sources` and makes a configuration of them, or names every mistake.
+    pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
+        let mut errors = Vec::new();
+        let mut config = Config::of_defaults();
+        let file = match &sources.file {
+            Some((path, text)) => raw::from_file(path, text, &mut errors),
+            None => Vec::new(),
+        };
+        let environment = raw::from_environment(&sources.environment);
+        let overrides = raw::from_overrides(&sources.overrides, &mut errors);
+        for (source, settings) in [
+            (Source::File, file),
+            (Source::Environment, environment),
+            (Source::CommandLine, overrides),
+        ] {
+            config.lay_over(source, settings, &mut errors);
+        }
+        if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Every key with its effective value and source, in the order of `config.toml`.
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// The settings of this configuration that differ from `before`.
+    pub fn changed_since(&self, before: &Config) -> Vec<&Setting> {
+        let pairs = self.settings.iter().zip(&before.settings);
+        pairs.filter(|(new, old)| new.value != old.value).map(|(new, _)| new).collect()
+    }
+
+    /// Takes the settings of one source, in the order of the table so that finer units win.
+    fn lay_over(
+        &mut self,
+        source: Source,
+        settings: Vec<RawSetting>,
+        errors: &mut Vec<ConfigError>,
+    ) {
+        let mut given: BTreeMap<usize, RawSetting> = BTreeMap::new();
+        for setting in settings {
+            let Some(place) = Key::find(&setting.key) else {
+                errors.push(setting.unknown_key());
+                continue;
+            };
+            // On the command line a later `--set` replaces an earlier one, as in Kafka's tools.
+            if given.contains_key(&place) && source != Source::CommandLine {
+                errors.push(setting.duplicate());
+                continue;
+            }
+            given.insert(place, setting);
+        }
+        for (place, setting) in given {
+            let key = &KEYS[place];
+            match key.put(self, &setting.value) {
+                Ok(text) => {
+                    self.settings[place].value = Some(text);
+                    self.settings[place].source = source;
+                }
+                Err(expected) => errors.push(setting.wrong_value(key.name, expected)),
+            }
+        }
+    }
+
+    /// The table's defaults.
+    fn of_defaults() -> Config {
+        let mut config = Config::blank();
+        for key in KEYS {
+            let value = key.default.map(|literal| {
+                let value = raw::value_of_literal(literal).expect("a default is legal TOML");
+                key.put(&mut config, &value).expect("a default is legal for its key")
+            });
+            let Key { name, reloadable, .. } = *key;
+            config.settings.push(Setting { key: name, value, source: Source::Default, reloadable });
+        }
+        config
+    }
+
+    /// A value for every field, each of which the table's defaults replace.
+    fn blank() -> Config {
+        Config {
+            broker_id: NodeId::default(),
+            log_dirs: Vec::new(),
+            listeners: Vec::new(),
+            num_partitions: 0,
+            default_replication_factor: 0,
+            auto_create_topics_enable: false,
+            delete_topic_enable: false,
+            topic_defaults: TopicConfig::default(),
+            log_retention_check_interval_ms: 0,
+            flush_linger_ms: 0,
+            memory_limit: None,
+            journal_bytes: None,
+            shards: 0,
+            disk_full_policy: DiskFullPolicy::Refuse,
+            disk_reserve_bytes: None,
+            max_connections: 0,
+            max_connections_per_ip: 0,
+            connections_max_idle_ms: 0,
+            frame_timeout_ms: 0,
+            socket_send_buffer_bytes: None,
+            socket_receive_buffer_bytes: None,
+            socket_listen_backlog_size: 0,
+            scrub_interval_ms: 0,
+            scrub_bytes_per_second: 0,
+            log_level: log::LevelFilter::Off,
+            shutdown_timeout_ms: 0,
+            settings: Vec::new(),
+            origin: Origin::default(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::of_defaults()
+    }
+}

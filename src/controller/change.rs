@@ -1,0 +1,144 @@
+//! Changes: the records of `__cluster_metadata-0`.
+//!
+//! One record batch holds one record, and its value holds a list of changes that take effect
+//! together:
+//!
+//! ```text
+//! 0  u8      version of the list, 0
+//! 1  ...     postcard: varint count, then each change (varint variant, then its fields)
+//! ```
+//!
+//! **Invariant:** a variant's place and its fields never change once released; a new version of a
+//! change is a new variant at the end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
+
+/// Version byte of a list of changes.
+pub const CHANGES_VERSION: u8 = 0;
+
+/// One fact about the cluster, as it is persisted.
+#[expect(clippy::large_enum_variant, reason = "changes are few and short-lived; names are inline")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The first change of all: the cluster has an identity and a feature level.
+    Cluster {
+        /// Made at the first boot.
+        cluster_id: Uuid,
+        /// Lowest software that may join; 1 so far.
+        feature_level: u16,
+    },
+    /// A broker started: every partition it leads gets the next leader epoch.
+    Broker {
+        /// The broker.
+        node_id: NodeId,
+        /// Its incarnation; rises at every boot.
+        broker_epoch: i64,
+    },
+    /// A topic exists; its partitions follow.
+    Topic {
+        /// Its identity.
+        topic_id: TopicId,
+        /// Its name.
+        name: TopicName,
+    },
+    /// A partition exists.
+    Partition {
+        /// Its topic.
+        topic_id: TopicId,
+        /// Its number: the next one of its topic.
+        partition: Partition,
+        /// Where it lives, the preferred leader first.
+        replicas: Vec<NodeId>,
+        /// Who leads it.
+        leader: NodeId,
+        /// Epoch of that leadership.
+        leader_epoch: LeaderEpoch,
+    },
+    /// A topic's configuration differs from the broker's default, or again does not.
+    Config {
+        /// The topic.
+        topic_id: TopicId,
+        /// Kafka's name of the key.
+        key: Box<str>,
+        /// Its value, `None` for the default.
+        value: Option<Box<str>>,
+    },
+    /// A topic and all its partitions are gone.
+    RemoveTopic {
+        /// The topic.
+        topic_id: TopicId,
+    },
+}
+
+/// Why a persisted list of changes cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangesError {
+    /// It was written by newer software.
+    Version(u8),
+    /// It does not decode, though its batch's checksum is right.
+    Malformed,
+}
+
+impl std::fmt::Display for ChangesError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Version(version) => write!(
+                f,
+                "a metadata record has version {version}, this software reads up to \
+                 {CHANGES_VERSION}"
+            ),
+            Self::Malformed => f.write_str("a metadata record does not decode"),
+        }
+    }
+}
+
+impl std::error::Error for ChangesError {}
+
+/// The value of a metadata record.
+pub fn encode(changes: &[Change]) -> Vec<u8> {
+    postcard::to_extend(changes, vec![CHANGES_VERSION])
+        .expect("writing to a Vec cannot fail, and changes have known lengths")
+}
+
+/// Reads the value of a metadata record.
+pub fn decode(value: &[u8]) -> Result<Vec<Change>, ChangesError> {
+    match value.split_first() {
+        Some((&CHANGES_VERSION, body)) => {
+            postcard::from_bytes(body).map_err(|_| ChangesError::Malformed)
+        }
+        Some((&version, _)) => Err(ChangesError::Version(version)),
+        None => Err(ChangesError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_changes_has_this_layout() {
+        let changes = [
+            Change::Cluster { cluster_id: Uuid::ZERO, feature_level: 1 },
+            Change::Topic {
+                topic_id: TopicId::METADATA,
+                name: TopicName::new("t").expect("legal"),
+            },
+        ];
+        let mut expected = vec![0, 2, 0];
+        expected.extend([0; 16]);
+        expected.extend([1, 2]);
+        expected.extend(TopicId::METADATA.0.0);
+        expected.extend([1, b't']);
+        assert_eq!(encode(&changes), expected);
+        assert_eq!(decode(&expected).as_deref(), Ok(&changes[..]));
+    }
+
+    #[test]
+    fn newer_or_broken_records_are_refused() {
+        assert_eq!(decode(&[1, 0]), Err(ChangesError::Version(1)));
+        assert_eq!(decode(&[]), Err(ChangesError::Malformed));
+        assert_eq!(decode(&[0, 1, 99]), Err(ChangesError::Malformed));
+    }
+}

@@ -1,0 +1,197 @@
+//! The image: the cluster's metadata in memory, the sum of all changes replayed.
+//!
+//! The controller holds one, and each shard a copy that the same changes keep equal.
+//!
+//! **Invariant:** [`Image::replay`] is the only mutator, so boot, failover and test are one path.
+
+use std::collections::BTreeMap;
+
+use crate::controller::change::Change;
+use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, TopicPartition, Uuid};
+use crate::topic_config::TopicConfig;
+use crate::wire::TopicRef;
+
+/// Metadata of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionImage {
+    /// Where it lives, the preferred leader first.
+    pub replicas: Box<[NodeId]>,
+    /// Who leads it.
+    pub leader: NodeId,
+    /// Epoch of that leadership.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// Metadata of one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicImage {
+    /// Its name.
+    pub name: Box<str>,
+    /// Keys that differ from the broker's defaults.
+    pub configs: BTreeMap<Box<str>, Box<str>>,
+    /// Its partitions; the place is the number.
+    pub partitions: Vec<PartitionImage>,
+}
+
+impl TopicImage {
+    /// Whether clients see the topic as internal.
+    pub fn is_internal(&self) -> bool {
+        self.name.starts_with("__")
+    }
+
+    /// The effective configuration over the broker's `defaults`.
+    pub fn effective(&self, defaults: &TopicConfig) -> TopicConfig {
+        let mut config = defaults.clone();
+        for (key, value) in &self.configs {
+            // A value was checked before it was persisted; one that newer software wrote and
+            // this one cannot read must not keep the broker from starting.
+            if config.set(key, value).is_err() {
+                log::warn!("topic {}: `{key}` = `{value}` is not understood, ignored", self.name);
+            }
+        }
+        config
+    }
+}
+
+/// The cluster's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    cluster_id: Option<Uuid>,
+    broker_epochs: BTreeMap<NodeId, i64>,
+    topics: BTreeMap<TopicId, TopicImage>,
+    names: BTreeMap<Box<str>, TopicId>,
+    partition_count: usize,
+}
+
+impl Image {
+    /// Takes one change into account.
+    pub fn replay(&mut self, change: &Change) {
+        match change {
+            Change::Cluster { cluster_id, .. } => self.cluster_id = Some(*cluster_id),
+            Change::Broker { node_id, broker_epoch } => {
+                self.broker_epochs.insert(*node_id, *broker_epoch);
+                self.raise_epochs(*node_id);
+            }
+            Change::Topic { topic_id, name } => self.add_topic(*topic_id, name),
+            Change::Partition { topic_id, partition, replicas, leader, leader_epoch } => {
+                let topic = self.topics.get_mut(topic_id).expect("a partition follows its topic");
+                assert_eq!(partition.0 as usize, topic.partitions.len(), "numbers have no holes");
+                topic.partitions.push(PartitionImage {
+                    replicas: replicas.as_slice().into(),
+                    leader: *leader,
+                    leader_epoch: *leader_epoch,
+                });
+                self.partition_count += 1;
+            }
+            Change::Config { topic_id, key, value } => {
+                let topic = self.topics.get_mut(topic_id).expect("configured while it exists");
+                match value {
+                    Some(value) => topic.configs.insert(key.clone(), value.clone()),
+                    None => topic.configs.remove(key),
+                };
+            }
+            Change::RemoveTopic { topic_id } => {
+                let topic = self.topics.remove(topic_id).expect("removed while it exists");
+                self.names.remove(&topic.name);
+                self.partition_count -= topic.partitions.len();
+            }
+        }
+    }
+
+    fn add_topic(&mut self, topic_id: TopicId, name: &TopicName) {
+        let name: Box<str> = name.as_str().into();
+        let topic = TopicImage { name: name.clone(), ..TopicImage::default() };
+        assert!(self.topics.insert(topic_id, topic).is_none(), "topic ids are unique");
+        assert!(self.names.insert(name, topic_id).is_none(), "topic names are unique");
+    }
+
+    fn raise_epochs(&mut self, node_id: NodeId) {
+        let led = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
+        for partition in led.filter(|partition| partition.leader == node_id) {
+            partition.leader_epoch =
+                partition.leader_epoch.next().expect("a board does not boot 2^31 times");
+        }
+    }
+
+    /// The cluster's identity, once it has one.
+    pub fn cluster_id(&self) -> Option<Uuid> {
+        self.cluster_id
+    }
+
+    /// Incarnation of a broker, 0 when it never started.
+    pub fn broker_epoch(&self, node_id: NodeId) -> i64 {
+        self.broker_epochs.get(&node_id).copied().unwrap_or(0)
+    }
+
+    /// A topic by id.
+    pub fn topic(&self, topic_id: TopicId) -> Option<&TopicImage> {
+        self.topics.get(&topic_id)
+    }
+
+    /// A topic as a request names it.
+    pub fn find(&self, topic: TopicRef<'_>) -> Option<(TopicId, &TopicImage)> {
+        let topic_id = match topic {
+            TopicRef::Id(topic_id) => topic_id,
+            TopicRef::Name(name) => *self.names.get(name)?,
+        };
+        self.topics.get(&topic_id).map(|image| (topic_id, image))
+    }
+
+    /// A partition as a request names it, if it exists.
+    pub fn find_partition(
+        &self,
+        topic: TopicRef<'_>,
+        partition: Partition,
+    ) -> Option<(TopicPartition, &PartitionImage)> {
+        let (topic_id, image) = self.find(topic)?;
+        let index = usize::try_from(partition.0).ok()?;
+        let found = image.partitions.get(index)?;
+        Some((TopicPartition { topic_id, partition }, found))
+    }
+
+    /// All topics, in the order of their names.
+    pub fn topics(&self) -> impl Iterator<Item = (TopicId, &TopicImage)> {
+        self.names.values().map(|id| (*id, &self.topics[id]))
+    }
+
+    /// The changes that lead from nothing to this image: what a shard is given at the start.
+    pub fn as_changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let cluster = self.cluster_id.map(|cluster_id| Change::Cluster {
+            cluster_id,
+            feature_level: crate::controller::FEATURE_LEVEL,
+        });
+        changes.extend(cluster);
+        for (node_id, broker_epoch) in &self.broker_epochs {
+            changes.push(Change::Broker { node_id: *node_id, broker_epoch: *broker_epoch });
+        }
+        for (topic_id, topic) in self.topics() {
+            let name = TopicName::new(&topic.name).expect("it came from a legal name");
+            changes.push(Change::Topic { topic_id, name });
+            for (key, value) in &topic.configs {
+                let (key, value) = (key.clone(), Some(value.clone()));
+                changes.push(Change::Config { topic_id, key, value });
+            }
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                changes.push(Change::Partition {
+                    topic_id,
+                    partition: Partition(number as i32),
+                    replicas: partition.replicas.to_vec(),
+                    leader: partition.leader,
+                    leader_epoch: partition.leader_epoch,
+                });
+            }
+        }
+        changes
+    }
+
+    /// Topics in all.
+    pub fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Partitions of all topics.
+    pub fn partition_count(&self) -> usize {
+        self.partition_count
+    }
+}

@@ -1,0 +1,165 @@
+//! The controller: brokers, topics, partitions and configurations of the cluster.
+//!
+//! Replicated state (style.md §2): [`Controller::handle`] turns a command into changes and a
+//! response without touching the image; the changes are appended to `__cluster_metadata-0`, and
+//! when they are committed [`Controller::replay`] takes them into the image and the response goes
+//! out. On one node "committed" means durable here; with a quorum it will mean a majority.
+//!
+//! Read semantics.md rows 5, 12, 34, 36 and §3 (creating topics and partitions, configurations) first.
+//!
+//! Why a log and not a file of topics: boot, failover and test are then one code path, and a
+//! quorum slides underneath without a migration. Rejected: topics as directories on disk are the
+//! truth, as old Kafka had it; a damaged directory would then be a deleted topic.
+
+pub mod change;
+pub mod image;
+mod topics;
+
+use crate::controller::change::Change;
+use crate::controller::image::Image;
+use crate::ids::{NodeId, TopicId, Uuid};
+use crate::topic_config::TopicConfig;
+use crate::wire::ErrorCode;
+use crate::wire::configs::IncrementalAlterConfigsRequest;
+use crate::wire::create_partitions::CreatePartitionsRequest;
+use crate::wire::create_topics::CreateTopicsRequest;
+use crate::wire::delete_topics::DeleteTopicsRequest;
+
+/// The feature level this software writes for a new cluster.
+pub const FEATURE_LEVEL: u16 = 1;
+
+/// What the controller is told about its surroundings.
+#[derive(Clone, Debug)]
+pub struct ControllerConfig {
+    /// The node it runs on, so far the only broker.
+    pub node_id: NodeId,
+    /// Partitions of a topic that does not say (`num.partitions`).
+    pub num_partitions: i32,
+    /// Replicas of a topic that does not say (`default.replication.factor`).
+    pub default_replication_factor: i16,
+    /// Whether topics may be deleted (`delete.topic.enable`).
+    pub delete_topic_enable: bool,
+    /// Partitions this broker's file handles allow.
+    pub partitions_max: usize,
+    /// Configuration of a topic that says nothing.
+    pub topic_defaults: TopicConfig,
+}
+
+/// A request to change the cluster.
+#[derive(Clone, Copy, Debug)]
+pub enum Command<'a> {
+    /// See [`crate::wire::create_topics`].
+    CreateTopics(&'a CreateTopicsRequest<'a>),
+    /// See [`crate::wire::delete_topics`].
+    DeleteTopics(&'a DeleteTopicsRequest<'a>),
+    /// See [`crate::wire::create_partitions`].
+    CreatePartitions(&'a CreatePartitionsRequest<'a>),
+    /// See [`crate::wire::configs`].
+    AlterConfigs(&'a IncrementalAlterConfigsRequest<'a>),
+    /// This node started. `cluster_id` is used if the cluster has no identity yet.
+    Boot {
+        /// From `meta.properties`, or made at random.
+        cluster_id: Uuid,
+    },
+}
+
+/// What became of one topic or resource of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// `NONE` when its changes are among the outcome's.
+    pub error: ErrorCode,
+    /// What was wrong, for a person.
+    pub message: Box<str>,
+    /// The topic, where there is one.
+    pub topic_id: TopicId,
+    /// Its partitions.
+    pub partition_count: i32,
+    /// Its replication factor.
+    pub replication_factor: i16,
+}
+
+impl Verdict {
+    fn refused(error: ErrorCode, message: impl Into<Box<str>>) -> Verdict {
+        Verdict {
+            error,
+            message: message.into(),
+            topic_id: TopicId::default(),
+            partition_count: -1,
+            replication_factor: -1,
+        }
+    }
+
+    fn accepted(topic_id: TopicId, partition_count: i32, replication_factor: i16) -> Verdict {
+        Verdict {
+            error: ErrorCode::NONE,
+            message: "".into(),
+            topic_id,
+            partition_count,
+            replication_factor,
+        }
+    }
+}
+
+/// What a command leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// To append, and to replay once committed; empty when nothing changes.
+    pub changes: Vec<Change>,
+    /// One per topic or resource of the command, in its order.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// The cluster's state machine.
+#[derive(Debug)]
+pub struct Controller {
+    config: ControllerConfig,
+    image: Image,
+}
+
+impl Controller {
+    /// A controller of a cluster about which nothing is known yet.
+    pub fn new(config: ControllerConfig) -> Controller {
+        Controller { config, image: Image::default() }
+    }
+
+    /// Takes a committed change into account.
+    pub fn replay(&mut self, change: &Change) {
+        self.image.replay(change);
+    }
+
+    /// Replaces what SIGHUP may replace.
+    pub fn reconfigure(&mut self, config: ControllerConfig) {
+        self.config = config;
+    }
+
+    /// The cluster as it is.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// What `command` would change, and what to answer once that is committed. `fresh_id` gives
+    /// random uuids.
+    pub fn handle(&self, command: Command<'_>, fresh_id: &mut dyn FnMut() -> Uuid) -> Outcome {
+        match command {
+            Command::CreateTopics(request) => self.create_topics(request, fresh_id),
+            Command::DeleteTopics(request) => self.delete_topics(request),
+            Command::CreatePartitions(request) => self.create_partitions(request),
+            Command::AlterConfigs(request) => self.alter_configs(request),
+            Command::Boot { cluster_id } => self.boot(cluster_id),
+        }
+    }
+
+    fn boot(&self, cluster_id: Uuid) -> Outcome {
+        let mut changes = Vec::new();
+        if self.image.cluster_id().is_none() {
+            changes.push(Change::Cluster { cluster_id, feature_level: FEATURE_LEVEL });
+        }
+        let node_id = self.config.node_id;
+        let broker_epoch = self.image.broker_epoch(node_id) + 1;
+        changes.push(Change::Broker { node_id, broker_epoch });
+        Outcome { changes, verdicts: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

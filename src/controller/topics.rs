@@ -1,0 +1,321 @@
+//! The controller's commands on topics: create, grow, configure, delete.
+//!
+//! Each checks a whole request against the image plus what earlier entries of the same request
+//! already did, and answers entry by entry (semantics.md §3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::controller::change::Change;
+use crate::controller::{Controller, Outcome, Verdict};
+use crate::ids::{LeaderEpoch, Partition, TopicId, TopicName, Uuid};
+use crate::limits::{TOPIC_PARTITIONS_MAX, TOPICS_MAX};
+use crate::topic_config::TopicConfig;
+use crate::wire::configs::{
+    AlterResource, ConfigChange, ConfigResource, IncrementalAlterConfigsRequest,
+};
+use crate::wire::create_partitions::{CreatePartitionsRequest, GrowTopic};
+use crate::wire::create_topics::{CreateTopic, CreateTopicsRequest};
+use crate::wire::delete_topics::DeleteTopicsRequest;
+use crate::wire::{ErrorCode, TopicRef};
+
+/// What a request has claimed so far, so that its later entries see its earlier ones.
+struct Claims<'a> {
+    names: BTreeSet<&'a str>,
+    topic_count: usize,
+    partition_count: usize,
+}
+
+impl Controller {
+    pub(super) fn create_topics(
+        &self,
+        request: &CreateTopicsRequest<'_>,
+        fresh_id: &mut dyn FnMut() -> Uuid,
+    ) -> Outcome {
+        let mut occurrences = BTreeMap::new();
+        for topic in &request.topics {
+            *occurrences.entry(topic.name).or_insert(0) += 1;
+        }
+        let mut claims = Claims {
+            names: BTreeSet::new(),
+            topic_count: self.image.topic_count(),
+            partition_count: self.image.partition_count(),
+        };
+        let mut outcome = Outcome::default();
+        for topic in &request.topics {
+            let verdict = if occurrences[topic.name] == 1 {
+                self.create_topic(topic, &mut claims, &mut outcome.changes, fresh_id)
+            } else {
+                let message = "the topic is named twice in the request";
+                Verdict::refused(ErrorCode::INVALID_REQUEST, message)
+            };
+            outcome.verdicts.push(verdict);
+        }
+        if request.validate_only {
+            outcome.changes.clear();
+        }
+        outcome
+    }
+
+    fn create_topic<'a>(
+        &self,
+        topic: &CreateTopic<'a>,
+        claims: &mut Claims<'a>,
+        changes: &mut Vec<Change>,
+        fresh_id: &mut dyn FnMut() -> Uuid,
+    ) -> Verdict {
+        let name = match self.check_new_name(topic.name, claims) {
+            Ok(name) => name,
+            Err(verdict) => return verdict,
+        };
+        let partition_count = match topic.partition_count {
+            -1 => self.config.num_partitions,
+            count => count,
+        };
+        if let Some(verdict) = self.check_growth(partition_count, partition_count, claims) {
+            return verdict;
+        }
+        let replication_factor = match topic.replication_factor {
+            -1 => self.config.default_replication_factor,
+            factor => factor,
+        };
+        if let Some(verdict) = check_replication_factor(replication_factor) {
+            return verdict;
+        }
+        if let Some(verdict) = self.check_configs(topic) {
+            return verdict;
+        }
+        claims.names.insert(topic.name);
+        claims.topic_count += 1;
+        claims.partition_count += partition_count as usize;
+        let topic_id = TopicId(fresh_id());
+        changes.push(Change::Topic { topic_id, name });
+        for entry in &topic.configs {
+            let (key, value) = (entry.key.into(), Some(entry.value.into()));
+            changes.push(Change::Config { topic_id, key, value });
+        }
+        self.place(topic_id, 0..partition_count, changes);
+        Verdict::accepted(topic_id, partition_count, replication_factor)
+    }
+
+    fn check_new_name(&self, name: &str, claims: &Claims<'_>) -> Result<TopicName, Verdict> {
+        let name = TopicName::new(name)
+            .map_err(|why| Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()))?;
+        if name.is_internal() {
+            let message = "names that begin with `__` are kept for the broker's own topics";
+            return Err(Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+        }
+        if self.image.find(TopicRef::Name(name.as_str())).is_some() {
+            let message = format!("topic `{name}` exists");
+            return Err(Verdict::refused(ErrorCode::TOPIC_ALREADY_EXISTS, message));
+        }
+        let existing = self.image.topics().map(|(_, topic)| &*topic.name);
+        let mut others = existing.chain(claims.names.iter().copied());
+        let collides = |other: &str| TopicName::new(other).is_ok_and(|o| name.collides_with(&o));
+        if let Some(other) = others.find(|other| collides(other)) {
+            let message = format!(
+                "topic `{name}` differs from `{other}` only in `.` and `_`, which metrics confuse"
+            );
+            return Err(Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+        }
+        if TOPICS_MAX <= claims.topic_count {
+            let message = format!("the cluster holds its limit of {TOPICS_MAX} topics");
+            return Err(Verdict::refused(ErrorCode::POLICY_VIOLATION, message));
+        }
+        Ok(name)
+    }
+
+    fn check_growth(&self, total: i32, added: i32, claims: &Claims<'_>) -> Option<Verdict> {
+        if !(1..=TOPIC_PARTITIONS_MAX).contains(&total) {
+            let message =
+                format!("{total} partitions: a topic has from 1 to {TOPIC_PARTITIONS_MAX}");
+            return Some(Verdict::refused(ErrorCode::INVALID_PARTITIONS, message));
+        }
+        let partitions_max = self.config.partitions_max;
+        if partitions_max < claims.partition_count.saturating_add(added as usize) {
+            let message = format!(
+                "{added} more partitions: this broker's file handles allow {partitions_max}, it \
+                 has {}",
+                claims.partition_count
+            );
+            return Some(Verdict::refused(ErrorCode::POLICY_VIOLATION, message));
+        }
+        None
+    }
+
+    fn check_configs(&self, topic: &CreateTopic<'_>) -> Option<Verdict> {
+        let mut config = self.config.topic_defaults.clone();
+        let mut seen = BTreeSet::new();
+        for entry in &topic.configs {
+            if !seen.insert(entry.key) {
+                let message = format!("`{}` is given twice", entry.key);
+                return Some(Verdict::refused(ErrorCode::INVALID_CONFIG, message));
+            }
+            if let Err(why) = config.set(entry.key, entry.value) {
+                return Some(Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()));
+            }
+        }
+        None
+    }
+
+    fn place(&self, topic_id: TopicId, numbers: std::ops::Range<i32>, changes: &mut Vec<Change>) {
+        let node_id = self.config.node_id;
+        changes.extend(numbers.map(|number| Change::Partition {
+            topic_id,
+            partition: Partition(number),
+            replicas: vec![node_id],
+            leader: node_id,
+            leader_epoch: LeaderEpoch(0),
+        }));
+    }
+
+    pub(super) fn delete_topics(&self, request: &DeleteTopicsRequest<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut gone = BTreeSet::new();
+        for &topic in &request.topics {
+            let verdict = match self.image.find(topic) {
+                _ if !self.config.delete_topic_enable => Verdict::refused(
+                    ErrorCode::TOPIC_DELETION_DISABLED,
+                    "`delete.topic.enable` is false",
+                ),
+                None => unknown_topic(topic),
+                Some((topic_id, image)) => {
+                    if gone.insert(topic_id) {
+                        outcome.changes.push(Change::RemoveTopic { topic_id });
+                    }
+                    Verdict::accepted(topic_id, image.partitions.len() as i32, 1)
+                }
+            };
+            outcome.verdicts.push(verdict);
+        }
+        outcome
+    }
+
+    pub(super) fn create_partitions(&self, request: &CreatePartitionsRequest<'_>) -> Outcome {
+        let mut claims = Claims {
+            names: BTreeSet::new(),
+            topic_count: self.image.topic_count(),
+            partition_count: self.image.partition_count(),
+        };
+        let mut outcome = Outcome::default();
+        let mut grown = BTreeSet::new();
+        for grow in &request.topics {
+            let verdict = self.grow_topic(grow, &mut grown, &mut claims, &mut outcome.changes);
+            outcome.verdicts.push(verdict);
+        }
+        if request.validate_only {
+            outcome.changes.clear();
+        }
+        outcome
+    }
+
+    fn grow_topic(
+        &self,
+        grow: &GrowTopic<'_>,
+        grown: &mut BTreeSet<TopicId>,
+        claims: &mut Claims<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Verdict {
+        let Some((topic_id, image)) = self.image.find(grow.topic) else {
+            return unknown_topic(grow.topic);
+        };
+        if !grown.insert(topic_id) {
+            let message = "the topic is named twice in the request";
+            return Verdict::refused(ErrorCode::INVALID_REQUEST, message);
+        }
+        let count = image.partitions.len() as i32;
+        if grow.partition_count <= count {
+            let message = format!(
+                "topic `{}` has {count} partitions; it can only grow, not to {}",
+                image.name, grow.partition_count
+            );
+            return Verdict::refused(ErrorCode::INVALID_PARTITIONS, message);
+        }
+        let added = grow.partition_count - count;
+        if let Some(verdict) = self.check_growth(grow.partition_count, added, claims) {
+            return verdict;
+        }
+        claims.partition_count += added as usize;
+        self.place(topic_id, count..grow.partition_count, changes);
+        Verdict::accepted(topic_id, grow.partition_count, 1)
+    }
+
+    pub(super) fn alter_configs(&self, request: &IncrementalAlterConfigsRequest<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        for resource in &request.resources {
+            match self.alter_resource(resource) {
+                Ok((topic_id, mut changes)) => {
+                    outcome.changes.append(&mut changes);
+                    outcome.verdicts.push(Verdict::accepted(topic_id, -1, -1));
+                }
+                Err(verdict) => outcome.verdicts.push(verdict),
+            }
+        }
+        if request.validate_only {
+            outcome.changes.clear();
+        }
+        outcome
+    }
+
+    fn alter_resource(&self, alter: &AlterResource<'_>) -> Result<(TopicId, Vec<Change>), Verdict> {
+        let ConfigResource::Topic(name) = alter.resource else {
+            let message = "the broker's configuration is its file: change it there, send SIGHUP";
+            return Err(Verdict::refused(ErrorCode::INVALID_REQUEST, message));
+        };
+        let topic = TopicRef::Name(name);
+        let (topic_id, image) = self.image.find(topic).ok_or_else(|| unknown_topic(topic))?;
+        let mut config = image.effective(&self.config.topic_defaults);
+        let mut changes = Vec::new();
+        for change in &alter.changes {
+            let (key, value) = match *change {
+                ConfigChange::Set { key, value } => (key, Some(value)),
+                ConfigChange::Delete { key } => (key, None),
+            };
+            check_change(&mut config, key, value)?;
+            changes.push(Change::Config {
+                topic_id,
+                key: key.into(),
+                value: value.map(Into::into),
+            });
+        }
+        Ok((topic_id, changes))
+    }
+}
+
+fn check_change(config: &mut TopicConfig, key: &str, value: Option<&str>) -> Result<(), Verdict> {
+    // A deleted key must still be a key: its present value is legal for it.
+    let present = config.text(key);
+    let value = value.or(present.as_deref()).unwrap_or_default();
+    config
+        .set(key, value)
+        .map_err(|why| Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()))
+}
+
+fn check_replication_factor(factor: i16) -> Option<Verdict> {
+    if factor == 1 {
+        return None;
+    }
+    let message = if 1 < factor {
+        format!(
+            "target replication factor of {factor} cannot be reached because only 1 broker(s) \
+             are registered"
+        )
+    } else {
+        format!("replication factor {factor}: it is at least 1, or -1 for the default")
+    };
+    Some(Verdict::refused(ErrorCode::INVALID_REPLICATION_FACTOR, message))
+}
+
+fn unknown_topic(topic: TopicRef<'_>) -> Verdict {
+    match topic {
+        TopicRef::Name(name) => {
+            let message = match TopicName::new(name) {
+                Ok(name) => format!("there is no topic `{name}`"),
+                Err(why) => why.to_string(),
+            };
+            Verdict::refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
+        }
+        TopicRef::Id(id) => {
+            Verdict::refused(ErrorCode::UNKNOWN_TOPIC_ID, format!("there is no topic of id {id}"))
+        }
+    }
+}

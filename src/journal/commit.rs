@@ -1,0 +1,296 @@
+//! One commit: which entries it holds and how they lie in it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::journal::{Entry, Half, PartitionState, Point, SegmentRef, SmallState};
+use crate::limits::{
+    JOURNAL_BLOCK_BYTES, JOURNAL_BYPASS_BYTES, JOURNAL_COMMIT_BYTES_MAX, JOURNAL_COMMIT_ENTRIES_MAX,
+};
+use crate::record::crc::crc32c;
+
+/// "OJC1".
+pub(super) const MAGIC: u32 = 0x4f4a_4331;
+
+/// Bytes before the entries.
+pub(super) const HEADER_BYTES: usize = 32;
+
+/// The most that the postcard part of an entry takes: uuid, five varints and a tag.
+const ENTRY_HEADER_BYTES_MAX: usize = 96;
+
+/// An entry as it lies in a commit. The order of the variants is the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StoredEntry {
+    /// `bytes` of batches follow.
+    Append {
+        topic_partition: TopicPartition,
+        leader_epoch: LeaderEpoch,
+        base_offset: Offset,
+        end_offset: Offset,
+        segment: Offset,
+        position: u64,
+        bytes: u32,
+    },
+    /// The segment was synced up to here.
+    Reference {
+        topic_partition: TopicPartition,
+        end_offset: Offset,
+        segment: Offset,
+        position_end: u64,
+    },
+    State {
+        topic_partition: TopicPartition,
+        state: SmallState,
+    },
+}
+
+/// An entry on its way into a commit.
+pub(super) struct Item<'a, F> {
+    stored: StoredEntry,
+    bytes: &'a [u8],
+    segment: Option<&'a SegmentRef<F>>,
+}
+
+impl<F: Clone> Item<'_, F> {
+    fn size_bytes(&self) -> usize {
+        ENTRY_HEADER_BYTES_MAX + self.bytes.len()
+    }
+
+    /// Remembers what this entry keeps alive, now that it is durable.
+    pub(super) fn track(
+        &self,
+        half: &mut Half<F>,
+        states: &mut BTreeMap<TopicPartition, PartitionState>,
+    ) {
+        let (topic_partition, point) = match self.stored {
+            StoredEntry::State { topic_partition, state: SmallState::Forget } => {
+                forget(topic_partition, half, states);
+                return;
+            }
+            StoredEntry::State { topic_partition, state } => {
+                states.entry(topic_partition).or_default().take(state);
+                return;
+            }
+            StoredEntry::Append {
+                topic_partition, end_offset, segment, position, bytes, ..
+            } => {
+                let position = position + u64::from(bytes);
+                (topic_partition, Point { segment, position, end_offset })
+            }
+            StoredEntry::Reference { topic_partition, end_offset, segment, position_end } => {
+                (topic_partition, Point { segment, position: position_end, end_offset })
+            }
+        };
+        states.entry(topic_partition).or_default();
+        half.points.insert(topic_partition, point);
+        if let Some(segment) = self.segment {
+            half.dirty.insert((topic_partition, segment.base_offset), segment.clone());
+        }
+    }
+}
+
+/// A deleted partition's segments need no sync, and its state is nobody's.
+fn forget<F>(
+    topic_partition: TopicPartition,
+    half: &mut Half<F>,
+    states: &mut BTreeMap<TopicPartition, PartitionState>,
+) {
+    states.remove(&topic_partition);
+    half.points.remove(&topic_partition);
+    half.dirty.retain(|(dirty, _), _| *dirty != topic_partition);
+}
+
+/// What a call of `commit` will do.
+pub(super) struct Plan<'a, F> {
+    items: Vec<Item<'a, F>>,
+    bypassing: BTreeMap<(TopicPartition, Offset), &'a SegmentRef<F>>,
+}
+
+impl<'a, F: Clone> Plan<'a, F> {
+    /// Sorts out which partitions bypass the ring.
+    pub(super) fn of(entries: &'a [Entry<F>]) -> Plan<'a, F> {
+        let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
+        for entry in entries {
+            if let Entry::Append { topic_partition, bytes, .. } = entry {
+                *shares.entry(*topic_partition).or_default() += bytes.len();
+            }
+        }
+        let mut plan = Plan { items: Vec::with_capacity(entries.len()), bypassing: <_>::default() };
+        let mut references: BTreeMap<(TopicPartition, Offset), usize> = BTreeMap::new();
+        for entry in entries {
+            match entry {
+                Entry::Append { topic_partition, bytes, end_offset, segment, position, .. }
+                    if JOURNAL_BYPASS_BYTES <= shares[topic_partition] =>
+                {
+                    let position_end = position + bytes.len() as u64;
+                    let target = (*topic_partition, *end_offset, segment, position_end);
+                    plan.refer(&mut references, target);
+                }
+                Entry::Flush { topic_partition, end_offset, segment, position_end } => {
+                    let target = (*topic_partition, *end_offset, segment, *position_end);
+                    plan.refer(&mut references, target);
+                }
+                Entry::Append { .. } | Entry::State { .. } => plan.items.push(inline(entry)),
+            }
+        }
+        plan
+    }
+
+    /// One reference per segment: a later one replaces an earlier.
+    fn refer(
+        &mut self,
+        references: &mut BTreeMap<(TopicPartition, Offset), usize>,
+        (topic_partition, end_offset, segment, position_end): (
+            TopicPartition,
+            Offset,
+            &'a SegmentRef<F>,
+            u64,
+        ),
+    ) {
+        let key = (topic_partition, segment.base_offset);
+        let stored = StoredEntry::Reference {
+            topic_partition,
+            end_offset,
+            segment: segment.base_offset,
+            position_end,
+        };
+        let item = Item { stored, bytes: &[], segment: Some(segment) };
+        if let Some(place) = references.get(&key) {
+            self.items[*place] = item;
+        } else {
+            references.insert(key, self.items.len());
+            self.items.push(item);
+        }
+        // A segment that was new once must have its directory synced, whichever entry said so.
+        let known = self.bypassing.entry(key).or_insert(segment);
+        if segment.is_new {
+            *known = segment;
+        }
+    }
+
+    /// Segments to sync before the ring is written.
+    pub(super) fn bypassing(&self) -> &BTreeMap<(TopicPartition, Offset), &'a SegmentRef<F>> {
+        &self.bypassing
+    }
+
+    /// The items, in as many parts as there are ring commits.
+    pub(super) fn parts(&self) -> Vec<&[Item<'a, F>]> {
+        let mut parts = Vec::new();
+        let (mut start, mut bytes) = (0, HEADER_BYTES);
+        for (place, item) in self.items.iter().enumerate() {
+            let is_full = JOURNAL_COMMIT_BYTES_MAX < bytes + item.size_bytes()
+                || JOURNAL_COMMIT_ENTRIES_MAX <= place - start;
+            if is_full && start < place {
+                parts.push(&self.items[start..place]);
+                (start, bytes) = (place, HEADER_BYTES);
+            }
+            bytes += item.size_bytes();
+        }
+        if start < self.items.len() {
+            parts.push(&self.items[start..]);
+        }
+        parts
+    }
+}
+
+fn inline<F>(entry: &Entry<F>) -> Item<'_, F> {
+    match entry {
+        Entry::Append {
+            topic_partition,
+            leader_epoch,
+            base_offset,
+            end_offset,
+            segment,
+            position,
+            bytes,
+        } => Item {
+            stored: StoredEntry::Append {
+                topic_partition: *topic_partition,
+                leader_epoch: *leader_epoch,
+                base_offset: *base_offset,
+                end_offset: *end_offset,
+                segment: segment.base_offset,
+                position: *position,
+                bytes: u32::try_from(bytes.len()).expect("larger shares bypass the ring"),
+            },
+            bytes,
+            segment: Some(segment),
+        },
+        Entry::State { topic_partition, state } => Item {
+            stored: StoredEntry::State { topic_partition: *topic_partition, state: *state },
+            bytes: &[],
+            segment: None,
+        },
+        Entry::Flush { .. } => unreachable!("flushes are references"),
+    }
+}
+
+/// Upper bounds of the ring commits that these entries take, in whole blocks.
+pub(super) fn sizes<F: Clone>(entries: &[Entry<F>]) -> Vec<u64> {
+    let plan = Plan::of(entries);
+    let size = |part: &&[Item<'_, F>]| {
+        let bytes: usize = part.iter().map(Item::size_bytes).sum();
+        (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
+    };
+    plan.parts().iter().map(size).collect()
+}
+
+/// A commit's bytes, in whole blocks.
+pub(super) fn encode<F>(items: &[Item<'_, F>], salt: u64, sequence: u64) -> Vec<u8> {
+    let content: usize = items.iter().map(|item| item.bytes.len() + ENTRY_HEADER_BYTES_MAX).sum();
+    let mut bytes =
+        Vec::with_capacity((HEADER_BYTES + content).next_multiple_of(JOURNAL_BLOCK_BYTES as usize));
+    bytes.resize(HEADER_BYTES, 0);
+    for item in items {
+        bytes = postcard::to_extend(&item.stored, bytes).expect("a Vec takes all");
+        bytes.extend_from_slice(item.bytes);
+    }
+    let body_bytes = (bytes.len() - HEADER_BYTES) as u32;
+    bytes[0..4].copy_from_slice(&MAGIC.to_be_bytes());
+    bytes[8..16].copy_from_slice(&salt.to_be_bytes());
+    bytes[16..24].copy_from_slice(&sequence.to_be_bytes());
+    bytes[24..28].copy_from_slice(&body_bytes.to_be_bytes());
+    bytes[28..32].copy_from_slice(&(items.len() as u32).to_be_bytes());
+    let crc = crc32c(&bytes[8..]);
+    bytes[4..8].copy_from_slice(&crc.to_be_bytes());
+    bytes.resize(bytes.len().next_multiple_of(JOURNAL_BLOCK_BYTES as usize), 0);
+    bytes
+}
+
+/// The front of a commit, before its checksum is known to be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CommitHeader {
+    pub(super) crc: u32,
+    pub(super) salt: u64,
+    pub(super) sequence: u64,
+    pub(super) body_bytes: u32,
+    pub(super) entry_count: u32,
+}
+
+impl CommitHeader {
+    /// Reads a header, if that is what the bytes may be.
+    pub(super) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<CommitHeader> {
+        let word = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+        let long = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let header = CommitHeader {
+            crc: word(4),
+            salt: long(8),
+            sequence: long(16),
+            body_bytes: word(24),
+            entry_count: word(28),
+        };
+        // One entry may be larger than a commit should be, but never as large as this.
+        let is_sane = word(0) == MAGIC
+            && header.body_bytes as usize <= 2 * JOURNAL_COMMIT_BYTES_MAX
+            && header.entry_count as usize <= JOURNAL_COMMIT_ENTRIES_MAX;
+        is_sane.then_some(header)
+    }
+
+    /// Bytes it takes in the ring.
+    pub(super) fn ring_bytes(&self) -> u64 {
+        let bytes = HEADER_BYTES as u64 + u64::from(self.body_bytes);
+        bytes.next_multiple_of(JOURNAL_BLOCK_BYTES)
+    }
+}

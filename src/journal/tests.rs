@@ -1,0 +1,360 @@
+//! The journal by itself: one write and one sync, replay, halves, damage.
+
+#[path = "../../tests/support/sim_disk.rs"]
+mod sim_disk;
+
+use super::*;
+use crate::ids::{Partition, TopicId};
+use sim_disk::{Cut, Rng, SimDisk, SimFile};
+
+/// A ring of two halves of 64 KiB each: small enough to wrap often.
+const RING_BYTES: u64 = 128 << 10;
+
+fn tp(number: i32) -> TopicPartition {
+    TopicPartition { topic_id: TopicId::METADATA, partition: Partition(number) }
+}
+
+fn dir() -> &'static Path {
+    Path::new("/data")
+}
+
+/// A partition's only segment, as a shard would hold it.
+struct Writer {
+    number: i32,
+    file: SimFile,
+    position: u64,
+    offset: Offset,
+}
+
+impl Writer {
+    fn new(disk: &SimDisk, number: i32) -> Writer {
+        disk.create_dir_all(dir()).expect("no failure yet");
+        let path = dir().join(format!("{number}.log"));
+        let file = disk.open(&path, Open::CreateOrWrite).expect("no failure yet");
+        disk.sync_dir(dir()).expect("no failure yet");
+        Writer { number, file, position: 0, offset: Offset::ZERO }
+    }
+
+    /// Appends to the page cache, and says what to persist.
+    fn append(&mut self, bytes: impl Into<Bytes>) -> Result<Entry<SimFile>, io::Error> {
+        let bytes = bytes.into();
+        self.file.write_all_at(&bytes, self.position)?;
+        let entry = Entry::Append {
+            topic_partition: tp(self.number),
+            leader_epoch: LeaderEpoch(1),
+            base_offset: self.offset,
+            end_offset: self.offset.next().expect("few"),
+            segment: self.segment(),
+            position: self.position,
+            bytes: bytes.clone(),
+        };
+        self.position += bytes.len() as u64;
+        self.offset = self.offset.next().expect("few");
+        Ok(entry)
+    }
+
+    fn segment(&self) -> SegmentRef<SimFile> {
+        let dir = dir().into();
+        SegmentRef { file: self.file.clone(), base_offset: Offset::ZERO, is_new: false, dir }
+    }
+}
+
+/// Writes replayed bytes where the writers' files are, and remembers the ends it was told.
+struct Target {
+    disk: SimDisk,
+    ends: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Target {
+    fn of(disk: &SimDisk) -> Target {
+        Target { disk: disk.clone(), ends: BTreeMap::new() }
+    }
+}
+
+impl Redo<SimFile> for Target {
+    fn append(
+        &mut self,
+        topic_partition: TopicPartition,
+        end_offset: Offset,
+        _segment: Offset,
+        position: u64,
+        bytes: &[u8],
+    ) -> io::Result<Option<SegmentRef<SimFile>>> {
+        self.ends.insert(topic_partition, end_offset);
+        let path = dir().join(format!("{}.log", topic_partition.partition));
+        let file = self.disk.open(&path, Open::CreateOrWrite)?;
+        let mut present = vec![0; bytes.len()];
+        let read = file.read_at(&mut present, position)?;
+        if present[..read] != *bytes {
+            file.write_all_at(bytes, position)?;
+        }
+        let dir = dir().into();
+        Ok(Some(SegmentRef { file, base_offset: Offset::ZERO, is_new: false, dir }))
+    }
+
+    fn flush(&mut self, topic_partition: TopicPartition, end: Offset, _: Offset, _: u64) {
+        self.ends.insert(topic_partition, end);
+    }
+
+    fn state(&mut self, _: TopicPartition, _: SmallState) {}
+}
+
+fn open(disk: &SimDisk) -> Opened<SimDisk> {
+    disk.create_dir_all(dir()).expect("no failure yet");
+    Journal::open(disk.clone(), dir(), RING_BYTES, 42).expect("opens")
+}
+
+fn checkpoint(journal: &mut Journal<SimDisk>) -> Result<(), JournalError> {
+    if let Some(job) = journal.checkpoint_due() {
+        let done = job.run()?;
+        journal.checkpoint_done(done)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn one_commit_is_one_write_and_one_sync_for_a_thousand_partitions() {
+    let disk = SimDisk::new();
+    let bytes = 1 << 20;
+    disk.create_dir_all(dir()).expect("no failure");
+    let opened = Journal::open(disk.clone(), dir(), 16 * bytes, 42).expect("opens");
+    let mut journal = opened.journal;
+    let mut writers: Vec<Writer> = (0..1000).map(|n| Writer::new(&disk, n)).collect();
+    let first = writers[0].append(vec![7; 200]).expect("no failure");
+    journal.commit(&[first]).expect("no failure");
+    let entries: Vec<_> =
+        writers.iter_mut().map(|w| w.append(vec![7; 200]).expect("no failure")).collect();
+    let before = disk.counts();
+    let committed = journal.commit(&entries).expect("no failure");
+    let after = disk.counts();
+    assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1), "one write, one sync");
+    assert_eq!(committed.ring_bytes, after.1 - before.1);
+    let amplification = committed.ring_bytes as f64 / 200_000.0;
+    assert!(amplification < 1.5, "{amplification} bytes written per record byte");
+}
+
+#[test]
+fn a_large_share_bypasses_the_ring() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let mut large = Writer::new(&disk, 1);
+    let mut small = Writer::new(&disk, 2);
+    let entries = [
+        large.append(vec![1; crate::limits::JOURNAL_BYPASS_BYTES]).expect("no failure"),
+        small.append(vec![2; 100]).expect("no failure"),
+    ];
+    let committed = journal.commit(&entries).expect("no failure");
+    assert_eq!(committed, Committed { ring_bytes: 4096, ring_syncs: 1, segment_syncs: 1 });
+    let after = disk.power_cut(Cut::KeepNothing);
+    let mut opened = open(&after);
+    let mut target = Target::of(&after);
+    opened.journal.replay(&mut target).expect("replays");
+    assert_eq!(target.ends[&tp(1)], Offset(1));
+    let files = after.files();
+    assert_eq!(files[&dir().join("1.log")], vec![1; crate::limits::JOURNAL_BYPASS_BYTES]);
+    assert_eq!(files[&dir().join("2.log")], vec![2; 100]);
+}
+
+#[test]
+fn small_state_survives_checkpoints_and_the_clean_stop() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let state = |topic_partition, state| Entry::State { topic_partition, state };
+    let epoch = |epoch, offset| SmallState::EpochStart {
+        epoch: LeaderEpoch(epoch),
+        offset: Offset(offset),
+    };
+    journal
+        .commit(&[
+            state(tp(1), epoch(1, 0)),
+            state(tp(1), epoch(2, 50)),
+            state(tp(1), epoch(3, 50)),
+            state(tp(1), SmallState::LogStart(Offset(20))),
+            state(tp(2), SmallState::LogStart(Offset(9))),
+            state(tp(2), SmallState::Forget),
+        ])
+        .expect("no failure");
+    let expected = vec![(LeaderEpoch(1), Offset(0)), (LeaderEpoch(3), Offset(50))];
+    assert_eq!(journal.states()[&tp(1)].epochs, expected);
+    journal.close().expect("no failure");
+    let opened = open(&disk.power_cut(Cut::KeepNothing));
+    assert!(opened.was_clean && opened.damage.is_none());
+    assert_eq!(opened.states.keys().collect::<Vec<_>>(), [&tp(1)]);
+    assert_eq!(opened.states[&tp(1)].log_start, Offset(20));
+    assert_eq!(opened.states[&tp(1)].epochs, expected);
+}
+
+#[test]
+fn the_ring_goes_round_only_as_fast_as_its_halves_are_freed() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let mut writer = Writer::new(&disk, 1);
+    let mut full = 0;
+    for _ in 0..200 {
+        let entry = writer.append(vec![3; 5000]).expect("no failure");
+        match journal.commit(std::slice::from_ref(&entry)) {
+            Ok(_) => {}
+            Err(JournalError::Full) => {
+                full += 1;
+                checkpoint(&mut journal).expect("no failure");
+                journal.commit(&[entry]).expect("there is room now");
+            }
+            Err(why) => panic!("{why}"),
+        }
+    }
+    assert!(5 < full, "the ring wrapped: {full}");
+    let after = disk.power_cut(Cut::KeepNothing);
+    let mut opened = open(&after);
+    opened.journal.replay(&mut Target::of(&after)).expect("replays");
+    assert_eq!(after.files()[&dir().join("1.log")], vec![3; 200 * 5000]);
+}
+
+/// A workload until the disk dies; answers, per partition, the bytes that were acknowledged.
+fn run(disk: &SimDisk, seed: u64) -> Vec<Vec<u8>> {
+    let mut rng = Rng(seed);
+    let mut writers: Vec<Writer> = Vec::new();
+    let mut acked = vec![Vec::new(); 3];
+    let mut work = || -> Result<(), JournalError> {
+        disk.create_dir_all(dir())?;
+        let mut journal = Journal::open(disk.clone(), dir(), RING_BYTES, 42)?.journal;
+        for number in 0..3 {
+            let path = dir().join(format!("{number}.log"));
+            let file = disk.open(&path, Open::CreateOrWrite)?;
+            disk.sync_dir(dir())?;
+            writers.push(Writer { number, file, position: 0, offset: Offset::ZERO });
+        }
+        let mut appended = vec![Vec::new(); 3];
+        for round in 0..40u8 {
+            let mut entries = Vec::new();
+            for writer in &mut writers {
+                let sizes = [0, 100, 3000, 20_000, 70_000];
+                let bytes = vec![round ^ 0x5a; sizes[rng.below(5) as usize]];
+                if !bytes.is_empty() {
+                    appended[writer.number as usize].extend_from_slice(&bytes);
+                    entries.push(writer.append(bytes)?);
+                }
+            }
+            if !journal.has_room(&entries) {
+                checkpoint(&mut journal)?;
+            }
+            journal.commit(&entries)?;
+            acked.clone_from(&appended);
+            if rng.below(4) == 0 {
+                checkpoint(&mut journal)?;
+            }
+        }
+        journal.close()
+    };
+    // The disk's death ends the workload early; that is the point.
+    let _ = work();
+    acked
+}
+
+fn assert_recovers(disk: &SimDisk, acked: &[Vec<u8>], context: &str) {
+    let mut opened = open(disk);
+    let report = opened.journal.replay(&mut Target::of(disk)).expect("replays");
+    assert_eq!(report.damage, None, "{context}");
+    let files = disk.files();
+    for (number, bytes) in acked.iter().enumerate() {
+        let file = files.get(&dir().join(format!("{number}.log")));
+        let found = file.map_or(&[][..], |file| &file[..]);
+        assert!(found.starts_with(bytes), "{context}: partition {number} lost acknowledged bytes");
+    }
+}
+
+#[test]
+fn cut_at_every_write_and_sync_no_acknowledged_byte_is_lost() {
+    let seed = 7;
+    let whole = SimDisk::new();
+    let acked = run(&whole, seed);
+    assert!(acked.iter().all(|bytes| 100_000 < bytes.len()), "the workload does something");
+    let operations = whole.operation_count();
+    for n in 0..operations {
+        let disk = SimDisk::new();
+        disk.fail_after(n);
+        let acked = run(&disk, seed);
+        for cut in [Cut::KeepNothing, Cut::KeepSome(n), Cut::KeepSome(n + 1_000_000), Cut::KeepAll]
+        {
+            let after = disk.power_cut(cut);
+            assert_recovers(&after, &acked, &format!("operation {n}, {cut:?}"));
+        }
+    }
+}
+
+#[test]
+fn recovery_that_is_cut_itself_recovers_again() {
+    let disk = SimDisk::new();
+    disk.fail_after(150);
+    let acked = run(&disk, 11);
+    let first = disk.power_cut(Cut::KeepSome(5));
+    for n in 0..30 {
+        let again = first.power_cut(Cut::KeepAll);
+        again.fail_after(n);
+        if let Ok(mut opened) = Journal::open(again.clone(), dir(), RING_BYTES, 42) {
+            // It fails where the disk does.
+            let _ = opened.journal.replay(&mut Target::of(&again));
+        }
+        let second = again.power_cut(Cut::KeepSome(n));
+        assert_recovers(&second, &acked, &format!("second cut at {n}"));
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_its_syncs_is_found_out() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(dir()).expect("no failure");
+    disk.sync_all(dir()).expect("no failure");
+    disk.set_sync_does_nothing();
+    let acked = run(&disk, 7);
+    let after = disk.power_cut(Cut::KeepNothing);
+    let is_lost = after.files().get(&dir().join("0.log")).is_none_or(|f| !f.starts_with(&acked[0]));
+    assert!(is_lost, "the checks above rest on this disk's honesty");
+}
+
+#[test]
+fn any_flipped_byte_of_ring_or_checkpoint_is_found_or_harmless() {
+    let disk = SimDisk::new();
+    disk.fail_after(130);
+    let acked = run(&disk, 3);
+    let cut = disk.power_cut(Cut::KeepNothing);
+    let mut found = 0;
+    for (path, bytes) in cut.files() {
+        if path.extension().is_some_and(|extension| extension == "log") {
+            continue;
+        }
+        for at in (0..bytes.len()).step_by(97).chain(0..200.min(bytes.len())) {
+            let hurt = cut.power_cut(Cut::KeepNothing);
+            hurt.damage(&path, |bytes| bytes[at] ^= 0x10);
+            let Ok(mut opened) = Journal::open(hurt.clone(), dir(), RING_BYTES, 42) else {
+                found += 1;
+                continue;
+            };
+            let Ok(report) = opened.journal.replay(&mut Target::of(&hurt)) else {
+                found += 1;
+                continue;
+            };
+            let files = hurt.files();
+            let is_whole = acked.iter().enumerate().all(|(number, bytes)| {
+                files[&dir().join(format!("{number}.log"))].starts_with(bytes)
+            });
+            let is_named = opened.damage.is_some() || report.damage.is_some();
+            // The very last commit is above the mark as far as a reader can tell: a flip in it
+            // looks like a torn write.
+            let is_last = !is_whole && !is_named && is_last_commit(&cut, at);
+            assert!(is_whole || is_named || is_last, "{}: byte {at}", path.display());
+            found += u64::from(is_named);
+        }
+    }
+    assert!(10 < found, "some flips are found: {found}");
+}
+
+/// Whether byte `at` of the journal lies in the last commit of its chain.
+fn is_last_commit(disk: &SimDisk, at: usize) -> bool {
+    let mut opened = open(&disk.power_cut(Cut::KeepNothing));
+    let copy = disk.power_cut(Cut::KeepNothing);
+    opened.journal.replay(&mut Target::of(&copy)).expect("replays");
+    let at = at as u64;
+    RING_START <= at
+        && opened.journal.head.abs_diff(at - RING_START) <= 100_000
+        && at - RING_START < opened.journal.head
+}

@@ -1,0 +1,181 @@
+//! What recovery does to files: a damaged segment is parted, a torn one cut, the rest set aside.
+//!
+//! **Invariant:** nothing that may be good is cut before its copy is durable under its own name,
+//! and what is cut is kept in a `.torn` file, unless it is all zeros (space that a power cut left
+//! behind). Each of these may be stopped anywhere and done again.
+
+use std::io;
+
+use super::Disk;
+use super::recovery::{Recovery, remove_caches};
+use super::segment::{Segment, file_name};
+use super::walk::{Met, crc_is_valid};
+use crate::ids::{LeaderEpoch, Offset};
+use crate::journal::disk::{DiskFile, Open};
+use crate::record::{BatchHeader, HEADER_BYTES};
+
+/// Bytes copied or searched at once.
+const COPY_BYTES: usize = 64 << 10;
+
+/// What a batch must be like to follow a hole.
+pub(super) struct Wanted {
+    /// First offset that is missing.
+    pub from: Offset,
+    /// Base of the next segment.
+    pub next_base: Option<Offset>,
+    /// Epoch of the last good batch.
+    pub epoch: LeaderEpoch,
+}
+
+impl Wanted {
+    fn accepts(&self, met: &Met, end: u64) -> bool {
+        let header = &met.header;
+        let lost = header.base_offset.since(self.from);
+        met.end_position() <= end
+            && 0 <= lost
+            && lost <= i64::from(i32::MAX)
+            && self.epoch <= header.leader_epoch
+            && self.next_base.is_none_or(|next| header.last_offset() < next)
+    }
+}
+
+impl<D: Disk> Recovery<'_, D> {
+    /// Parts a damaged segment: what is good behind the bad bytes goes on under its own name.
+    pub(super) fn split(&mut self, number: usize, bad: u64, good: &Met) -> io::Result<()> {
+        let place = self.place;
+        let segment = &self.segments[number];
+        let (old_base, old_end, bytes) = (segment.base, segment.end, segment.bytes);
+        let base = good.header.base_offset;
+        let from = segment.file(place)?;
+        let tmp = place.path(base, "log.tmp");
+        let to = place.disk.open(&tmp, Open::CreateOrWrite)?;
+        to.set_len(0)?;
+        copy(&from, good.position, bytes, &to)?;
+        to.sync_data()?;
+        self.save_torn(old_base, &from, bad, good.position)?;
+        remove_caches(place, base)?;
+        place.disk.rename(&tmp, &place.path(base, "log"))?;
+        place.disk.sync_dir(place.dir)?;
+        self.add_hole(old_end, base);
+        let mut rest = Segment::new(base, Some(to), bytes - good.position, self.now);
+        rest.end = self.next_base(number).unwrap_or(base);
+        rest.is_new = true;
+        rest.first_timestamp = good.header.max_timestamp;
+        // It must be scanned even where the journal would not ask for it.
+        self.damage.suspects.insert(base);
+        if base == old_base {
+            self.segments[number] = rest;
+            return self.scan(number, 0, base).map(|_| ());
+        }
+        self.segments.insert(number + 1, rest);
+        let segment = &mut self.segments[number];
+        segment.bytes = bad;
+        from.set_len(bad)?;
+        from.sync_data()
+    }
+
+    /// Moves what lies behind the last good batch of a segment to a `.torn` file.
+    pub(super) fn cut(&mut self, number: usize, position: u64, bytes: u64) -> io::Result<()> {
+        let file = self.segments[number].file(self.place)?;
+        self.save_torn(self.segments[number].base, &file, position, bytes)?;
+        file.set_len(position)?;
+        file.sync_data()?;
+        self.segments[number].bytes = position;
+        Ok(())
+    }
+
+    fn save_torn(&mut self, base: Offset, from: &D::File, start: u64, end: u64) -> io::Result<()> {
+        let is_empty = is_zero(from, start, end)?;
+        if is_empty {
+            return Ok(());
+        }
+        let path = self.place.dir.join(file_name(base, &format!("{start}.torn")));
+        let to = self.place.disk.open(&path, Open::CreateOrWrite)?;
+        to.set_len(0)?;
+        copy(from, start, end, &to)?;
+        to.sync_data()?;
+        self.has_new_names = true;
+        self.report.torn_bytes += end - start;
+        Ok(())
+    }
+
+    /// Sets whole segments aside: they lie behind the torn place and above the mark.
+    pub(super) fn set_aside_behind(&mut self, number: usize) -> io::Result<()> {
+        for segment in self.segments.drain(number + 1..) {
+            let from = self.place.path(segment.base, "log");
+            if segment.bytes == 0 {
+                self.place.disk.remove_file(&from)?;
+            } else {
+                self.place.disk.rename(&from, &self.place.path(segment.base, "log.torn"))?;
+            }
+            remove_caches(self.place, segment.base)?;
+            self.report.torn_bytes += segment.bytes;
+            self.has_new_names = true;
+        }
+        Ok(())
+    }
+}
+
+/// Searches for the next good batch.
+pub(super) fn resync(
+    file: &impl DiskFile,
+    from: u64,
+    end: u64,
+    wanted: &Wanted,
+) -> io::Result<Option<Met>> {
+    let mut window = vec![0; COPY_BYTES];
+    let mut start = from;
+    while start + HEADER_BYTES as u64 <= end {
+        let want = (end - start).min(COPY_BYTES as u64) as usize;
+        let got = file.read_at(&mut window[..want], start)?;
+        if got < HEADER_BYTES {
+            return Ok(None);
+        }
+        let last = got - HEADER_BYTES;
+        for place in 0..=last {
+            // The magic byte first: it rules out nearly everything.
+            if window[place + 16] != 2 {
+                continue;
+            }
+            let Ok(header) = BatchHeader::parse(&window[place..got]) else { continue };
+            let met = Met { position: start + place as u64, header };
+            if wanted.accepts(&met, end) && crc_is_valid(file, &met)? {
+                return Ok(Some(met));
+            }
+        }
+        start += last as u64 + 1;
+    }
+    Ok(None)
+}
+
+fn copy<F: DiskFile>(from: &F, start: u64, end: u64, to: &F) -> io::Result<()> {
+    let mut buf = vec![0; COPY_BYTES];
+    let mut position = start;
+    while position < end {
+        let want = (end - position).min(COPY_BYTES as u64) as usize;
+        let got = from.read_at(&mut buf[..want], position)?;
+        if got == 0 {
+            return Ok(());
+        }
+        to.write_all_at(&buf[..got], position - start)?;
+        position += got as u64;
+    }
+    Ok(())
+}
+
+fn is_zero(file: &impl DiskFile, start: u64, end: u64) -> io::Result<bool> {
+    let mut buf = vec![0; COPY_BYTES];
+    let mut position = start;
+    while position < end {
+        let want = (end - position).min(COPY_BYTES as u64) as usize;
+        let got = file.read_at(&mut buf[..want], position)?;
+        if buf[..got].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        if got == 0 {
+            break;
+        }
+        position += got as u64;
+    }
+    Ok(true)
+}

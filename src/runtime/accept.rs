@@ -1,0 +1,123 @@
+//! The acceptor: one thread that takes connections and hands each to the least loaded shard.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use polling::{Event as Ready, Events, PollMode, Poller};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::broker::metrics::ProcessMetrics;
+use crate::journal::disk::Disk;
+use crate::runtime::clock;
+use crate::runtime::peers::Peers;
+use crate::runtime::shard_loop::{Inbox, Input};
+use crate::runtime::throttle::LogThrottle;
+
+/// How long to rest when the process has no file handle for another connection.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Opens a listener. The address may have port 0.
+pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // After a restart the old connections' ports must not keep the listener away.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// What the acceptor is made of.
+pub struct Acceptor<D: Disk> {
+    /// Where clients come in.
+    pub listener: TcpListener,
+    /// Its poller, which whoever stops it notifies.
+    pub poller: Arc<Poller>,
+    /// To each shard.
+    pub shards: Vec<Inbox<D>>,
+    /// `max.connections`.
+    pub connections_max: u64,
+    /// `max.connections.per.ip`.
+    pub peers: Arc<Peers>,
+    /// Counts.
+    pub metrics: &'static ProcessMetrics,
+    /// Set, then notified: end.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl<D> Acceptor<D>
+where
+    D: Disk + Send + 'static,
+    D::File: Send + 'static,
+{
+    /// Starts the thread.
+    pub fn spawn(self) -> io::Result<JoinHandle<()>> {
+        #[expect(unsafe_code, reason = "the poller holds the descriptor without owning it")]
+        // SAFETY: the listener is deleted from the poller at the end of `run`, before it drops.
+        unsafe {
+            let interest = Ready::readable(0);
+            self.poller.add_with_mode(&self.listener, interest, PollMode::Level)?;
+        }
+        thread::Builder::new().name("acceptor".into()).spawn(move || self.run())
+    }
+
+    fn run(self) {
+        let mut events = Events::new();
+        let mut complaints = LogThrottle::default();
+        while !self.stop.load(Ordering::Acquire) {
+            events.clear();
+            if let Err(why) = self.poller.wait(&mut events, Some(Duration::from_secs(1))) {
+                log::error!("the acceptor's poller failed: {why}");
+                thread::sleep(EXHAUSTED);
+            }
+            self.accept_all(&mut complaints);
+        }
+        // It was added above; failing to delete it changes nothing at the end of the thread.
+        let _ = self.poller.delete(&self.listener);
+    }
+
+    fn accept_all(&self, complaints: &mut LogThrottle) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.admit(stream, peer, complaints),
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
+                Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(why) => {
+                    complaints.warn(clock::boot(), format_args!("no connection taken: {why}"));
+                    thread::sleep(EXHAUSTED);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, complaints: &mut LogThrottle) {
+        let open = self.metrics.connections_now.load(Ordering::Relaxed);
+        if self.connections_max <= open {
+            self.metrics.connections_refused_count.fetch_add(1, Ordering::Relaxed);
+            let limit = self.connections_max;
+            complaints.warn(
+                clock::boot(),
+                format_args!("{peer} is refused: `max.connections` = {limit} are open"),
+            );
+            return;
+        }
+        if !self.peers.enter(peer.ip()) {
+            self.metrics.connections_refused_count.fetch_add(1, Ordering::Relaxed);
+            complaints.warn(
+                clock::boot(),
+                format_args!("{peer} is refused: `max.connections.per.ip` are open from there"),
+            );
+            return;
+        }
+        self.metrics.connections_now.fetch_add(1, Ordering::Relaxed);
+        let load = |shard: &&Inbox<D>| shard.connections.load(Ordering::Relaxed);
+        let shard = self.shards.iter().min_by_key(load).expect("there is a shard");
+        shard.connections.fetch_add(1, Ordering::Relaxed);
+        shard.give(Input::Connection(stream, peer));
+    }
+}

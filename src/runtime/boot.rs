@@ -1,0 +1,310 @@
+//! The start: log dir, recovery, this boot's leader epochs, threads, listener.
+//!
+//! **Invariant:** before the listener answers, the boot record and every partition's new leader
+//! epoch are on stable storage: without that a power cut could let offsets be reused unseen.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::broker::control::{
+    Control, ControlStart, METADATA, METADATA_TOPIC, MetadataError, metadata_topic_config,
+};
+use crate::broker::metrics::ProcessMetrics;
+use crate::config::Config;
+use crate::controller::ControllerConfig;
+use crate::controller::image::Image;
+use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
+use crate::journal::disk::Disk;
+use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
+use crate::limits::{
+    BROKER_PARTITIONS_MAX, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
+    MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
+};
+use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
+use crate::runtime::disk::FileDisk;
+use crate::runtime::lock::{DirLock, LockError};
+use crate::runtime::threads::Threads;
+use crate::runtime::{Broker, StartError, accept, clock};
+use crate::time::Now;
+use crate::topic_config::TopicConfig;
+
+/// File handles kept for everything that is not a partition.
+const HANDLES_RESERVED: u64 = 64;
+
+/// An open file of the disk.
+pub(super) type File = <FileDisk as Disk>::File;
+
+pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
+    let began = clock::boot();
+    let now = clock::now();
+    let sizes = Sizes::of(config);
+    let seed = u64::from_be_bytes(random());
+    log::info!("{} shards, memory.limit {}, seed {seed:#x}", sizes.shards, sizes.memory_limit);
+    let [dir] = &config.log_dirs[..] else { return Err(StartError::SeveralLogDirs) };
+    let lock = DirLock::take(dir).map_err(|why| match why {
+        LockError::Held => StartError::LogDirInUse(dir.clone()),
+        LockError::Io(why) => StartError::LogDirIo(dir.clone(), why),
+    })?;
+    let listener_address = resolve(config)?;
+    let listener = accept::listen(listener_address, config.socket_listen_backlog_size)
+        .map_err(|why| StartError::Listen(listener_address, why))?;
+    let wire_address = listener.local_addr()?;
+
+    let metrics: &'static ProcessMetrics = Box::leak(Box::default());
+    let partitions_max = raise_handles(config.max_connections as u64);
+    let mut opened = OpenDir::open(config, dir, now)?;
+    opened.report(metrics);
+    let controller_config = controller_config(config, partitions_max);
+    let log = opened.take_metadata(now)?;
+    let start = ControlStart {
+        disk: FileDisk::new(),
+        log_dir: dir.clone(),
+        controller: controller_config.clone(),
+        log,
+        shard_count: sizes.shards,
+        seed,
+    };
+    let cluster_id = opened.dir.identity().cluster_id;
+    let now = clock::now();
+    let (control, mut entries) =
+        Control::start(now, start, cluster_id).map_err(StartError::Metadata)?;
+    let image = control.controller().image().clone();
+    let logs = opened.settle(config, now, &image, &mut entries)?;
+    opened.commit(&entries)?;
+
+    let threads = Threads { config, sizes, dir, handles_max: partitions_max, metrics, now };
+    let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
+    metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
+    Ok(Broker {
+        wire_address,
+        wiring,
+        log_dir: opened.dir,
+        controller_config,
+        metrics,
+        _lock: lock,
+    })
+}
+
+/// What the configuration leaves to the machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Poll-loop threads.
+    pub(super) shards: u16,
+    /// `memory.limit`.
+    pub(super) memory_limit: u64,
+}
+
+impl Sizes {
+    fn of(config: &Config) -> Sizes {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shards = match config.shards {
+            0 => (cores / 2).clamp(1, 4),
+            count => count.min(SHARDS_MAX),
+        };
+        let ram = rustix::system::sysinfo();
+        let ram_bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit));
+        let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
+        Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
+    }
+}
+
+fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
+    let [listener] = &config.listeners[..] else { return Err(StartError::SeveralListeners) };
+    let name = listener.address();
+    let unresolved = || StartError::Resolve(name.clone());
+    name.to_socket_addrs().map_err(|_| unresolved())?.next().ok_or_else(unresolved)
+}
+
+/// Raises the limit of file handles as far as it goes; answers how many partitions it allows.
+fn raise_handles(connections_max: u64) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(why) = setrlimit(Resource::Nofile, raised) {
+        log::warn!("the limit of file handles stays at {:?}: {why}", limit.current);
+    }
+    let handles = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let for_partitions = handles.saturating_sub(connections_max + HANDLES_RESERVED);
+    usize::try_from(for_partitions).unwrap_or(usize::MAX).min(BROKER_PARTITIONS_MAX)
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .expect("the kernel gives random bytes to whoever asks for so few");
+    bytes
+}
+
+/// A log dir on its way to being served.
+pub(super) struct OpenDir {
+    pub(super) dir: LogDir<FileDisk>,
+    pub(super) journal: Journal<FileDisk>,
+    pub(super) logs: Vec<Log<FileDisk>>,
+    pub(super) recovery: RecoveryReport,
+    pub(super) damage: Option<JournalDamage>,
+}
+
+impl OpenDir {
+    pub(super) fn open(config: &Config, path: &Path, now: Now) -> Result<OpenDir, StartError> {
+        let disk = FileDisk::new();
+        let journal_failed = |why| StartError::Journal(path.to_owned(), why);
+        let space = disk.space(path).map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
+        let automatic = (space.total_bytes / 100).clamp(JOURNAL_BYTES_MIN, JOURNAL_BYTES_MAX);
+        let parameters = OpenParameters {
+            node_id: config.broker_id,
+            cluster_id: None,
+            random: random(),
+            now,
+            config: config.topic_defaults.clone(),
+        };
+        let mut dir = LogDir::claim(disk, path, &parameters).map_err(StartError::LogDir)?;
+        dir.newest_wall().into_iter().for_each(clock::distrust_before);
+        let salt = u64::from_be_bytes(random());
+        let journal_bytes = config.journal_bytes.unwrap_or(automatic);
+        let opened = Journal::open(disk, path, journal_bytes, salt).map_err(journal_failed)?;
+        let mut journal = opened.journal;
+        let mut redo = dir.redo(opened.states);
+        let replay = journal.replay(&mut redo).map_err(journal_failed)?;
+        let damage = opened.damage.or(replay.damage);
+        let (logs, recovery) =
+            dir.recover(&parameters, damage.is_none()).map_err(StartError::LogDir)?;
+        Ok(OpenDir { dir, journal, logs, recovery, damage })
+    }
+
+    fn report(&self, metrics: &ProcessMetrics) {
+        if let Some(damage) = self.damage {
+            log::error!("{damage}");
+        }
+        let torn: u64 = self.recovery.partitions.iter().map(|p| p.torn_bytes).sum();
+        metrics.recovery_torn_bytes.store(torn, Ordering::Relaxed);
+        for found in &self.recovery.partitions {
+            let partition = found.topic_partition.partition;
+            if 0 < found.torn_bytes {
+                log::warn!(
+                    "{}-{partition}: {} bytes that nobody was promised were moved to a .torn file",
+                    found.name,
+                    found.torn_bytes
+                );
+            }
+            for hole in &found.new_holes {
+                log::error!(
+                    "{}-{partition}: damaged; the records from offset {} up to {} are lost",
+                    found.name,
+                    hole.from,
+                    hole.to
+                );
+            }
+        }
+        for unknown in &self.recovery.unknown {
+            log::warn!("{}: kept, not opened: {:?}", unknown.name.display(), unknown.why);
+        }
+    }
+
+    fn take_metadata(&mut self, now: Now) -> Result<Log<FileDisk>, StartError> {
+        let is_metadata = |log: &Log<FileDisk>| log.topic_partition() == METADATA;
+        if let Some(place) = self.logs.iter().position(is_metadata) {
+            let mut log = self.logs.swap_remove(place);
+            log.set_config(metadata_topic_config());
+            return Ok(log);
+        }
+        let name = TopicName::new(METADATA_TOPIC).expect("the name is legal");
+        self.dir
+            .create(&name, METADATA, metadata_topic_config(), now)
+            .map_err(|why| StartError::Metadata(MetadataError::Log(why)))
+    }
+
+    /// Matches what is on disk with what the metadata says, and begins this boot's epochs.
+    fn settle(
+        &mut self,
+        config: &Config,
+        now: Now,
+        image: &Image,
+        entries: &mut Vec<Entry<File>>,
+    ) -> Result<Vec<Log<FileDisk>>, StartError> {
+        for found in &self.recovery.partitions {
+            let topic_partition = found.topic_partition;
+            let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
+            entries.extend(found.small_states.iter().map(state));
+        }
+        let logs = std::mem::take(&mut self.logs);
+        let mut found: BTreeMap<TopicPartition, Log<FileDisk>> =
+            logs.into_iter().map(|log| (log.topic_partition(), log)).collect();
+        let mut settled = Vec::with_capacity(image.partition_count());
+        for (topic_id, topic) in image.topics() {
+            let effective = topic.effective(&config.topic_defaults);
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                let topic_partition =
+                    TopicPartition { topic_id, partition: Partition(number as i32) };
+                let mut log = match found.remove(&topic_partition) {
+                    Some(log) => log,
+                    None => self.replace(&topic.name, topic_partition, &effective, now)?,
+                };
+                log.set_config(effective.clone());
+                let epoch = next_epoch(&log, partition.leader_epoch);
+                let state = log.begin_epoch(epoch);
+                entries.push(Entry::State { topic_partition, state });
+                settled.push(log);
+            }
+        }
+        for stray in found.values() {
+            log::warn!(
+                "{}-{} belongs to no topic of this cluster; it is kept as it is",
+                stray.name(),
+                stray.topic_partition().partition
+            );
+        }
+        Ok(settled)
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        topic_partition: TopicPartition,
+        config: &TopicConfig,
+        now: Now,
+    ) -> Result<Log<FileDisk>, StartError> {
+        log::error!("{name}-{} is missing on disk; it begins empty", topic_partition.partition);
+        let name = TopicName::new(name).expect("the controller checked it");
+        self.dir
+            .create(&name, topic_partition, config.clone(), now)
+            .map_err(|why| StartError::Metadata(MetadataError::Log(why)))
+    }
+
+    /// Makes this boot durable. Nothing else runs yet, so a checkpoint that is due is done here.
+    pub(super) fn commit(&mut self, entries: &[Entry<File>]) -> Result<(), StartError> {
+        let path = self.dir.path().to_owned();
+        let failed = |why| StartError::Journal(path.clone(), why);
+        for part in entries.chunks(JOURNAL_COMMIT_ENTRIES_MAX) {
+            if !self.journal.has_room(part) {
+                if let Some(job) = self.journal.checkpoint_due() {
+                    let done = job.run().map_err(|why| failed(JournalError::Io(why)))?;
+                    self.journal.checkpoint_done(done).map_err(failed)?;
+                }
+            }
+            self.journal.commit(part).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The image's epoch, or a higher one if the log has seen that: its file may be from a directory
+/// that was restored beside older metadata.
+fn next_epoch(log: &Log<FileDisk>, image: LeaderEpoch) -> LeaderEpoch {
+    let beyond = log.leader_epoch().next().expect("2^31 boots are not reached");
+    image.max(beyond)
+}
+
+/// The controller's share of the configuration.
+pub(super) fn controller_config(config: &Config, partitions_max: usize) -> ControllerConfig {
+    ControllerConfig {
+        node_id: config.broker_id,
+        num_partitions: config.num_partitions,
+        default_replication_factor: config.default_replication_factor,
+        delete_topic_enable: config.delete_topic_enable,
+        partitions_max,
+        topic_defaults: config.topic_defaults.clone(),
+    }
+}

@@ -1,0 +1,358 @@
+//! One client connection: bytes from a non-blocking socket into frames, responses into bytes.
+//!
+//! A frame's memory is reserved before its body is taken; until then its bytes stay where they are
+//! (at most [`READ_BYTES`] of them here, the rest in the socket). Small slices of segments are
+//! copied behind the response's head and leave in one call; large ones go head corked, then
+//! `sendfile`. A slice that is not in the page cache is loaded by the loader first.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
+use crate::broker::ConnectionId;
+use crate::broker::front::Response;
+use crate::journal::disk::DiskFile;
+use crate::limits::{FRAME_PREFIX_BYTES, WRITE_QUEUE_BYTES_MAX};
+use crate::log::Slice;
+use crate::runtime::ledger::Ledger;
+use crate::time::Boot;
+use crate::wire::frame;
+
+/// Bytes taken from a socket at a time.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// Frames up to this size are copied out of the read buffer, so that they do not keep it alive.
+const SMALL_FRAME_BYTES: usize = 16 << 10;
+
+/// Slices up to this size are copied rather than sent by `sendfile`.
+const SMALL_SLICE_BYTES: u64 = 16 << 10;
+
+/// Bytes sent by one `sendfile`, and looked at for whether they are cached.
+const SEND_BYTES: u64 = 512 << 10;
+
+/// A cached byte stands for so many around it: the kernel reads ahead in such units.
+const PROBE_BYTES: u64 = 64 << 10;
+
+/// What is to be sent.
+enum Chunk<F> {
+    Bytes { bytes: Vec<u8>, sent: usize },
+    Slice(Slice<F>),
+}
+
+/// A frame whose body is not complete yet.
+struct Partial {
+    body: Vec<u8>,
+    frame_bytes: usize,
+}
+
+/// What reading led to.
+pub enum Taken {
+    /// A frame, without its prefix; its bytes are reserved.
+    Frame(BytesMut),
+    /// Nothing more until the socket has more.
+    Drained,
+    /// The memory account has no room; try again soon.
+    NoMemory,
+    /// A length that no frame has.
+    BadLength(u32),
+    /// The peer ended the connection, or it broke.
+    Ended,
+}
+
+/// What writing led to.
+pub enum Sent<F> {
+    /// Everything is sent.
+    All,
+    /// The socket is full.
+    Full,
+    /// These bytes must be loaded first.
+    Cold(Slice<F>),
+    /// The connection broke.
+    Broken,
+}
+
+/// A client connection.
+pub struct Connection<F> {
+    /// Its name.
+    pub id: ConnectionId,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    stream: TcpStream,
+    buffer: BytesMut,
+    partial: Option<Partial>,
+    chunks: VecDeque<Chunk<F>>,
+    queued_bytes: u64,
+    /// The socket may have bytes.
+    pub is_readable: bool,
+    /// The socket may have room.
+    pub is_writable: bool,
+    /// There may be frames to take without waiting for the socket.
+    pub wants_turn: bool,
+    /// Nothing is sent until the loader is done.
+    pub is_loading: bool,
+    /// Nothing more is read; it ends when everything is sent.
+    pub is_closing: bool,
+    /// When a byte last moved.
+    pub active_at: Boot,
+    /// When the frame began that is not complete yet.
+    pub frame_began_at: Option<Boot>,
+}
+
+impl<F: DiskFile + AsFd> Connection<F> {
+    /// A fresh connection over a socket, which becomes non-blocking.
+    pub fn new(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        now: Boot,
+    ) -> io::Result<Connection<F>> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            id,
+            peer,
+            stream,
+            buffer: BytesMut::new(),
+            partial: None,
+            chunks: VecDeque::new(),
+            queued_bytes: 0,
+            is_readable: true,
+            is_writable: true,
+            wants_turn: true,
+            is_loading: false,
+            is_closing: false,
+            active_at: now,
+            frame_began_at: None,
+        })
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Whether so much waits to be sent that no more requests are read.
+    pub fn is_congested(&self) -> bool {
+        WRITE_QUEUE_BYTES_MAX as u64 <= self.queued_bytes
+    }
+
+    /// Whether there is something to send.
+    pub fn has_output(&self) -> bool {
+        !self.chunks.is_empty()
+    }
+
+    /// The next frame, from what was read or from the socket.
+    pub fn take(
+        &mut self,
+        ledger: &Ledger,
+        frame_max: usize,
+        scratch: &mut [u8],
+        now: Boot,
+    ) -> Taken {
+        loop {
+            if let Some(taken) = self.take_buffered(ledger, frame_max) {
+                self.frame_began_at = None;
+                return taken;
+            }
+            if self.partial.is_some() || !self.buffer.is_empty() {
+                self.frame_began_at.get_or_insert(now);
+            }
+            if !self.is_readable {
+                self.wants_turn = false;
+                return Taken::Drained;
+            }
+            match self.read(scratch) {
+                Ok(0) => return Taken::Ended,
+                Ok(_) => self.active_at = now,
+                Err(Errno::WOULDBLOCK) => {
+                    self.is_readable = false;
+                    self.wants_turn = false;
+                    return Taken::Drained;
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return Taken::Ended,
+            }
+        }
+    }
+
+    fn read(&mut self, scratch: &mut [u8]) -> Result<usize, Errno> {
+        if let Some(partial) = &mut self.partial {
+            return rustix::io::read(&self.stream, spare_capacity(&mut partial.body));
+        }
+        let read = rustix::io::read(&self.stream, &mut *scratch)?;
+        self.buffer.extend_from_slice(&scratch[..read]);
+        if read < scratch.len() {
+            // Edge mode: a short read emptied the socket; the next bytes bring an event.
+            self.is_readable = false;
+        }
+        // The end of the stream is read once more when asked for.
+        if read == 0 {
+            self.is_readable = true;
+        }
+        Ok(read)
+    }
+
+    fn take_buffered(&mut self, ledger: &Ledger, frame_max: usize) -> Option<Taken> {
+        if let Some(partial) = &self.partial {
+            if partial.body.len() < partial.frame_bytes {
+                return None;
+            }
+            let partial = self.partial.take().expect("looked at just now");
+            return Some(Taken::Frame(BytesMut::from(Bytes::from(partial.body))));
+        }
+        let prefix: [u8; FRAME_PREFIX_BYTES] =
+            self.buffer.get(..FRAME_PREFIX_BYTES)?.try_into().expect("so many were taken");
+        let Some(frame_bytes) = frame::frame_bytes(prefix, frame_max) else {
+            return Some(Taken::BadLength(u32::from_be_bytes(prefix)));
+        };
+        if !ledger.try_reserve_frame(frame_bytes as u64) {
+            return Some(Taken::NoMemory);
+        }
+        self.buffer.advance(FRAME_PREFIX_BYTES);
+        if frame_bytes <= self.buffer.len() {
+            let frame = if frame_bytes <= SMALL_FRAME_BYTES {
+                let copy = BytesMut::from(&self.buffer[..frame_bytes]);
+                self.buffer.advance(frame_bytes);
+                copy
+            } else {
+                self.buffer.split_to(frame_bytes)
+            };
+            self.shrink();
+            return Some(Taken::Frame(frame));
+        }
+        let mut body = Vec::with_capacity(frame_bytes);
+        body.extend_from_slice(&self.buffer);
+        self.buffer = BytesMut::new();
+        self.partial = Some(Partial { body, frame_bytes });
+        None
+    }
+
+    /// An idle connection keeps no buffer.
+    fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Bytes reserved for a frame that never became complete.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.partial.as_ref().map_or(0, |partial| partial.frame_bytes as u64)
+    }
+
+    /// Queues a response.
+    pub fn queue(&mut self, response: Response<F>) {
+        let Response { mut head, slices } = response;
+        let mut slices: VecDeque<Slice<F>> = slices.into();
+        while let Some(slice) = slices.front() {
+            if !copy_small(slice, &mut head) {
+                break;
+            }
+            slices.pop_front();
+        }
+        self.queue_bytes(head);
+        for slice in slices {
+            self.queued_bytes += slice.bytes;
+            self.chunks.push_back(Chunk::Slice(slice));
+        }
+    }
+
+    fn queue_bytes(&mut self, fresh: Vec<u8>) {
+        self.queued_bytes += fresh.len() as u64;
+        match self.chunks.back_mut() {
+            Some(Chunk::Bytes { bytes, .. }) if bytes.len() < SMALL_FRAME_BYTES => {
+                bytes.extend_from_slice(&fresh);
+            }
+            _ => self.chunks.push_back(Chunk::Bytes { bytes: fresh, sent: 0 }),
+        }
+    }
+
+    /// Sends what the socket takes.
+    pub fn send(&mut self, now: Boot) -> Sent<F> {
+        loop {
+            let is_last = self.chunks.len() == 1;
+            let sent = match self.chunks.front_mut() {
+                None => return Sent::All,
+                Some(Chunk::Bytes { bytes, sent }) => {
+                    let flags = if is_last { SendFlags::empty() } else { SendFlags::MORE };
+                    let flags = flags | SendFlags::NOSIGNAL;
+                    rustix::net::send(&self.stream, &bytes[*sent..], flags)
+                }
+                Some(Chunk::Slice(slice)) => {
+                    if !is_cached(slice) {
+                        return Sent::Cold(slice.clone());
+                    }
+                    let mut position = slice.position;
+                    let bytes = slice.bytes.min(SEND_BYTES) as usize;
+                    rustix::fs::sendfile(&self.stream, &slice.file, Some(&mut position), bytes)
+                }
+            };
+            match sent {
+                // A segment that is shorter than its slice was truncated under us.
+                Ok(0) => return Sent::Broken,
+                Ok(sent) => self.advance(sent as u64, now),
+                Err(Errno::WOULDBLOCK) => {
+                    self.is_writable = false;
+                    return Sent::Full;
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return Sent::Broken,
+            }
+        }
+    }
+
+    fn advance(&mut self, count: u64, now: Boot) {
+        self.active_at = now;
+        self.queued_bytes -= count;
+        let is_done = match self.chunks.front_mut().expect("it was sent from") {
+            Chunk::Bytes { bytes, sent } => {
+                *sent += count as usize;
+                *sent == bytes.len()
+            }
+            Chunk::Slice(slice) => {
+                slice.position += count;
+                slice.bytes -= count;
+                slice.bytes == 0
+            }
+        };
+        if is_done {
+            self.chunks.pop_front();
+        }
+    }
+}
+
+/// Appends a small slice's bytes to `head`, if they are cached.
+fn copy_small<F: DiskFile>(slice: &Slice<F>, head: &mut Vec<u8>) -> bool {
+    if SMALL_SLICE_BYTES < slice.bytes {
+        return false;
+    }
+    let before = head.len();
+    head.resize(before + slice.bytes as usize, 0);
+    let read = slice.file.try_read_at(&mut head[before..], slice.position);
+    let is_whole = read.is_ok_and(|read| read as u64 == slice.bytes);
+    if !is_whole {
+        head.truncate(before);
+    }
+    is_whole
+}
+
+/// Whether the next bytes of a slice can be sent without waiting for the disk.
+fn is_cached<F: DiskFile>(slice: &Slice<F>) -> bool {
+    let end = slice.position + slice.bytes.min(SEND_BYTES);
+    let mut position = slice.position;
+    let mut byte = [0];
+    while position < end {
+        match slice.file.try_read_at(&mut byte, position) {
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return false,
+            // Errors show themselves when the bytes are sent.
+            _ => {}
+        }
+        position += PROBE_BYTES;
+    }
+    true
+}

@@ -1,0 +1,226 @@
+//! The control thread: owns the control machine, watches the disk's free space, removes what was
+//! deleted.
+//!
+//! A busy shard never delays it, and it never waits for a sync: those run on the flusher and, for
+//! the directories of new partitions, on a helper thread.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use crate::broker::back::Flushed;
+use crate::broker::control::{Control, ControlOutput};
+use crate::broker::front::ControlAsk;
+use crate::broker::metrics::ProcessMetrics;
+use crate::broker::shard::Event;
+use crate::controller::ControllerConfig;
+use crate::journal::Entry;
+use crate::journal::disk::Disk;
+use crate::log::Log;
+use crate::runtime::clock;
+use crate::runtime::flusher::entry_bytes;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::shard_loop::Inbox;
+use crate::time::Boot;
+
+/// How often free space is looked at.
+const SPACE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What reaches the control thread.
+pub enum ControlEvent<D: Disk> {
+    /// A front asks.
+    Ask(ControlAsk),
+    /// A commit with metadata in it is durable.
+    Flushed(Flushed),
+    /// A shard replayed a change.
+    Applied(u64),
+    /// A shard let a deleted partition go.
+    Retired(Box<Log<D>>),
+    /// New directories are durable, or not.
+    Prepared(bool),
+    /// The log dir failed.
+    StorageFailed,
+    /// SIGHUP: what may change at run time.
+    Reconfigure(Box<ControllerConfig>),
+    /// End, and give the metadata log back.
+    Stop,
+}
+
+/// When appends stop for want of space.
+#[derive(Clone, Copy, Debug)]
+pub struct SpacePolicy {
+    /// Appends stop when less is free.
+    pub reserve_bytes: u64,
+    /// `disk.full.policy = "delete-oldest"`.
+    pub delete_oldest: bool,
+}
+
+/// What the control thread is made of.
+pub struct ControlLoop<D: Disk> {
+    /// The machine.
+    pub control: Control<D>,
+    /// For directories.
+    pub disk: D,
+    /// The log dir.
+    pub log_dir: PathBuf,
+    /// What reaches it.
+    pub events: Receiver<ControlEvent<D>>,
+    /// The same, for its helpers.
+    pub sender: Sender<ControlEvent<D>>,
+    /// To the flusher.
+    pub flusher_queue: Sender<Entry<D::File>>,
+    /// Wakes the flusher.
+    pub flusher: Thread,
+    /// To each shard.
+    pub shards: Vec<Inbox<D>>,
+    /// About a full disk.
+    pub space: SpacePolicy,
+    /// The memory account.
+    pub ledger: Arc<Ledger>,
+    /// Counts.
+    pub metrics: &'static ProcessMetrics,
+}
+
+impl<D> ControlLoop<D>
+where
+    D: Disk + Send + 'static,
+    D::File: Send + 'static,
+{
+    /// Starts the thread. It ends with the metadata log.
+    pub fn spawn(self) -> std::io::Result<JoinHandle<Log<D>>> {
+        thread::Builder::new().name("control".into()).spawn(move || self.run())
+    }
+
+    fn run(mut self) -> Log<D> {
+        let mut removals: BTreeSet<(Boot, PathBuf)> = BTreeSet::new();
+        let mut has_space = true;
+        let mut space_at = Boot(0);
+        loop {
+            let event = self.events.recv_timeout(SPACE_INTERVAL);
+            let now = clock::now();
+            match event {
+                Ok(ControlEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return self.control.into_log();
+                }
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.act(&mut removals);
+            if space_at <= now.boot {
+                space_at = now.boot.plus_ms(SPACE_INTERVAL.as_millis() as u64);
+                has_space = self.watch_space(has_space);
+                self.remove_due(&mut removals, now.boot);
+            }
+        }
+    }
+
+    fn take(&mut self, event: ControlEvent<D>) {
+        let now = clock::now();
+        match event {
+            ControlEvent::Ask(ask) => self.control.ask(now, ask),
+            ControlEvent::Flushed(flushed) => self.control.flushed(now, &flushed),
+            ControlEvent::Applied(version) => self.control.applied(now, version),
+            ControlEvent::Retired(log) => self.control.retired(log),
+            ControlEvent::Prepared(is_ok) => self.control.prepared(now, is_ok),
+            ControlEvent::StorageFailed => self.control.storage_failed(now),
+            ControlEvent::Reconfigure(config) => self.control.reconfigure(*config),
+            ControlEvent::Stop => {}
+        }
+    }
+
+    fn act(&mut self, removals: &mut BTreeSet<(Boot, PathBuf)>) {
+        while let Some(output) = self.control.poll() {
+            match output {
+                ControlOutput::Prepare => self.prepare(),
+                ControlOutput::Persist(entry) => {
+                    self.ledger.hold_flusher(entry_bytes(&entry));
+                    // A flusher that is gone has told of its failure already.
+                    let _ = self.flusher_queue.send(entry);
+                    self.flusher.unpark();
+                }
+                ControlOutput::Apply(shard, apply) => {
+                    self.shards[usize::from(shard.0)].send(Event::Apply(apply));
+                }
+                ControlOutput::Answer(request, body) => {
+                    let shard = &self.shards[usize::from(request.shard.0)];
+                    shard.send(Event::Controlled(request, body));
+                }
+                ControlOutput::Remove(log) => Self::set_aside(*log, removals),
+            }
+        }
+    }
+
+    /// Makes new directories durable, all with one sync of the file system.
+    fn prepare(&self) {
+        let (disk, log_dir, sender) =
+            (self.disk.clone(), self.log_dir.clone(), self.sender.clone());
+        let spawned = thread::Builder::new().name("prepare".into()).spawn(move || {
+            let synced = disk.sync_all(&log_dir);
+            if let Err(why) = &synced {
+                log::error!("{}: {why}", log_dir.display());
+            }
+            let _ = sender.send(ControlEvent::Prepared(synced.is_ok()));
+        });
+        if spawned.is_err() {
+            let _ = self.sender.send(ControlEvent::Prepared(false));
+        }
+    }
+
+    /// Takes a deleted partition's directory out of the way; its files go later.
+    fn set_aside(log: Log<D>, removals: &mut BTreeSet<(Boot, PathBuf)>) {
+        let delay_ms = u64::try_from(log.config().file_delete_delay_ms).unwrap_or(0);
+        match log.retire() {
+            Ok(path) => {
+                removals.insert((clock::boot().plus_ms(delay_ms), path));
+            }
+            Err(why) => log::error!("a deleted partition's directory stays: {why}"),
+        }
+    }
+
+    fn watch_space(&self, had_space: bool) -> bool {
+        let Ok(space) = self.disk.space(&self.log_dir) else { return had_space };
+        let has_space = self.space.reserve_bytes <= space.free_bytes;
+        if has_space != had_space {
+            self.metrics.disk_full_now.store(u64::from(!has_space), Ordering::Relaxed);
+            if has_space {
+                log::info!("the disk has room again: appends are taken");
+            } else {
+                log::error!(
+                    "the disk has {} bytes left, fewer than the reserve of {}: appends are refused",
+                    space.free_bytes,
+                    self.space.reserve_bytes
+                );
+            }
+            for shard in &self.shards {
+                shard.send(Event::Space(has_space));
+            }
+        }
+        // Room is made a little early, so that a board that runs full keeps on running.
+        if self.space.delete_oldest && space.free_bytes < self.space.reserve_bytes * 2 {
+            for shard in &self.shards {
+                shard.send(Event::GiveUpOldest);
+            }
+        }
+        has_space
+    }
+
+    fn remove_due(&self, removals: &mut BTreeSet<(Boot, PathBuf)>, now: Boot) {
+        while let Some((at, path)) = removals.pop_first() {
+            if now < at {
+                removals.insert((at, path));
+                return;
+            }
+            remove(&self.disk, &path);
+        }
+    }
+}
+
+fn remove<D: Disk>(disk: &D, path: &Path) {
+    if let Err(why) = disk.remove_dir_all(path) {
+        log::warn!("{} could not be removed: {why}", path.display());
+    }
+}

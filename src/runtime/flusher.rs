@@ -1,0 +1,248 @@
+//! The flusher: one thread per log dir that owns the commit journal.
+//!
+//! Shards hand it what they appended; everything that gathered while the last sync ran goes into
+//! one commit. When the ring's next half is not free yet it waits for the checkpoint, which runs on
+//! a thread of its own.
+//!
+//! **Invariant:** a shard hears of a commit only after its sync returned. After an error nothing is
+//! ever acknowledged from this log dir again: the journal refuses, and the shards are told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use heapless::spsc::Consumer;
+
+use crate::broker::back::Flushed;
+use crate::broker::control::METADATA;
+use crate::broker::mail::ShardId;
+use crate::broker::metrics::ProcessMetrics;
+use crate::broker::shard::Event;
+use crate::ids::TopicPartition;
+use crate::journal::disk::Disk;
+use crate::journal::{CheckpointDone, Entry, Journal, JournalError, SmallState};
+use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::runtime::clock;
+use crate::runtime::control_loop::ControlEvent;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::shard_loop::Inbox;
+
+/// The reading end of a shard's queue to the flusher.
+pub type FlushQueue<F> = Consumer<'static, Entry<F>, FLUSH_REQUESTS_MAX>;
+
+/// How long the flusher sleeps when nobody wakes it.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// What the flusher is made of.
+pub struct Flusher<D: Disk>
+where
+    D::File: 'static,
+{
+    /// The journal.
+    pub journal: Journal<D>,
+    /// From each shard.
+    pub queues: Vec<FlushQueue<D::File>>,
+    /// From the control thread.
+    pub control_queue: Receiver<Entry<D::File>>,
+    /// To each shard.
+    pub shards: Vec<Inbox<D>>,
+    /// To the control thread.
+    pub control: Sender<ControlEvent<D>>,
+    /// `flush.linger.ms`.
+    pub linger: Duration,
+    /// The memory account.
+    pub ledger: Arc<Ledger>,
+    /// Counts.
+    pub metrics: &'static ProcessMetrics,
+    /// Set when all shards have stopped: drain, then end.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl<D> Flusher<D>
+where
+    D: Disk + Send + 'static,
+    D::File: Send + 'static,
+{
+    /// Starts the thread. It ends with the journal, ready to be closed.
+    pub fn spawn(self) -> std::io::Result<JoinHandle<Journal<D>>> {
+        thread::Builder::new().name("flusher".into()).spawn(move || self.run())
+    }
+
+    fn run(mut self) -> Journal<D> {
+        let (checkpoints, checkpoint_done) = channel();
+        let mut entries = Vec::new();
+        let mut is_checkpointing = false;
+        let mut is_failed = false;
+        loop {
+            self.gather(&mut entries);
+            if entries.is_empty() {
+                if self.stop.load(Ordering::Acquire) && !is_checkpointing {
+                    // What was sent before the flag was set is visible now.
+                    self.gather(&mut entries);
+                    if entries.is_empty() {
+                        return self.journal;
+                    }
+                } else {
+                    is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
+                    self.idle();
+                    continue;
+                }
+            }
+            if !self.linger.is_zero() {
+                thread::sleep(self.linger);
+                self.gather(&mut entries);
+            }
+            while !is_failed && !self.journal.has_room(&entries) && is_checkpointing {
+                is_checkpointing = !self.finish_checkpoint(&checkpoint_done, IDLE);
+            }
+            if is_failed {
+                self.discard(&entries);
+            } else if let Err(why) = self.commit(&entries) {
+                is_failed = true;
+                self.fail(&why);
+                self.discard(&entries);
+            }
+            entries.clear();
+            is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
+            if !is_checkpointing && !is_failed {
+                is_checkpointing = self.begin_checkpoint(&checkpoints);
+            }
+        }
+    }
+
+    fn gather(&mut self, entries: &mut Vec<Entry<D::File>>) {
+        entries.extend(self.control_queue.try_iter());
+        for queue in &mut self.queues {
+            // As many as were there at the start of the turn, or one busy shard starves the rest.
+            for _ in 0..queue.len() {
+                entries.extend(queue.dequeue());
+            }
+        }
+    }
+
+    fn idle(&mut self) {
+        match self.journal.prewrite_step() {
+            Ok(true) => {}
+            Ok(false) => thread::park_timeout(IDLE),
+            Err(why) => {
+                log::warn!("the journal could not be written ahead: {why}");
+                thread::park_timeout(IDLE);
+            }
+        }
+    }
+
+    fn commit(&mut self, entries: &[Entry<D::File>]) -> Result<(), JournalError> {
+        let began = clock::boot();
+        let committed = self.journal.commit(entries)?;
+        let took_us = clock::boot().us_since(began);
+        let metrics = self.metrics;
+        metrics.flush_count.fetch_add(1, Ordering::Relaxed);
+        metrics.flush_us.fetch_add(took_us, Ordering::Relaxed);
+        metrics.journal_bytes.fetch_add(committed.ring_bytes, Ordering::Relaxed);
+        metrics.segment_sync_count.fetch_add(committed.segment_syncs, Ordering::Relaxed);
+        self.ledger.release_flusher(held_bytes(entries));
+        self.announce(entries);
+        Ok(())
+    }
+
+    /// Tells every shard what of its partitions is durable now.
+    fn announce(&self, entries: &[Entry<D::File>]) {
+        let mut ends: BTreeMap<TopicPartition, Flushed> = BTreeMap::new();
+        for entry in entries {
+            let topic_partition = entry.topic_partition();
+            let flushed = ends.entry(topic_partition).or_insert(Flushed {
+                topic_partition,
+                durable_offset: None,
+                log_start_offset: None,
+            });
+            match entry {
+                Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
+                    flushed.durable_offset = flushed.durable_offset.max(Some(*end_offset));
+                }
+                Entry::State { state: SmallState::LogStart(offset), .. } => {
+                    flushed.log_start_offset = flushed.log_start_offset.max(Some(*offset));
+                }
+                Entry::State { .. } => {}
+            }
+        }
+        let mut commits: Vec<Vec<Flushed>> = Vec::new();
+        commits.resize_with(self.shards.len(), Vec::new);
+        for (topic_partition, flushed) in ends {
+            if topic_partition == METADATA {
+                // A control thread that is gone needs no answer.
+                let _ = self.control.send(ControlEvent::Flushed(flushed));
+            } else {
+                let owner = ShardId::owner(topic_partition, self.shards.len() as u16);
+                commits[usize::from(owner.0)].push(flushed);
+            }
+        }
+        for (shard, commit) in self.shards.iter().zip(commits) {
+            if !commit.is_empty() {
+                shard.send(Event::Flushed(commit));
+            }
+        }
+    }
+
+    fn begin_checkpoint(&mut self, done: &Sender<std::io::Result<CheckpointDone>>) -> bool {
+        let Some(job) = self.journal.checkpoint_due() else { return false };
+        let done = done.clone();
+        let flusher = thread::current();
+        let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            // The receiver lives as long as the flusher, which waits for this thread.
+            let _ = done.send(job.run());
+            flusher.unpark();
+        });
+        if let Err(why) = &spawned {
+            log::error!("no thread for a checkpoint: {why}");
+            self.fail(&JournalError::Poisoned);
+        }
+        spawned.is_ok()
+    }
+
+    /// Takes a finished checkpoint into account, waiting at most `patience` for it. Answers
+    /// whether it has finished.
+    fn finish_checkpoint(
+        &mut self,
+        checkpoint_done: &Receiver<std::io::Result<CheckpointDone>>,
+        patience: Duration,
+    ) -> bool {
+        let Ok(result) = checkpoint_done.recv_timeout(patience) else { return false };
+        let freed = result.map_err(JournalError::Io).and_then(|d| self.journal.checkpoint_done(d));
+        match freed {
+            Ok(()) => {
+                self.metrics.checkpoint_count.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(why) => self.fail(&why),
+        }
+        true
+    }
+
+    fn fail(&self, why: &JournalError) {
+        log::error!("the log dir takes no more appends until it is reopened: {why}");
+        self.metrics.storage_failed_now.store(1, Ordering::Relaxed);
+        for shard in &self.shards {
+            shard.send(Event::StorageFailed);
+        }
+        let _ = self.control.send(ControlEvent::StorageFailed);
+    }
+
+    fn discard(&self, entries: &[Entry<D::File>]) {
+        self.ledger.release_flusher(held_bytes(entries));
+    }
+}
+
+/// Bytes of records that entries keep in memory.
+pub fn held_bytes<F>(entries: &[Entry<F>]) -> u64 {
+    entries.iter().map(entry_bytes).sum()
+}
+
+/// Bytes of records that an entry keeps in memory.
+pub fn entry_bytes<F>(entry: &Entry<F>) -> u64 {
+    match entry {
+        Entry::Append { bytes, .. } => bytes.len() as u64,
+        Entry::Flush { .. } | Entry::State { .. } => 0,
+    }
+}

@@ -1,0 +1,85 @@
+//! Who holds how much memory, and whether a frame may be read.
+//!
+//! A whole frame is reserved before its body is read; until then its bytes stay in the socket.
+//! Back-pressure, not the OOM killer, is what a client meets (design.md §3).
+//!
+//! **Invariant:** what was reserved is released exactly once, so an idle broker's ledger reads 0.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::broker::metrics::ProcessMetrics;
+
+/// The process's memory account.
+#[derive(Debug)]
+pub struct Ledger {
+    /// What frames and the flusher's queue may hold together.
+    budget_bytes: u64,
+    metrics: &'static ProcessMetrics,
+}
+
+impl Ledger {
+    /// An account over `memory.limit`: half of it for requests and what waits for the flusher,
+    /// since a frame's buffer and the commit that is built from it exist side by side.
+    pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
+        Ledger { budget_bytes: memory_limit / 2, metrics }
+    }
+
+    /// Takes `bytes` for a frame, if they are there.
+    pub fn try_reserve_frame(&self, bytes: u64) -> bool {
+        let flusher = self.metrics.memory_flusher_bytes_now.load(Ordering::Relaxed);
+        let frames = &self.metrics.memory_frames_bytes_now;
+        let taken = frames.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            // One frame always fits, or a frame of the legal size could wait for ever.
+            let fits = held == 0 || held + flusher + bytes <= self.budget_bytes;
+            fits.then_some(held + bytes)
+        });
+        if taken.is_err() {
+            self.metrics.memory_refused_count.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    /// Gives a frame's bytes back.
+    pub fn release_frame(&self, bytes: u64) {
+        subtract(&self.metrics.memory_frames_bytes_now, bytes);
+    }
+
+    /// Bytes went into the flusher's queue.
+    pub fn hold_flusher(&self, bytes: u64) {
+        self.metrics.memory_flusher_bytes_now.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the flusher's queue are on disk.
+    pub fn release_flusher(&self, bytes: u64) {
+        subtract(&self.metrics.memory_flusher_bytes_now, bytes);
+    }
+}
+
+fn subtract(account: &AtomicU64, bytes: u64) {
+    let before = account.fetch_sub(bytes, Ordering::Relaxed);
+    debug_assert!(bytes <= before, "released more than was reserved");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_refused_when_the_budget_is_used_and_fits_again_after_release() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(1000, metrics);
+        assert!(ledger.try_reserve_frame(600), "one frame always fits");
+        assert!(!ledger.try_reserve_frame(1));
+        ledger.release_frame(600);
+        assert!(ledger.try_reserve_frame(300));
+        assert!(ledger.try_reserve_frame(200));
+        ledger.hold_flusher(100);
+        ledger.release_frame(200);
+        assert!(!ledger.try_reserve_frame(101), "the flusher's bytes count");
+        ledger.release_flusher(100);
+        assert!(ledger.try_reserve_frame(101));
+        ledger.release_frame(300);
+        ledger.release_frame(101);
+        assert_eq!(metrics.memory_frames_bytes_now.load(Ordering::Relaxed), 0);
+    }
+}

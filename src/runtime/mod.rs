@@ -1,0 +1,258 @@
+//! The shell: threads, poll loops, sockets, disk, clock, signals. The only I/O.
+//!
+//! ```text
+//! acceptor ──► shard-0 … shard-n ──spsc──► flusher ──► checkpoint (when half a ring is full)
+//!                │  ▲   each to each: spsc    │
+//!                │  └──── durable ◄───────────┘
+//!                ├──► loader    cold bytes into the page cache
+//!                └──► control   metadata, free space, removal of what was deleted
+//! ```
+//!
+//! Why threads with a poller each and not one async runtime: async-io has one reactor for the
+//! process and cost 1.1 to 1.4 times as much per message as a poller per thread (design.md §3).
+
+mod accept;
+mod boot;
+pub mod clock;
+mod connection;
+mod control_loop;
+pub mod disk;
+mod flusher;
+mod ledger;
+mod loader;
+mod lock;
+mod mailbox;
+mod peers;
+mod recover;
+mod shard_loop;
+pub mod signals;
+mod threads;
+mod throttle;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::broker::control::MetadataError;
+use crate::broker::metrics::ProcessMetrics;
+use crate::broker::shard::Event;
+use crate::config::Config;
+use crate::controller::ControllerConfig;
+use crate::journal::JournalError;
+use crate::log::{LogDir, OpenError};
+use crate::runtime::control_loop::ControlEvent;
+use crate::runtime::disk::FileDisk;
+use crate::runtime::lock::DirLock;
+use crate::runtime::shard_loop::Input;
+use crate::runtime::threads::Wiring;
+pub use recover::{Recovered, recover};
+
+/// Sizes and times that concern a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Largest frame that is read.
+    pub frame_bytes_max: usize,
+    /// `connections.max.idle.ms`.
+    pub idle_max_ms: u64,
+    /// `frame.timeout.ms`: a started frame must be complete after so long.
+    pub frame_timeout_ms: u64,
+    /// `shutdown.timeout.ms`: answers that are outstanding are waited for so long.
+    pub shutdown_timeout_ms: u64,
+}
+
+/// Why the broker does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Another process uses the log dir.
+    LogDirInUse(PathBuf),
+    /// `log.dirs` names several directories.
+    SeveralLogDirs,
+    /// `listeners` names several addresses.
+    SeveralListeners,
+    /// The log dir cannot be used.
+    LogDir(OpenError),
+    /// The log dir cannot be made, locked or measured.
+    LogDirIo(PathBuf, io::Error),
+    /// The log dir's journal failed.
+    Journal(PathBuf, JournalError),
+    /// The cluster's metadata cannot be read.
+    Metadata(MetadataError),
+    /// A listener cannot be opened.
+    Listen(SocketAddr, io::Error),
+    /// A name in `listeners` has no address.
+    Resolve(String),
+    /// The system refuses a thread, a poller or a signal handler.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LogDirInUse(dir) => {
+                write!(f, "log.dirs: {} is in use by another odradek", dir.display())
+            }
+            Self::SeveralLogDirs => f.write_str("log.dirs: exactly one directory is served so far"),
+            Self::SeveralListeners => {
+                f.write_str("listeners: exactly one wire:// address is served so far")
+            }
+            Self::LogDir(why) => write!(f, "log.dirs: {why}"),
+            Self::LogDirIo(dir, why) => write!(f, "log.dirs: {}: {why}", dir.display()),
+            Self::Journal(dir, why) => write!(f, "{}: the journal: {why}", dir.display()),
+            Self::Metadata(why) => why.fmt(f),
+            Self::Listen(address, why) => write!(f, "listeners: {address}: {why}"),
+            Self::Resolve(name) => write!(f, "listeners: {name} has no address"),
+            Self::System(why) => write!(f, "the system refuses: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(why: io::Error) -> StartError {
+        StartError::System(why)
+    }
+}
+
+/// A running broker.
+///
+/// ```no_run
+/// let config = odradek::config::Config::default();
+/// let broker = odradek::runtime::Broker::start(&config)?;
+/// println!("{}", broker.wire_address());
+/// broker.stop();
+/// # Ok::<(), odradek::runtime::StartError>(())
+/// ```
+pub struct Broker {
+    wire_address: SocketAddr,
+    wiring: Wiring,
+    log_dir: LogDir<FileDisk>,
+    controller_config: ControllerConfig,
+    metrics: &'static ProcessMetrics,
+    _lock: DirLock,
+}
+
+impl Broker {
+    /// Opens the log dir, recovers it, starts all threads and listens.
+    pub fn start(config: &Config) -> Result<Broker, StartError> {
+        boot::start(config)
+    }
+
+    /// Where the wire listener is bound.
+    pub fn wire_address(&self) -> SocketAddr {
+        self.wire_address
+    }
+
+    /// Whether the log dir has failed.
+    pub fn has_failed(&self) -> bool {
+        self.metrics.storage_failed_now.load(Ordering::Relaxed) != 0
+    }
+
+    /// Writes down the wall clock, if it is trusted: the next start distrusts a clock behind it.
+    pub fn note_time(&mut self) {
+        if let Err(why) = self.log_dir.note_wall(clock::now()) {
+            log::warn!("the time could not be written down: {why}");
+        }
+    }
+
+    /// Takes over what a new configuration may change while the broker runs.
+    pub fn reload(&mut self, config: &Config) {
+        for (inbox, _) in &self.wiring.shards {
+            inbox.send(Event::Defaults(Box::new(config.topic_defaults.clone())));
+        }
+        self.controller_config =
+            boot::controller_config(config, self.controller_config.partitions_max);
+        let fresh = Box::new(self.controller_config.clone());
+        // A control thread that has ended is on its way out with the process.
+        let _ = self.wiring.control_events.send(ControlEvent::Reconfigure(fresh));
+    }
+
+    /// Ends cleanly: answers what was asked, makes everything durable, empties the ring. The log
+    /// dir can then be opened by Kafka's own tools.
+    pub fn stop(self) {
+        let Wiring { acceptor, acceptor_poller, acceptor_stop, shards, control, .. } = self.wiring;
+        let Wiring { control_events, flusher, flusher_stop, loader, .. } = self.wiring;
+        acceptor_stop.store(true, Ordering::Release);
+        let _ = acceptor_poller.notify();
+        join(acceptor);
+        let mut logs = Vec::new();
+        for (inbox, _) in &shards {
+            inbox.give(Input::Stop);
+        }
+        for (inbox, thread) in shards {
+            logs.extend(join(thread).into_iter().flatten());
+            drop(inbox);
+        }
+        let _ = control_events.send(ControlEvent::Stop);
+        logs.extend(join(control));
+        flusher_stop.store(true, Ordering::Release);
+        flusher.thread().unpark();
+        let journal = join(flusher);
+        join(loader);
+        let Some(journal) = journal else { return };
+        let closed = journal.close().map_err(|why| why.to_string());
+        let now = clock::now();
+        let closed =
+            closed.and_then(|()| self.log_dir.close(logs, now).map_err(|why| why.to_string()));
+        match closed {
+            Ok(()) => log::info!("stopped cleanly"),
+            Err(why) => log::error!("the log dir was not closed cleanly: {why}"),
+        }
+    }
+}
+
+/// How often the wall clock is written down.
+const NOTE_TIME_MS: u64 = 3_600_000;
+
+/// Waits for a thread. One that panicked has printed why; with `panic = "abort"` the process is
+/// gone by then anyway.
+fn join<T>(thread: JoinHandle<T>) -> Option<T> {
+    let name = thread.thread().name().unwrap_or("a thread").to_owned();
+    let ended = thread.join();
+    if ended.is_err() {
+        log::error!("{name} panicked");
+    }
+    ended.ok()
+}
+
+/// Runs a broker until a signal ends it: prints the ready line, reloads on SIGHUP.
+pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), StartError> {
+    let began = clock::boot();
+    let signals = signals::listen()?;
+    let mut broker = Broker::start(config)?;
+    let took_ms = clock::boot().ms_since(began);
+    ready(took_ms, broker.wire_address());
+    let mut noted = began;
+    loop {
+        let now = clock::boot();
+        if noted.plus_ms(NOTE_TIME_MS) <= now {
+            noted = now;
+            broker.note_time();
+        }
+        match signals.recv_timeout(Duration::from_secs(1)) {
+            Ok(signals::Signal::Stop) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                break;
+            }
+            Ok(signals::Signal::Reload) => {
+                if let Some(config) = reload() {
+                    broker.reload(&config);
+                }
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+    broker.stop();
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the ready line is the contract that scripts wait for")]
+fn ready(took_ms: u64, wire: SocketAddr) {
+    use std::io::Write;
+    println!("odradek ready in {took_ms} ms: wire {wire}");
+    // Somebody who does not listen for the line does not stop the broker.
+    let _ = io::stdout().flush();
+}

@@ -1,0 +1,559 @@
+//! A shard's thread: its poller, its connections, its share of the broker's core.
+//!
+//! A turn is an agenda: inbox and mail, timers, sockets, writes, wait.
+//!
+//! **Invariant:** it never waits for a disk (design.md §3): syncs are the flusher's, cold bytes
+//! the loader's, deletion the control thread's.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use polling::{Event as Ready, Events, PollMode, Poller};
+
+use crate::broker::mail::ShardId;
+use crate::broker::metrics::ProcessMetrics;
+use crate::broker::shard::{Event, Output, Shard};
+use crate::broker::{CloseReason, ConnectionId};
+use crate::journal::Entry;
+use crate::journal::disk::{Disk, DiskFile};
+use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
+use crate::log::Log;
+use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
+use crate::runtime::control_loop::ControlEvent;
+use crate::runtime::flusher::entry_bytes;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::loader::LoadJob;
+use crate::runtime::mailbox::{Mail, Outbox, ShardMail};
+use crate::runtime::peers::Peers;
+use crate::runtime::throttle::LogThrottle;
+use crate::runtime::{ConnectionLimits, clock};
+use crate::time::{Boot, Now};
+
+/// Frames of one connection handled in a turn, so that others get theirs.
+const FRAMES_PER_TURN: usize = 64;
+
+/// How often connections are looked at for timeouts.
+const SWEEP_MS: u64 = 500;
+
+/// How soon a connection is looked at again that waits for memory or room in a mailbox.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// The longest wait.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// What the loader's work was for.
+#[derive(Clone, Copy, Debug)]
+pub enum Loaded {
+    /// A read of the core.
+    Read(u64),
+    /// A response on a connection.
+    Send(ConnectionId),
+}
+
+/// What reaches a shard other than by mail.
+pub enum Input<D: Disk> {
+    /// An event for the core.
+    Event(Event<D>),
+    /// The loader is done.
+    Loaded(Loaded),
+    /// A client connected from there.
+    Connection(TcpStream, SocketAddr),
+    /// Read no more, answer what was asked, end.
+    Stop,
+}
+
+/// The way into a shard for all threads but the other shards.
+pub struct Inbox<D: Disk> {
+    sender: Sender<Input<D>>,
+    waker: Arc<Poller>,
+    /// Connections it has, for the acceptor to choose by.
+    pub connections: Arc<AtomicUsize>,
+}
+
+impl<D: Disk> Clone for Inbox<D> {
+    fn clone(&self) -> Inbox<D> {
+        Inbox {
+            sender: self.sender.clone(),
+            waker: Arc::clone(&self.waker),
+            connections: Arc::clone(&self.connections),
+        }
+    }
+}
+
+impl<D: Disk> Inbox<D> {
+    /// The way in, from its parts.
+    pub fn new(sender: Sender<Input<D>>, waker: Arc<Poller>) -> Inbox<D> {
+        Inbox { sender, waker, connections: Arc::default() }
+    }
+
+    /// Gives it an input; one that has ended takes none.
+    pub fn give(&self, input: Input<D>) {
+        let _ = self.sender.send(input);
+        let _ = self.waker.notify();
+    }
+
+    /// Gives it an event for its core.
+    pub fn send(&self, event: Event<D>) {
+        self.give(Input::Event(event));
+    }
+
+    /// Tells it that the loader is done.
+    pub fn send_loaded(&self, loaded: Loaded) {
+        self.give(Input::Loaded(loaded));
+    }
+}
+
+/// What a shard's thread is made of.
+pub struct ShardLoop<D: Disk + 'static>
+where
+    D::File: 'static,
+{
+    /// Which shard.
+    pub id: ShardId,
+    /// The core.
+    pub shard: Shard<D>,
+    /// Its poller.
+    pub poller: Arc<Poller>,
+    /// What reaches it.
+    pub inputs: Receiver<Input<D>>,
+    /// The way in, for the loader.
+    pub inbox: Inbox<D>,
+    /// To and from the other shards.
+    pub mail: ShardMail<D::File>,
+    /// To the flusher.
+    pub flush_queue: Outbox<Entry<D::File>, FLUSH_REQUESTS_MAX>,
+    /// Wakes the flusher.
+    pub flusher: Thread,
+    /// To the loader.
+    pub loader: Sender<LoadJob<D>>,
+    /// To the control thread.
+    pub control: Sender<ControlEvent<D>>,
+    /// The memory account.
+    pub ledger: Arc<Ledger>,
+    /// `max.connections.per.ip`.
+    pub peers: Arc<Peers>,
+    /// Timeouts and sizes.
+    pub limits: ConnectionLimits,
+    /// Counts.
+    pub metrics: &'static ProcessMetrics,
+}
+
+impl<D> ShardLoop<D>
+where
+    D: Disk + Send + 'static,
+    D::File: DiskFile + AsFd + Send + 'static,
+{
+    /// Starts the thread. It ends with the shard's logs.
+    pub fn spawn(self) -> std::io::Result<JoinHandle<Vec<Log<D>>>> {
+        let name = format!("shard-{}", self.id.0);
+        thread::Builder::new().name(name).spawn(move || Turns::new(self).run())
+    }
+}
+
+/// The thread's own state.
+struct Turns<D: Disk + 'static>
+where
+    D::File: 'static,
+{
+    parts: ShardLoop<D>,
+    connections: Vec<Option<Connection<D::File>>>,
+    free: Vec<usize>,
+    generation: u32,
+    /// Connections with something to do this turn.
+    active: BTreeSet<usize>,
+    /// Connections that wait for memory or for room in a mailbox.
+    blocked: BTreeSet<usize>,
+    scratch: Vec<u8>,
+    sweep_at: Boot,
+    stop_by: Option<Boot>,
+    complaints: LogThrottle,
+}
+
+impl<D> Turns<D>
+where
+    D: Disk + Send + 'static,
+    D::File: DiskFile + AsFd + Send + 'static,
+{
+    fn new(parts: ShardLoop<D>) -> Turns<D> {
+        Turns {
+            parts,
+            connections: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            active: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            scratch: vec![0; READ_BYTES],
+            sweep_at: Boot(0),
+            stop_by: None,
+            complaints: LogThrottle::default(),
+        }
+    }
+
+    fn run(mut self) -> Vec<Log<D>> {
+        let mut events = Events::new();
+        loop {
+            let now = clock::now();
+            self.take_inputs(now);
+            self.take_mail(now);
+            if self.parts.shard.next_deadline() <= now.boot {
+                self.parts.shard.tick(now);
+                self.act();
+            }
+            self.read_all(now);
+            self.write_all(now.boot);
+            if self.sweep_at <= now.boot {
+                self.sweep(now.boot);
+            }
+            if self.may_end(now.boot) {
+                return self.end();
+            }
+            self.wait(&mut events, now.boot);
+        }
+    }
+
+    fn wait(&mut self, events: &mut Events, now: Boot) {
+        let is_congested = self.parts.mail.pump() | self.pump_flush_queue();
+        let due = Duration::from_micros(self.parts.shard.next_deadline().us_since(now));
+        let timeout = if !self.active.is_empty() {
+            Duration::ZERO
+        } else if is_congested || !self.blocked.is_empty() || self.stop_by.is_some() {
+            RETRY.min(due)
+        } else {
+            WAIT_MAX.min(due)
+        };
+        events.clear();
+        if let Err(why) = self.parts.poller.wait(events, Some(timeout)) {
+            log::error!("shard {}: the poller failed: {why}", self.parts.id.0);
+        }
+        for event in events.iter() {
+            let slot = event.key;
+            let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
+            connection.is_readable |= event.readable;
+            connection.wants_turn |= event.readable;
+            connection.is_writable |= event.writable;
+            self.active.insert(slot);
+        }
+        self.active.append(&mut self.blocked);
+    }
+
+    fn pump_flush_queue(&mut self) -> bool {
+        if self.parts.flush_queue.is_congested() {
+            self.parts.flush_queue.pump();
+            self.parts.flusher.unpark();
+        }
+        self.parts.flush_queue.is_congested()
+    }
+
+    // Inputs.
+
+    fn take_inputs(&mut self, now: Now) {
+        while let Ok(input) = self.parts.inputs.try_recv() {
+            match input {
+                Input::Event(event) => self.step(now, event),
+                Input::Loaded(Loaded::Read(token)) => self.step(now, Event::Loaded(token)),
+                Input::Loaded(Loaded::Send(id)) => {
+                    if let Some(connection) = self.connection(id) {
+                        connection.is_loading = false;
+                        self.active.insert(slot_of(id));
+                    }
+                }
+                Input::Connection(stream, peer) => self.open(now, stream, peer),
+                Input::Stop => {
+                    self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
+                }
+            }
+        }
+    }
+
+    fn take_mail(&mut self, now: Now) {
+        while let Some((from, mail)) = self.parts.mail.receive() {
+            let from = ShardId(from as u16);
+            match mail {
+                Mail::Ask(ask) => self.step(now, Event::Ask(ask)),
+                Mail::Reply(reply) => self.step(now, Event::Reply(from, reply)),
+                Mail::Notice(notice) => self.step(now, Event::Notice(from, notice)),
+            }
+        }
+    }
+
+    fn step(&mut self, now: Now, event: Event<D>) {
+        self.parts.shard.step(now, event);
+        self.act();
+    }
+
+    /// Does what the core wants done.
+    fn act(&mut self) {
+        let mut wakes_flusher = false;
+        while let Some(output) = self.parts.shard.poll() {
+            match output {
+                Output::Persist(entry) => {
+                    self.parts.ledger.hold_flusher(entry_bytes(&entry));
+                    self.parts.flush_queue.send(entry);
+                    wakes_flusher = true;
+                }
+                Output::Respond(id, response) => {
+                    if let Some(connection) = self.connection(id) {
+                        connection.queue(response);
+                        self.active.insert(slot_of(id));
+                    }
+                }
+                Output::Close(id, reason) => self.begin_close(id, reason),
+                Output::Release(bytes) => self.parts.ledger.release_frame(bytes),
+                Output::Ask(to, ask) => self.parts.mail.send(usize::from(to.0), Mail::Ask(ask)),
+                Output::Reply(to, reply) => {
+                    self.parts.mail.send(usize::from(to.0), Mail::Reply(reply));
+                }
+                Output::Notice(to, notice) => {
+                    self.parts.mail.send(usize::from(to.0), Mail::Notice(notice));
+                }
+                Output::Load(load) => {
+                    let done = Loaded::Read(load.token);
+                    self.load(load.file, load.position, load.bytes, done);
+                }
+                // Control threads end after shards do, so these are heard.
+                Output::Control(ask) => drop(self.parts.control.send(ControlEvent::Ask(ask))),
+                Output::Applied(version) => {
+                    drop(self.parts.control.send(ControlEvent::Applied(version)));
+                }
+                Output::Retired(log) => {
+                    drop(self.parts.control.send(ControlEvent::Retired(log)));
+                }
+            }
+        }
+        if wakes_flusher {
+            self.parts.flusher.unpark();
+        }
+    }
+
+    fn load(&self, file: D::File, position: u64, bytes: u64, done: Loaded) {
+        let shard = self.parts.inbox.clone();
+        let job = LoadJob { file, position, bytes, shard, done };
+        // The loader ends after the shards.
+        let _ = self.parts.loader.send(job);
+    }
+
+    // Connections.
+
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<D::File>> {
+        let connection = self.connections.get_mut(slot_of(id))?.as_mut()?;
+        (connection.id == id).then_some(connection)
+    }
+
+    fn open(&mut self, now: Now, stream: TcpStream, peer: SocketAddr) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        self.generation = self.generation.wrapping_add(1);
+        let id = ConnectionId(u64::from(self.generation) << 32 | slot as u64);
+        match self.register(id, slot, (stream, peer), now) {
+            Ok((local_host, local_port)) => {
+                self.active.insert(slot);
+                let opened = Event::Opened { connection: id, local_host, local_port };
+                self.step(now, opened);
+            }
+            Err(why) => {
+                self.complaints.warn(now.boot, format_args!("a connection was lost: {why}"));
+                self.free.push(slot);
+                self.count_closed(peer);
+            }
+        }
+    }
+
+    fn register(
+        &mut self,
+        id: ConnectionId,
+        slot: usize,
+        (stream, peer): (TcpStream, SocketAddr),
+        now: Now,
+    ) -> std::io::Result<(Box<str>, u16)> {
+        let local = stream.local_addr()?;
+        let connection = Connection::new(id, stream, peer, now.boot)?;
+        #[expect(unsafe_code, reason = "the poller holds the descriptor without owning it")]
+        // SAFETY: the socket is deleted from the poller before it is dropped, in `close`.
+        unsafe {
+            let interest = Ready::all(slot);
+            self.parts.poller.add_with_mode(connection.stream(), interest, PollMode::Edge)?;
+        }
+        self.connections[slot] = Some(connection);
+        Ok((local.ip().to_string().into(), local.port()))
+    }
+
+    fn begin_close(&mut self, id: ConnectionId, reason: CloseReason) {
+        let now = clock::boot();
+        let Some(connection) = self.connection(id) else { return };
+        connection.is_closing = true;
+        let peer = connection.peer;
+        self.active.insert(slot_of(id));
+        self.complaints.warn(now, format_args!("{peer} is disconnected: {reason}"));
+    }
+
+    fn close(&mut self, slot: usize) {
+        let Some(connection) = self.connections[slot].take() else { return };
+        // A socket that cannot be deleted was never added.
+        let _ = self.parts.poller.delete(connection.stream());
+        self.parts.ledger.release_frame(connection.reserved_bytes());
+        self.free.push(slot);
+        self.active.remove(&slot);
+        self.blocked.remove(&slot);
+        self.count_closed(connection.peer);
+        self.step(clock::now(), Event::Closed(connection.id));
+    }
+
+    fn count_closed(&self, peer: SocketAddr) {
+        self.parts.peers.leave(peer.ip());
+        self.parts.inbox.connections.fetch_sub(1, Ordering::Relaxed);
+        self.parts.metrics.connections_now.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn read_all(&mut self, now: Now) {
+        let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        for slot in slots {
+            if self.connections[slot].is_some() {
+                self.read_one(now, slot);
+            }
+        }
+    }
+
+    /// Handles the frames of one connection, and marks it for what it needs next.
+    fn read_one(&mut self, now: Now, slot: usize) {
+        self.active.insert(slot);
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(connection) = self.connections[slot].as_mut() else { return };
+            if connection.is_closing || self.stop_by.is_some() || connection.is_congested() {
+                return;
+            }
+            let id = connection.id;
+            if !self.parts.shard.accepts(id) || self.parts.flush_queue.is_congested() {
+                self.blocked.insert(slot);
+                return;
+            }
+            let frame_max = match self.parts.shard.said_hello(id) {
+                true => self.parts.limits.frame_bytes_max,
+                false => FRAME_BYTES_BEFORE_HELLO_MAX,
+            };
+            let ledger = &self.parts.ledger;
+            match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
+                Taken::Frame(bytes) => self.step(now, Event::Frame { connection: id, bytes }),
+                Taken::Drained => return,
+                Taken::NoMemory => {
+                    self.blocked.insert(slot);
+                    return;
+                }
+                Taken::BadLength(bytes) => {
+                    self.complain_of_length(now.boot, slot, bytes, frame_max);
+                    self.close(slot);
+                    return;
+                }
+                Taken::Ended => {
+                    self.close(slot);
+                    return;
+                }
+            }
+        }
+        // More may be there: the next turn goes on.
+    }
+
+    fn complain_of_length(&mut self, now: Boot, slot: usize, bytes: u32, frame_max: usize) {
+        let peer = self.connections[slot].as_ref().expect("it was read from").peer;
+        let hint = match &bytes.to_be_bytes() {
+            b"GET " | b"POST" | b"HEAD" | b"PUT " => ": this is HTTP, the port is not",
+            [0x16, 0x03, ..] => ": this is TLS, the port is not",
+            _ => "",
+        };
+        self.complaints.warn(
+            now,
+            format_args!("{peer}: a frame of {bytes} bytes, at most {frame_max} are read{hint}"),
+        );
+    }
+
+    fn write_all(&mut self, now: Boot) {
+        let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        for slot in slots {
+            let Some(connection) = self.connections[slot].as_mut() else { continue };
+            if connection.is_writable && !connection.is_loading && connection.has_output() {
+                match connection.send(now) {
+                    Sent::All | Sent::Full => {}
+                    Sent::Cold(slice) => {
+                        connection.is_loading = true;
+                        let done = Loaded::Send(connection.id);
+                        self.load(slice.file, slice.position, slice.bytes, done);
+                    }
+                    Sent::Broken => {
+                        self.close(slot);
+                        continue;
+                    }
+                }
+            }
+            self.settle(slot);
+        }
+    }
+
+    /// Decides whether a connection has more to do at once, is over, or waits for an event.
+    fn settle(&mut self, slot: usize) {
+        let is_stopping = self.stop_by.is_some();
+        let Some(connection) = self.connections[slot].as_ref() else { return };
+        if connection.is_closing {
+            if !connection.has_output() {
+                self.close(slot);
+            }
+            return;
+        }
+        let may_read = !connection.is_congested() && !is_stopping;
+        if connection.wants_turn && may_read && !self.blocked.contains(&slot) {
+            self.active.insert(slot);
+        }
+    }
+
+    fn sweep(&mut self, now: Boot) {
+        self.sweep_at = now.plus_ms(SWEEP_MS);
+        let limits = self.parts.limits;
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_ref() else { continue };
+            let id = connection.id;
+            let dripping = connection
+                .frame_began_at
+                .is_some_and(|began| limits.frame_timeout_ms <= now.ms_since(began));
+            let idle_ms = now.ms_since(connection.active_at);
+            let greets_late =
+                !self.parts.shard.said_hello(id) && limits.frame_timeout_ms <= idle_ms;
+            let is_idle = limits.idle_max_ms <= idle_ms && !self.parts.shard.is_busy(id);
+            // A peer that does not read its answers holds memory; it is idle too.
+            let is_stuck = connection.has_output() && limits.idle_max_ms <= idle_ms;
+            if dripping || greets_late || is_idle || is_stuck {
+                self.close(slot);
+            }
+        }
+    }
+
+    // The end.
+
+    fn may_end(&self, now: Boot) -> bool {
+        let Some(stop_by) = self.stop_by else { return false };
+        let has_output = |c: &Connection<D::File>| c.has_output();
+        let is_idle = self.parts.shard.pending_count() == 0
+            && !self.connections.iter().flatten().any(has_output);
+        is_idle || stop_by <= now
+    }
+
+    fn end(mut self) -> Vec<Log<D>> {
+        for slot in 0..self.connections.len() {
+            self.close(slot);
+        }
+        while self.pump_flush_queue() {
+            thread::sleep(RETRY);
+        }
+        self.parts.flusher.unpark();
+        self.parts.shard.into_logs().collect()
+    }
+}
+
+fn slot_of(id: ConnectionId) -> usize {
+    (id.0 & u64::from(u32::MAX)) as usize
+}

@@ -1,0 +1,393 @@
+//! One record's way through the whole house: wire, shard, log, journal, ack, fetch; against a
+//! broker in this process, over a real socket, with 1 shard and with 4.
+
+#[path = "support/raw_client.rs"]
+mod raw_client;
+
+use odradek::config::{Config, Sources};
+use odradek::ids::{LeaderEpoch, Offset, Partition};
+use odradek::record::{Batch, BatchBuilder, Compression};
+use odradek::runtime::Broker;
+use odradek::time::Timestamp;
+use odradek::wire::configs::{
+    AlterResource, ConfigChange, ConfigResource, DescribeConfigsRequest, DescribeConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
+use odradek::wire::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse,
+};
+use odradek::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use odradek::wire::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use odradek::wire::describe_metrics::{DescribeMetricsRequest, DescribeMetricsResponse};
+use odradek::wire::fetch::{FetchPartition, FetchRequest, FetchResponse};
+use odradek::wire::list_offsets::{
+    self, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse,
+};
+use odradek::wire::metadata::{MetadataRequest, MetadataResponse};
+use odradek::wire::produce::{ProducePartition, ProduceRequest, ProduceResponse};
+use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
+use raw_client::RawClient;
+
+/// A broker on a directory of its own, which goes with it.
+struct Running {
+    broker: Option<Broker>,
+    dir: std::path::PathBuf,
+    overrides: Vec<String>,
+}
+
+impl Running {
+    fn start(name: &str, shards: usize, more: &[&str]) -> Running {
+        let dir = std::env::temp_dir()
+            .join(format!("odradek-broker-{name}-{shards}-{}", std::process::id()));
+        let mut overrides = vec![
+            format!("log.dirs=[\"{}\"]", dir.display()),
+            "listeners=[\"wire://127.0.0.1:0\"]".to_owned(),
+            format!("shards={shards}"),
+            "journal.bytes=16777216".to_owned(),
+        ];
+        overrides.extend(more.iter().map(|more| (*more).to_owned()));
+        let mut running = Running { broker: None, dir, overrides };
+        running.boot();
+        running
+    }
+
+    fn boot(&mut self) {
+        let sources = Sources { overrides: self.overrides.clone(), ..Sources::default() };
+        let config = Config::load(&sources).expect("the test's configuration is legal");
+        self.broker = Some(Broker::start(&config).expect("the broker starts"));
+    }
+
+    fn restart(&mut self) {
+        self.broker.take().expect("running").stop();
+        self.boot();
+    }
+
+    fn client(&self) -> RawClient {
+        let address = self.broker.as_ref().expect("running").wire_address();
+        RawClient::connect(address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn create(client: &mut RawClient, name: &str, partition_count: i32) -> ErrorCode {
+    let topics =
+        vec![CreateTopic { name, partition_count, replication_factor: -1, configs: vec![] }];
+    let request = CreateTopicsRequest { timeout_ms: 5000, validate_only: false, topics };
+    let body = client.call(ApiKey::CreateTopics, &request, &[]);
+    frame::decode::<CreateTopicsResponse<'_>>(&body).expect("decodes").topics[0].error
+}
+
+fn batch(values: &[&str]) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    for value in values {
+        builder.push(Timestamp(1_790_000_000_000), None, Some(value.as_bytes()), &[]);
+    }
+    builder.finish(Compression::None)
+}
+
+fn produce(
+    client: &mut RawClient,
+    topic: &str,
+    partition: i32,
+    acks: i8,
+    bytes: &[u8],
+) -> ProduceResponse {
+    let request = ProduceRequest {
+        acks,
+        timeout_ms: 10_000,
+        partitions: vec![ProducePartition {
+            topic: TopicRef::Name(topic),
+            partition: Partition(partition),
+            records_bytes: bytes.len() as u32,
+        }],
+    };
+    let body = client.call(ApiKey::Produce, &request, bytes);
+    frame::decode(&body).expect("decodes")
+}
+
+fn fetch_request(topic: &str, partitions: &[i32], offset: i64, wait_ms: u32) -> Vec<u8> {
+    let partition = |partition: &i32| FetchPartition {
+        topic: TopicRef::Name(topic),
+        partition: Partition(*partition),
+        offset: Offset(offset),
+        current_leader_epoch: LeaderEpoch::NONE,
+        max_bytes: 1 << 20,
+    };
+    let request = FetchRequest {
+        max_wait_ms: wait_ms,
+        min_bytes: 1,
+        max_bytes: 8 << 20,
+        partitions: partitions.iter().map(partition).collect(),
+    };
+    postcard::to_allocvec(&request).expect("encodes")
+}
+
+/// All values of some partitions from an offset on.
+fn fetch(
+    client: &mut RawClient,
+    topic: &str,
+    partitions: &[i32],
+    offset: i64,
+    wait_ms: u32,
+) -> Vec<String> {
+    let request = fetch_request(topic, partitions, offset, wait_ms);
+    let body = client.call_raw(ApiKey::Fetch, &request);
+    let (response, raw) = frame::take::<FetchResponse>(&body).expect("decodes");
+    for partition in &response.partitions {
+        assert_eq!(partition.error, ErrorCode::NONE);
+    }
+    let lengths = response.partitions.iter().map(|partition| partition.records_bytes);
+    let mut values = Vec::new();
+    for mut bytes in frame::split_records(lengths, raw).expect("lengths add up") {
+        while !bytes.is_empty() {
+            let (batch, rest) = Batch::split_first(bytes).expect("whole batches");
+            assert!(batch.crc_is_valid());
+            for record in batch.records() {
+                let value = record.expect("sound").value.expect("has a value");
+                values.push(String::from_utf8(value.to_vec()).expect("text"));
+            }
+            bytes = rest;
+        }
+    }
+    values
+}
+
+fn with_shards(test: impl Fn(usize)) {
+    for shards in [1, 4] {
+        test(shards);
+    }
+}
+
+#[test]
+fn a_record_goes_in_is_acknowledged_and_comes_out_and_survives_restarts() {
+    with_shards(|shards| {
+        let mut running = Running::start("way", shards, &[]);
+        let mut client = running.client();
+        assert_eq!(create(&mut client, "host.vmstat", 3), ErrorCode::NONE);
+        assert_eq!(create(&mut client, "host.vmstat", 3), ErrorCode::TOPIC_ALREADY_EXISTS);
+        for partition in 0..3 {
+            let first = produce(&mut client, "host.vmstat", partition, -1, &batch(&["a", "b"]));
+            assert_eq!(first.partitions[0].error, ErrorCode::NONE);
+            assert_eq!(first.partitions[0].base_offset, Offset(0));
+            let second = produce(&mut client, "host.vmstat", partition, 1, &batch(&["c"]));
+            assert_eq!(second.partitions[0].base_offset, Offset(2));
+        }
+        let mut values = fetch(&mut client, "host.vmstat", &[0, 1, 2], 0, 500);
+        values.sort();
+        assert!(values.starts_with(&["a", "a", "a", "b", "b", "b"].map(str::to_owned)));
+        for _ in 0..2 {
+            running.restart();
+            let mut client = running.client();
+            let values = fetch(&mut client, "host.vmstat", &[1], 0, 500);
+            assert_eq!(values, ["a", "b", "c"]);
+        }
+        let mut client = running.client();
+        let after = produce(&mut client, "host.vmstat", 1, -1, &batch(&["d"]));
+        assert_eq!(after.partitions[0].base_offset, Offset(3), "offsets go on");
+    });
+}
+
+#[test]
+fn a_parked_fetch_is_woken_by_an_append() {
+    with_shards(|shards| {
+        let running = Running::start("park", shards, &[]);
+        let mut client = running.client();
+        assert_eq!(create(&mut client, "t", 4), ErrorCode::NONE);
+        let mut reader = running.client();
+        let request = fetch_request("t", &[0, 1, 2, 3], 0, 20_000);
+        reader.send_raw(ApiKey::Fetch, &request);
+        let began = std::time::Instant::now();
+        produce(&mut client, "t", 2, -1, &batch(&["wake"]));
+        let body = reader.receive();
+        assert!(began.elapsed().as_secs() < 10, "the append woke it, not the deadline");
+        let (response, raw) = frame::take::<FetchResponse>(&body).expect("decodes");
+        assert_eq!(response.partitions[2].records_bytes as usize, raw.len());
+        assert!(fetch(&mut reader, "t", &[0, 1], 0, 50).is_empty(), "the deadline answers too");
+    });
+}
+
+#[test]
+fn answers_come_in_the_order_of_the_requests() {
+    with_shards(|shards| {
+        let running = Running::start("order", shards, &[]);
+        let mut client = running.client();
+        assert_eq!(create(&mut client, "t", 8), ErrorCode::NONE);
+        let slow = fetch_request("t", &[5], 0, 200);
+        let quick = fetch_request("t", &[3], 0, 0);
+        let mut sent = Vec::new();
+        for place in 0..20 {
+            let request = if place % 5 == 0 { &slow } else { &quick };
+            sent.push(client.send_raw(ApiKey::Fetch, request));
+        }
+        let received: Vec<u32> = sent.iter().map(|_| client.receive_id()).collect();
+        assert_eq!(received, sent);
+    });
+}
+
+#[test]
+fn offsets_are_found_by_end_and_by_time() {
+    with_shards(|shards| {
+        let running = Running::start("offsets", shards, &[]);
+        let mut client = running.client();
+        create(&mut client, "t", 1);
+        for time in [1000, 3000, 2000] {
+            let mut builder = BatchBuilder::new();
+            builder.push(Timestamp(time), None, Some(b"x"), &[]);
+            produce(&mut client, "t", 0, -1, &builder.finish(Compression::None));
+        }
+        let mut offset_at = |timestamp| {
+            let partitions = vec![ListOffsetsPartition {
+                topic: TopicRef::Name("t"),
+                partition: Partition(0),
+                current_leader_epoch: LeaderEpoch::NONE,
+                timestamp,
+            }];
+            let request = ListOffsetsRequest { partitions };
+            let body = client.call(ApiKey::ListOffsets, &request, &[]);
+            let response: ListOffsetsResponse = frame::decode(&body).expect("decodes");
+            assert_eq!(response.partitions[0].error, ErrorCode::NONE);
+            response.partitions[0].offset
+        };
+        assert_eq!(offset_at(list_offsets::EARLIEST), Offset(0));
+        assert_eq!(offset_at(list_offsets::LATEST), Offset(3));
+        assert_eq!(offset_at(list_offsets::MAX_TIMESTAMP), Offset(1));
+        assert_eq!(offset_at(Timestamp(1001)), Offset(1));
+        assert_eq!(offset_at(Timestamp(0)), Offset(0));
+        assert_eq!(offset_at(Timestamp(3001)), Offset(-1));
+    });
+}
+
+#[test]
+fn records_are_trimmed_and_the_trim_survives() {
+    with_shards(|shards| {
+        let mut running = Running::start("trim", shards, &[]);
+        let mut client = running.client();
+        create(&mut client, "t", 1);
+        for value in ["a", "b", "c"] {
+            produce(&mut client, "t", 0, -1, &batch(&[value]));
+        }
+        let mut trim = |offset| {
+            let partitions = vec![DeleteRecordsPartition {
+                topic: TopicRef::Name("t"),
+                partition: Partition(0),
+                offset: Offset(offset),
+            }];
+            let request = DeleteRecordsRequest { timeout_ms: 5000, partitions };
+            let body = client.call(ApiKey::DeleteRecords, &request, &[]);
+            let response: DeleteRecordsResponse = frame::decode(&body).expect("decodes");
+            (response.partitions[0].error, response.partitions[0].low_watermark)
+        };
+        assert_eq!(trim(4).0, ErrorCode::OFFSET_OUT_OF_RANGE);
+        assert_eq!(trim(-2).0, ErrorCode::OFFSET_OUT_OF_RANGE);
+        assert_eq!(trim(2), (ErrorCode::NONE, Offset(2)));
+        assert_eq!(trim(1), (ErrorCode::NONE, Offset(2)));
+        running.restart();
+        let mut client = running.client();
+        assert_eq!(fetch(&mut client, "t", &[0], 2, 100), ["c"]);
+        let request = fetch_request("t", &[0], 1, 0);
+        let body = client.call_raw(ApiKey::Fetch, &request);
+        let response: FetchResponse = frame::decode(&body).expect("decodes");
+        assert_eq!(response.partitions[0].error, ErrorCode::OFFSET_OUT_OF_RANGE);
+    });
+}
+
+#[test]
+fn topics_are_configured_described_and_deleted() {
+    with_shards(|shards| {
+        let mut running = Running::start("topics", shards, &[]);
+        let mut client = running.client();
+        create(&mut client, "t", 2);
+        produce(&mut client, "t", 0, -1, &batch(&["a"]));
+        let set = ConfigChange::Set { key: "acks.durable", value: "false" };
+        let resource = ConfigResource::Topic("t");
+        let request = IncrementalAlterConfigsRequest {
+            validate_only: false,
+            resources: vec![AlterResource { resource, changes: vec![set] }],
+        };
+        let body = client.call(ApiKey::IncrementalAlterConfigs, &request, &[]);
+        let altered: IncrementalAlterConfigsResponse<'_> = frame::decode(&body).expect("decodes");
+        assert_eq!(altered.resources[0].error, ErrorCode::NONE, "{}", altered.resources[0].message);
+        running.restart();
+        let mut client = running.client();
+        let request = DescribeConfigsRequest { resources: vec![resource, ConfigResource::Broker] };
+        let body = client.call(ApiKey::DescribeConfigs, &request, &[]);
+        let described: DescribeConfigsResponse<'_> = frame::decode(&body).expect("decodes");
+        let found = described.resources[0].configs.iter().find(|c| c.key == "acks.durable");
+        assert_eq!(found.map(|config| config.value), Some("false"));
+        assert!(described.resources[1].configs.iter().any(|config| config.key == "log.dirs"));
+        let request = DescribeLogDirsRequest { topics: vec![TopicRef::Name("t")] };
+        let body = client.call(ApiKey::DescribeLogDirs, &request, &[]);
+        let logs: DescribeLogDirsResponse = frame::decode(&body).expect("decodes");
+        assert_eq!(logs.partitions.len(), 2);
+        assert_eq!(logs.partitions[0].log_end_offset, Offset(1));
+        assert_eq!(logs.partitions[0].loss_window_ms, 1000, "the loss window is shown");
+        let weak = produce(&mut client, "t", 0, -1, &batch(&["b"]));
+        assert_eq!(weak.partitions[0].base_offset, Offset(1));
+        let request = DeleteTopicsRequest { timeout_ms: 5000, topics: vec![TopicRef::Name("t")] };
+        let body = client.call(ApiKey::DeleteTopics, &request, &[]);
+        let deleted: DeleteTopicsResponse<'_> = frame::decode(&body).expect("decodes");
+        assert_eq!(deleted.topics[0].error, ErrorCode::NONE);
+        let refused = produce(&mut client, "t", 0, -1, &batch(&["c"]));
+        assert_eq!(refused.partitions[0].error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        assert_eq!(create(&mut client, "t", 1), ErrorCode::NONE);
+        assert!(fetch(&mut client, "t", &[0], 0, 50).is_empty(), "a new topic of the name is new");
+        running.restart();
+        let mut client = running.client();
+        let request = MetadataRequest { topics: None, allow_auto_topic_creation: false };
+        let body = client.call(ApiKey::Metadata, &request, &[]);
+        let metadata: MetadataResponse<'_> = frame::decode(&body).expect("decodes");
+        assert_eq!(metadata.topics.len(), 1);
+        assert_eq!(metadata.topics[0].partitions.len(), 1);
+        let request = MetadataRequest {
+            topics: Some(vec![TopicRef::Name("auto")]),
+            allow_auto_topic_creation: true,
+        };
+        let body = client.call(ApiKey::Metadata, &request, &[]);
+        let metadata: MetadataResponse<'_> = frame::decode(&body).expect("decodes");
+        assert_eq!(metadata.topics[0].error, ErrorCode::NONE, "created on the way");
+    });
+}
+
+#[test]
+fn bad_produce_requests_get_the_code_that_semantics_3_names() {
+    with_shards(|shards| {
+        let running = Running::start("bad", shards, &[]);
+        let mut client = running.client();
+        create(&mut client, "t", 1);
+        let sound = batch(&["a"]);
+        let spoilt = |spoil: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = sound.clone();
+            spoil(&mut bytes);
+            bytes
+        };
+        let large = batch(&[&"x".repeat(1_100_000)]);
+        let cases: [(&str, i8, Vec<u8>, ErrorCode); 7] = [
+            ("t", 2, sound.clone(), ErrorCode::INVALID_REQUIRED_ACKS),
+            ("u", -1, sound.clone(), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            ("t", -1, spoilt(&|b| b[68] ^= 1), ErrorCode::CORRUPT_MESSAGE),
+            ("t", -1, spoilt(&|b| b[16] = 1), ErrorCode::INVALID_RECORD),
+            ("t", -1, spoilt(&|b| b.truncate(60)), ErrorCode::CORRUPT_MESSAGE),
+            ("t", -1, [&sound[..], &sound[..]].concat(), ErrorCode::INVALID_RECORD),
+            ("t", -1, large, ErrorCode::MESSAGE_TOO_LARGE),
+        ];
+        for (topic, acks, bytes, expected) in cases {
+            let response = produce(&mut client, topic, 0, acks, &bytes);
+            assert_eq!(response.partitions[0].error, expected);
+        }
+        assert!(fetch(&mut client, "t", &[0], 0, 50).is_empty(), "nothing was stored");
+        let body = client.call(ApiKey::DescribeMetrics, &DescribeMetricsRequest {}, &[]);
+        let metrics: DescribeMetricsResponse<'_> = frame::decode(&body).expect("decodes");
+        let value = |name| metrics.metrics.iter().find(|m| m.name == name).map(|m| m.value);
+        // The request for metrics itself is the one frame that is held.
+        assert!(value("memory_frames_bytes_now").is_some_and(|bytes| bytes < 100));
+    });
+}

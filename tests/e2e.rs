@@ -1,0 +1,29 @@
+//! The real binary, end to end: style.md §6, "end to end".
+//!
+//! Few and slow, each for something that no simulation shows: that a person's commands do what the
+//! README says, and that what was acknowledged is there after a kill, after a power cut, and because
+//! of the sync it rests on. A broker whose `fdatasync` does nothing must fail the last two, and does
+//! so here, so that their passing means something.
+
+#[path = "support/broker.rs"]
+#[expect(dead_code, reason = "shared with the interop tests, which use the rest")]
+mod broker;
+#[path = "support/load.rs"]
+mod load;
+#[path = "support/peers.rs"]
+mod peers;
+#[path = "support/power.rs"]
+mod power;
+mod e2e {
+    mod damage;
+    mod hostile;
+    mod kill;
+    mod memory;
+    mod mistakes;
+    mod order;
+    mod peer;
+    mod power_cut;
+    mod stop;
+    mod tour;
+    mod trace;
+}

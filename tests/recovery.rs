@@ -1,0 +1,501 @@
+//! What recovery keeps, sets aside and names: torn against damaged (design.md §4), deleted files,
+//! directories of others.
+
+#[path = "support/partition.rs"]
+mod partition;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
+
+use std::path::{Path, PathBuf};
+
+use odradek::ids::{NodeId, Offset, TopicId, TopicPartition, Uuid};
+use odradek::journal::disk::{Disk, DiskFile, Open};
+use odradek::log::{Dump, Dumped, Hole, LogDir, OpenError, OpenParameters, Scrubbed, Unknown};
+use odradek::topic_config::TopicConfig;
+use partition::{Fate, Random, World, name, read_all, topic_partition};
+use sim_disk::SimDisk;
+
+const DIR: &str = "/data/host.vmstat-0";
+
+fn log_path(base: i64) -> PathBuf {
+    Path::new(DIR).join(format!("{base:020}.log"))
+}
+
+fn config() -> TopicConfig {
+    TopicConfig { segment_bytes: 4000, index_interval_bytes: 300, ..TopicConfig::default() }
+}
+
+/// A world with `count` committed batches of one record, about 190 bytes each.
+fn world_of(count: usize) -> World {
+    let mut world = World::new(config());
+    for _ in 0..count {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.commit();
+    world
+}
+
+fn hole(from: i64, to: i64) -> Hole {
+    Hole { from: Offset(from), to: Offset(to) }
+}
+
+/// Overwrites part of a file with noise, as a dying card does.
+fn smash(disk: &SimDisk, path: &Path, position: u64, bytes: usize) {
+    let file = disk.open(path, Open::Write).expect("there");
+    file.write_all_at(&vec![0x5a; bytes], position).expect("the disk works");
+    file.sync_data().expect("the disk works");
+}
+
+/// The `.log` files of the partition, oldest first.
+fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "log");
+    disk.paths().into_iter().filter(is_log).collect()
+}
+
+fn batch_bytes(world: &World) -> u64 {
+    let dump = Dump::open(&world.disk, &log_path(0)).expect("there");
+    let first = dump.into_iter().next().expect("a batch").expect("reads");
+    let Dumped::Batch { header, .. } = first else { panic!("{first:?}") };
+    header.size_bytes() as u64
+}
+
+#[test]
+fn bytes_above_the_mark_are_torn() {
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    // Two more that were never committed; the second is cut in the middle.
+    world.append(1, 111).expect("the disk works");
+    world.append(1, 111).expect("the disk works");
+    let disk = world.disk.after_kill();
+    disk.open(&log_path(0), Open::Write).expect("there").set_len(6 * bytes + 100).expect("cut");
+    let report = world.open(disk);
+    let log_report = &report.partitions[0];
+    assert!(log_report.is_sound());
+    assert_eq!(log_report.torn_bytes, 100);
+    assert_eq!(world.log().end_offset(), Offset(6), "the longest good prefix stays");
+    assert_eq!(world.log().durable_offset(), Offset(6), "and is durable now");
+    let torn = Path::new(DIR).join(format!("{:020}.{}.torn", 0, 6 * bytes));
+    assert_eq!(world.disk.len_of(&torn), 100);
+    world.check();
+}
+
+#[test]
+fn damage_below_the_mark_is_a_hole_and_what_is_behind_it_stays() {
+    // The bad batch is in no commit of the ring any more, so nothing heals it.
+    let mut world = world_of(8);
+    let bytes = batch_bytes(&world);
+    world.journal.clear();
+    world.state.recovery_offset = Offset(0);
+    let disk = world.disk.after_kill();
+    smash(&disk, &log_path(0), 3 * bytes + 30, 250);
+    let once = |disk: &SimDisk| {
+        let mark = world.truth.durable;
+        let (mut logs, report) = world.look_with_mark(disk, Some(Offset(mark)));
+        let found = read_all(&logs[0], 500).expect("what is served is good");
+        (logs.pop().expect("one"), report, found)
+    };
+    let (log, report, found) = once(&disk);
+    assert_eq!(report.partitions[0].new_holes, [hole(3, 5)]);
+    assert_eq!(log.holes(), [hole(3, 5)]);
+    assert_eq!(log.end_offset(), Offset(8));
+    let offsets: Vec<_> = found.iter().map(|record| record.0).collect();
+    assert_eq!(offsets, [0, 1, 2, 5, 6, 7]);
+    // Opened once more it is the same, and no news.
+    let (log, report, again) = once(&disk);
+    assert!(report.partitions[0].is_sound());
+    assert_eq!(log.holes(), [hole(3, 5)], "written down");
+    assert_eq!(again, found);
+}
+
+#[test]
+fn a_torn_recovery_ends_like_a_whole_one() {
+    // reliability.md S1: stopped at every step of its own and begun again.
+    let world = {
+        let mut world = world_of(30);
+        world.checkpoint().expect("the disk works");
+        // All of it is scanned again.
+        world.state.recovery_segment = Offset(0);
+        world.state.recovery_position = 0;
+        world.state.recovery_offset = Offset(0);
+        world
+    };
+    let bytes = batch_bytes(&world);
+    let hurt = |disk: &SimDisk| smash(disk, &log_path(0), 3 * bytes + 30, 250);
+    let whole = world.disk.after_kill();
+    hurt(&whole);
+    let mark = Some(Offset(world.truth.durable));
+    let (logs, _) = world.look_with_mark(&whole, mark);
+    let want = (read_all(&logs[0], 500).expect("good"), logs[0].holes().to_vec());
+    assert_eq!(want.1, [hole(3, 5)]);
+    let steps = whole.operation_count();
+    for stop in 1..=steps {
+        let disk = world.disk.after_kill();
+        hurt(&disk);
+        disk.fail_after(stop);
+        if world.try_look_with_mark(&disk, mark).is_some() {
+            break;
+        }
+        for seed in 0..3 {
+            let mut random = Random::new(stop * 7 + seed);
+            let disk =
+                if seed == 0 { disk.after_kill() } else { disk.after_power_cut(&mut random) };
+            let (logs, _) = world.look_with_mark(&disk, mark);
+            let found = (read_all(&logs[0], 500).expect("good"), logs[0].holes().to_vec());
+            assert_eq!(found, want, "stopped at {stop}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_end_never_falls_behind_the_mark() {
+    // The active segment's file is gone or cut: the offsets it held are not given out again.
+    let mut world = world_of(50);
+    world.journal.clear();
+    let newest =
+        world.disk.paths().into_iter().rfind(|path| path.extension().is_some_and(|s| s == "log"));
+    let newest = newest.expect("there are segments");
+    let base: i64 =
+        newest.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).expect("digits");
+    let disk = world.disk.after_kill();
+    disk.remove_file(&newest).expect("there");
+    let (logs, report) = world.look_with_mark(&disk, Some(Offset(50)));
+    assert_eq!(logs[0].end_offset(), Offset(50));
+    assert_eq!(report.partitions[0].new_holes, [hole(base, 50)]);
+    assert_eq!(read_all(&logs[0], 500).expect("good").len() as i64, base);
+
+    // All of them gone.
+    let disk = world.disk.after_kill();
+    for path in disk.paths().iter().filter(|path| path.extension().is_some_and(|s| s == "log")) {
+        disk.remove_file(path).expect("there");
+    }
+    let (logs, report) = world.look_with_mark(&disk, Some(Offset(50)));
+    assert_eq!(logs[0].end_offset(), Offset(50));
+    assert_eq!(report.partitions[0].new_holes, [hole(0, 50)]);
+    assert_eq!(read_all(&logs[0], 500), Ok(Vec::new()));
+}
+
+#[test]
+fn a_lost_segment_in_the_middle_is_a_hole() {
+    let mut world = world_of(80);
+    world.checkpoint().expect("the disk works");
+    let logs: Vec<_> = world
+        .disk
+        .paths()
+        .into_iter()
+        .filter(|p| p.extension().is_some_and(|s| s == "log"))
+        .collect();
+    assert!(3 < logs.len());
+    let base = |path: &Path| -> i64 {
+        path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).expect("digits")
+    };
+    let disk = world.disk.after_kill();
+    disk.remove_file(&logs[1]).expect("there");
+    let (opened, report) = world.look(&disk);
+    let lost = hole(base(&logs[1]), base(&logs[2]));
+    assert_eq!(report.partitions[0].new_holes, [lost]);
+    let found = read_all(&opened[0], 500).expect("good").len() as i64;
+    assert_eq!(found, 80 - (lost.to.0 - lost.from.0));
+
+    // Cut short rather than lost: scanned, for its summary knows how long it was.
+    let disk = world.disk.after_kill();
+    let len = disk.len_of(&logs[1]) as u64;
+    disk.open(&logs[1], Open::Write).expect("there").set_len(len - 10).expect("cut");
+    let (opened, report) = world.look(&disk);
+    let lost = hole(base(&logs[2]) - 1, base(&logs[2]));
+    assert_eq!(report.partitions[0].new_holes, [lost]);
+    assert_eq!(read_all(&opened[0], 500).expect("good").len(), 79);
+}
+
+#[test]
+fn deleted_segments_stay_deleted() {
+    // The journal still holds batches of a segment that retention removed.
+    let mut world = World::new(TopicConfig { retention_bytes: 3000, ..config() });
+    for _ in 0..40 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.commit();
+    world.expire().expect("the disk works");
+    world.ms += 100_000;
+    world.expire().expect("the disk works");
+    assert!(!world.disk.paths().contains(&log_path(0)), "unlinked after the delay");
+    let disk = world.disk.after_kill();
+    world.open(disk);
+    assert!(!world.disk.paths().contains(&log_path(0)), "and not brought back");
+    world.check();
+}
+
+#[test]
+fn the_scrub_finds_rot_and_the_next_start_cuts_it_out() {
+    let mut world = world_of(40);
+    world.checkpoint().expect("the disk works");
+    let bytes = batch_bytes(&world);
+    let scrub_all = |world: &World| {
+        let log = world.log.as_ref().expect("open");
+        let mut scrub = log.scrub(None).expect("reads").expect("a sealed segment");
+        loop {
+            match scrub.step(300).expect("reads") {
+                Scrubbed::Going => {}
+                end => return end,
+            }
+        }
+    };
+    assert_eq!(scrub_all(&world), Scrubbed::Sound);
+    world.disk.flip(&log_path(0), 5 * bytes as usize + 100, 1);
+    let found = scrub_all(&world);
+    assert_eq!(found, Scrubbed::Damaged { position: 5 * bytes, offset: Offset(5) });
+    world.log().note_suspect(Offset(0)).expect("the disk works");
+    let disk = world.disk.after_kill();
+    let (logs, report) = world.look(&disk);
+    assert_eq!(report.partitions[0].new_holes, [hole(5, 6)]);
+    assert_eq!(read_all(&logs[0], 500).expect("good").len(), 39);
+}
+
+#[test]
+fn a_dump_says_what_is_there() {
+    let world = world_of(4);
+    let bytes = batch_bytes(&world);
+    world.disk.flip(&log_path(0), bytes as usize + 100, 1);
+    world.disk.flip(&log_path(0), 3 * bytes as usize + 16, 1);
+    let dump = Dump::open(&world.disk, &log_path(0)).expect("there");
+    let seen: Vec<_> = dump
+        .map(|found| match found.expect("reads") {
+            Dumped::Batch { position, header, crc_is_valid } => {
+                (position, Some((header.base_offset.0, crc_is_valid)))
+            }
+            Dumped::Garbage { position, .. } => (position, None),
+        })
+        .collect();
+    let want = [
+        (0, Some((0, true))),
+        (bytes, Some((1, false))),
+        (2 * bytes, Some((2, true))),
+        (3 * bytes, None),
+    ];
+    assert_eq!(seen, want);
+}
+
+fn parameters(node_id: i32, cluster_id: Option<Uuid>) -> OpenParameters {
+    OpenParameters {
+        node_id: NodeId(node_id),
+        cluster_id,
+        random: [3; 32],
+        now: odradek::time::Now::default(),
+        config: config(),
+    }
+}
+
+fn claim(disk: &SimDisk, node: i32, cluster: Option<Uuid>) -> Result<LogDir<SimDisk>, String> {
+    LogDir::claim(disk.clone(), Path::new("/data"), &parameters(node, cluster))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_log_dir_of_another_is_refused_by_name() {
+    let disk = SimDisk::default();
+    let identity = claim(&disk, 1, None).expect("fresh").identity();
+    assert_eq!(claim(&disk, 1, None).expect("ours").identity(), identity);
+    assert!(claim(&disk, 1, Some(identity.cluster_id)).is_ok());
+    let error = claim(&disk, 2, None).expect_err("another node");
+    assert_eq!(error, "/data/format: the directory belongs to node 1, but broker.id is 2");
+    let error = claim(&disk, 1, Some(Uuid([1; 16]))).expect_err("another cluster");
+    assert!(error.starts_with("/data/format: the directory belongs to cluster "), "{error}");
+
+    // Either file may be lost or hurt; the identity stays.
+    for file in ["meta.properties", "format", "format.spare"] {
+        let path = Path::new("/data").join(file);
+        let hurt = disk.after_kill();
+        hurt.flip(&path, 30, 4);
+        let gone = disk.after_kill();
+        gone.remove_file(&path).expect("there");
+        for disk in [hurt, gone] {
+            match claim(&disk, 1, None) {
+                Ok(dir) => assert_eq!(dir.identity(), identity, "{file}"),
+                Err(error) => assert!(error.starts_with("/data/meta.properties: "), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let disk = SimDisk::default();
+    claim(&disk, 1, None).expect("fresh");
+    let path = Path::new("/data/format");
+    let text = "format 9\noldest_reader 9\nwritten_by odradek 9.0.0\n";
+    let bytes =
+        format!("odradek-file 1 {:08x}\n{text}", odradek::record::crc::crc32c(text.as_bytes()));
+    let file = disk.open(path, Open::Write).expect("there");
+    file.set_len(0).expect("cut");
+    file.write_all_at(bytes.as_bytes(), 0).expect("written");
+    let newer = LogDir::claim(disk, Path::new("/data"), &parameters(1, None));
+    let error = newer.expect_err("newer");
+    assert!(matches!(error, OpenError::NewerFormat { found: 9, expected: 1, .. }));
+    assert!(error.to_string().starts_with("/data/format: written by a newer release"));
+}
+
+#[test]
+fn unknown_directories_are_kept_and_reported() {
+    let mut world = world_of(3);
+    let disk = world.disk.after_kill();
+    for dir in ["/data/other-0", "/data/old-0.00ff-delete"] {
+        disk.create_dir_all(Path::new(dir)).expect("made");
+    }
+    disk.open(Path::new("/data/other-0/00000000000000000000.log"), Open::Create).expect("made");
+    disk.open(Path::new("/data/old-0.00ff-delete/x.log"), Open::Create).expect("made");
+    let report = world.open(disk);
+    assert_eq!(report.unknown.len(), 1);
+    assert_eq!(report.unknown[0].name, Path::new("other-0"));
+    assert_eq!(report.unknown[0].why, Unknown::NoTopicId);
+    let paths = world.disk.paths();
+    assert!(paths.iter().any(|path| path.starts_with("/data/other-0")));
+    assert!(!paths.iter().any(|path| path.starts_with("/data/old-0.00ff-delete")));
+
+    // A topic made anew under the name of one that is unknown does not touch its files.
+    let again = TopicPartition { topic_id: TopicId(Uuid([6; 16])), ..topic_partition() };
+    let now = world.now();
+    let dir = world.dir.as_ref().expect("open");
+    let log = dir.create(&name(), again, config(), now).expect("made");
+    assert_eq!(log.end_offset(), Offset(0));
+    let is_aside = |path: &PathBuf| path.to_string_lossy().contains("-stray/");
+    assert!(world.disk.paths().iter().any(is_aside));
+}
+
+#[test]
+fn a_deleted_partition_does_not_come_back() {
+    let is_left =
+        |disk: &SimDisk| disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat"));
+    // Out of the way, then gone with the next start.
+    let mut world = world_of(3);
+    world.log.take().expect("open").retire().expect("the disk works");
+    let disk = world.disk.after_kill();
+    let (logs, report) = world.look(&disk);
+    assert!(logs.is_empty() && report.unknown.is_empty());
+    assert!(!is_left(&disk));
+    // Its end was committed, and the stop came before anything else.
+    let mut world = world_of(3);
+    world.forget();
+    let disk = world.disk.after_kill();
+    let (logs, _) = world.look(&disk);
+    assert!(logs.is_empty());
+    assert!(!is_left(&disk));
+}
+
+#[test]
+fn a_clean_stop_leaves_what_kafka_reads() {
+    let mut world = world_of(30);
+    world.close();
+    let text = |file: &str| {
+        let path = Path::new("/data").join(file);
+        let file = world.disk.open(&path, Open::Read).expect("there");
+        let mut bytes = vec![0; file.len().expect("reads") as usize];
+        file.read_exact_at(&mut bytes, 0).expect("reads");
+        String::from_utf8(bytes).expect("text")
+    };
+    assert_eq!(text("recovery-point-offset-checkpoint"), "0\n1\nhost.vmstat 0 30\n");
+    assert_eq!(text("replication-offset-checkpoint"), "0\n1\nhost.vmstat 0 30\n");
+    assert_eq!(text("log-start-offset-checkpoint"), "0\n0\n");
+    assert_eq!(text("host.vmstat-0/leader-epoch-checkpoint"), "0\n1\n1 0\n");
+    assert_eq!(text(".kafka_cleanshutdown"), "{\"version\":0,\"brokerEpoch\":-1}");
+    assert!(text("host.vmstat-0/partition.metadata").starts_with("version: 0\ntopic_id: "));
+    for path in world.disk.paths() {
+        let suffix = path.extension().and_then(|suffix| suffix.to_str());
+        let entry = match suffix {
+            Some("index") => 8,
+            Some("timeindex") => 12,
+            _ => continue,
+        };
+        assert_eq!(world.disk.len_of(&path) % entry, 0);
+        assert!(0 < world.disk.len_of(&path), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_batch_of_an_older_epoch_is_not_taken_back() {
+    // A power cut may bring back what lay behind the end before: right offset, right checksum.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let file = world.disk.open(&log_path(0), Open::Read).expect("there");
+    let mut old = vec![0; bytes as usize];
+    file.read_exact_at(&mut old, 4 * bytes).expect("reads");
+    let disk = world.disk.after_kill();
+    world.open(disk);
+    world.append(1, 111).expect("the disk works");
+    world.commit();
+    // The old batch, stamped as the next one, under the epoch of the run before.
+    old[..8].copy_from_slice(&6i64.to_be_bytes());
+    let disk = world.disk.after_kill();
+    let file = disk.open(&log_path(0), Open::Write).expect("there");
+    file.write_all_at(&old, 6 * bytes).expect("written");
+    let report = world.open(disk);
+    assert_eq!(report.partitions[0].torn_bytes, bytes);
+    assert_eq!(world.log().end_offset(), Offset(6));
+    world.check();
+}
+
+#[test]
+fn a_segment_ends_where_the_next_begins() {
+    // Left behind by a repair that was stopped after the good part had its own name: the older
+    // file still holds the newer one's batches.
+    let mut world = world_of(40);
+    let logs: Vec<_> = segments(&world.disk);
+    let next = &world.disk.files()[&logs[1]];
+    let disk = world.disk.after_kill();
+    let end = disk.len_of(&logs[0]) as u64;
+    let file = disk.open(&logs[0], Open::Write).expect("there");
+    file.write_all_at(&next[..600], end).expect("written");
+    let report = world.open(disk);
+    assert!(report.partitions[0].is_sound());
+    assert_eq!(report.partitions[0].torn_bytes, 600);
+    assert_eq!(world.disk.len_of(&logs[0]) as u64, end);
+    world.check();
+}
+
+#[test]
+fn a_deleted_segment_that_redo_brings_back_goes_again() {
+    // Every segment expired, and the name of the one the log goes on in was lost.
+    let mut world = World::new(TopicConfig { retention_bytes: 0, ..config() });
+    for _ in 0..30 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.commit();
+    world.expire().expect("the disk works");
+    world.append(1, 111).expect("the disk works");
+    world.commit();
+    world.ms += 100_000;
+    let disk = world.disk.after_kill();
+    for path in segments(&disk) {
+        disk.destroy(&path);
+    }
+    world.open(disk);
+    assert_eq!(segments(&world.disk), [log_path(30)]);
+    world.check();
+}
+
+#[test]
+fn a_summary_that_outlived_its_bytes_is_not_believed() {
+    // A power cut takes bytes whose summary was written already; others are written in their
+    // place, and the old summary is still there when the log is opened once more.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let summary = log_path(0).with_extension("summary");
+    for _ in 0..10 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.log().close_idle_handles();
+    let stale = world.disk.files()[&summary].clone();
+    let disk = world.disk.after_kill();
+    disk.open(&log_path(0), Open::Write).expect("there").set_len(5 * bytes).expect("cut");
+    world.open(disk);
+    world.ms += 1_000_000;
+    for _ in 0..12 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.checkpoint().expect("the disk works");
+    let disk = world.disk.after_kill();
+    disk.open(&summary, Open::CreateOrWrite).expect("made").write_all_at(&stale, 0).expect("put");
+    world.open(disk);
+    let want = world.truth.times.values().max().copied();
+    let found = partition::warm(|| world.log().max_timestamp(Offset(17)));
+    assert_eq!(found.map(|found| found.timestamp.0), want);
+    world.check();
+}

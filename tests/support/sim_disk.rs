@@ -1,0 +1,442 @@
+//! A disk in memory that loses power on demand.
+//!
+//! Every file has a live image (what a running process reads) and a durable one (what a power cut
+//! leaves). Bytes become durable by `sync_data`, names by `sync_dir`, all by `sync_all`. A cut keeps
+//! of what was not synced nothing, or any part of it by the sector, as its seed says: torn and
+//! reordered writes.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use odradek::journal::disk::{Disk, DiskFile, Open, Space};
+
+/// Unit in which unsynced bytes survive or not.
+const SECTOR_BYTES: usize = 512;
+
+/// A seeded source of numbers (`SplitMix64`).
+#[derive(Clone, Debug)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// Heads or tails.
+    pub fn flip(&mut self) -> bool {
+        self.next() % 2 == 0
+    }
+}
+
+#[derive(Clone, Default)]
+struct Image {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Inner {
+    files: BTreeMap<u64, Image>,
+    next_file: u64,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    dirs: BTreeSet<PathBuf>,
+    durable_dirs: BTreeSet<PathBuf>,
+    operation_count: u64,
+    fail_at: Option<u64>,
+    syncs_fail: bool,
+    write_count: u64,
+    write_bytes: u64,
+    sync_count: u64,
+    free_bytes: Option<u64>,
+    is_cold: bool,
+    sync_does_nothing: bool,
+}
+
+/// What of the unsynced bytes a power cut keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "they are answers to one question")]
+pub enum Cut {
+    /// Nothing.
+    KeepNothing,
+    /// Each sector, length and name or not, by the seed.
+    KeepSome(u64),
+    /// Everything: the process died, the machine did not.
+    KeepAll,
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct SimDisk(Arc<Mutex<Inner>>);
+
+/// An open file of it.
+#[derive(Clone)]
+pub struct SimFile {
+    disk: SimDisk,
+    id: u64,
+}
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SimDisk")
+    }
+}
+
+impl std::fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SimFile({})", self.id)
+    }
+}
+
+fn not_found(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{}", path.display()))
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("no test panics while it holds the disk")
+    }
+
+    /// The `n`-th write, sync or change of a name from now on fails, and so do all later ones.
+    pub fn fail_after(&self, n: u64) {
+        let mut inner = self.inner();
+        inner.fail_at = Some(inner.operation_count + n);
+    }
+
+    /// Syncs fail with EIO, or work again.
+    pub fn set_syncs_fail(&self, fail: bool) {
+        self.inner().syncs_fail = fail;
+    }
+
+    /// Syncs return at once and do nothing: the lie that tests must notice.
+    pub fn set_sync_does_nothing(&self) {
+        self.inner().sync_does_nothing = true;
+    }
+
+    /// Nothing is in the page cache: `try_read_at` answers `WouldBlock`.
+    pub fn set_cold(&self, is_cold: bool) {
+        self.inner().is_cold = is_cold;
+    }
+
+    /// Room that is left; writes beyond it fail.
+    pub fn set_free_bytes(&self, free: Option<u64>) {
+        self.inner().free_bytes = free;
+    }
+
+    /// Writes, syncs and changes of names so far.
+    pub fn operation_count(&self) -> u64 {
+        self.inner().operation_count
+    }
+
+    /// (writes, bytes written, syncs) so far.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let inner = self.inner();
+        (inner.write_count, inner.write_bytes, inner.sync_count)
+    }
+
+    /// All files with their live bytes.
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let inner = self.inner();
+        inner.names.iter().map(|(path, id)| (path.clone(), inner.files[id].live.clone())).collect()
+    }
+
+    /// Changes a file's bytes, live and durable, as a failing card would.
+    pub fn damage(&self, path: &Path, change: impl Fn(&mut Vec<u8>)) {
+        let mut inner = self.inner();
+        let id = inner.names[path];
+        let image = inner.files.get_mut(&id).expect("named");
+        change(&mut image.live);
+        change(&mut image.durable);
+    }
+
+    /// Removes a file for good.
+    pub fn destroy(&self, path: &Path) {
+        let mut inner = self.inner();
+        inner.names.remove(path);
+        inner.durable_names.remove(path);
+    }
+
+    /// The disk as it is after a power cut and a reboot: another disk; this one stays as it is.
+    pub fn power_cut(&self, cut: Cut) -> SimDisk {
+        let inner = self.inner();
+        let mut rng = Rng(if let Cut::KeepSome(seed) = cut { seed } else { 0 });
+        let mut keeps = |rng: &mut Rng| match cut {
+            Cut::KeepNothing => false,
+            Cut::KeepSome(_) => rng.flip(),
+            Cut::KeepAll => true,
+        };
+        let mut fresh = Inner { next_file: inner.next_file, ..Inner::default() };
+        let paths: BTreeSet<&PathBuf> =
+            inner.names.keys().chain(inner.durable_names.keys()).collect();
+        for path in paths {
+            let (live, durable) = (inner.names.get(path), inner.durable_names.get(path));
+            let id = if live == durable || !keeps(&mut rng) { durable } else { live };
+            if let Some(id) = id {
+                fresh.names.insert(path.clone(), *id);
+            }
+        }
+        for dir in inner.dirs.union(&inner.durable_dirs) {
+            let is_both = inner.dirs.contains(dir) && inner.durable_dirs.contains(dir);
+            let stays = inner.durable_dirs.contains(dir) && !keeps(&mut rng);
+            let comes = inner.dirs.contains(dir) && keeps(&mut rng);
+            let holds_files = fresh.names.keys().any(|name| name.starts_with(dir));
+            if is_both || stays || comes || holds_files {
+                fresh.dirs.insert(dir.clone());
+            }
+        }
+        for id in fresh.names.values() {
+            let image = &inner.files[id];
+            let bytes = survive(image, &mut rng, &mut keeps);
+            fresh.files.insert(*id, Image { live: bytes.clone(), durable: bytes });
+        }
+        fresh.durable_names.clone_from(&fresh.names);
+        fresh.durable_dirs.clone_from(&fresh.dirs);
+        SimDisk(Arc::new(Mutex::new(fresh)))
+    }
+}
+
+fn survive(image: &Image, rng: &mut Rng, keeps: &mut impl FnMut(&mut Rng) -> bool) -> Vec<u8> {
+    let has_new_length = image.live.len() != image.durable.len() && keeps(rng);
+    let length = if has_new_length { image.live.len() } else { image.durable.len() };
+    let mut bytes = vec![0; length];
+    for (place, sector) in bytes.chunks_mut(SECTOR_BYTES).enumerate() {
+        let start = place * SECTOR_BYTES;
+        let source = |from: &Vec<u8>| {
+            let mut copy = vec![0; sector.len()];
+            if let Some(rest) = from.get(start..) {
+                let count = rest.len().min(copy.len());
+                copy[..count].copy_from_slice(&rest[..count]);
+            }
+            copy
+        };
+        let (live, durable) = (source(&image.live), source(&image.durable));
+        let kept = if live == durable || !keeps(rng) { durable } else { live };
+        sector.copy_from_slice(&kept);
+    }
+    bytes
+}
+
+impl Inner {
+    /// Counts an operation that changes something, and fails it if it is to fail.
+    fn operate(&mut self) -> io::Result<()> {
+        self.operation_count += 1;
+        match self.fail_at {
+            Some(at) if at < self.operation_count => Err(io::Error::other("the power is gone")),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<bool> {
+        self.operate()?;
+        self.sync_count += 1;
+        if self.syncs_fail {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(!self.sync_does_nothing)
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<SimFile> {
+        let mut inner = self.inner();
+        let known = inner.names.get(path).copied();
+        let id = match (known, how) {
+            (Some(_), Open::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(id), _) => id,
+            (None, Open::Read | Open::Write) => return Err(not_found(path)),
+            (None, Open::Create | Open::CreateOrWrite) => {
+                inner.operate()?;
+                let id = inner.next_file;
+                inner.next_file += 1;
+                inner.files.insert(id, Image::default());
+                inner.names.insert(path.to_owned(), id);
+                id
+            }
+        };
+        Ok(SimFile { disk: self.clone(), id })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.operate()?;
+        if inner.dirs.contains(from) {
+            let moved = |path: &PathBuf| path.strip_prefix(from).ok().map(|rest| to.join(rest));
+            let names = std::mem::take(&mut inner.names);
+            inner.names = names.into_iter().map(|(p, id)| (moved(&p).unwrap_or(p), id)).collect();
+            let dirs = std::mem::take(&mut inner.dirs);
+            inner.dirs = dirs.into_iter().map(|p| moved(&p).unwrap_or(p)).collect();
+            return Ok(());
+        }
+        let id = inner.names.remove(from).ok_or_else(|| not_found(from))?;
+        inner.names.insert(to.to_owned(), id);
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.operate()?;
+        inner.names.remove(path).map(|_| ()).ok_or_else(|| not_found(path))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.operate()?;
+        for dir in path.ancestors() {
+            inner.dirs.insert(dir.to_owned());
+        }
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.operate()?;
+        inner.names.retain(|name, _| !name.starts_with(path));
+        inner.dirs.retain(|dir| !dir.starts_with(path));
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let inner = self.inner();
+        if !inner.dirs.contains(path) {
+            return Err(not_found(path));
+        }
+        let inside = |name: &&PathBuf| name.parent() == Some(path);
+        let all = inner.names.keys().chain(inner.dirs.iter()).filter(inside);
+        let mut names: Vec<PathBuf> =
+            all.map(|name| name.file_name().expect("it has a parent").into()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let inner = self.inner();
+        Ok(inner.names.contains_key(path) || inner.dirs.contains(path))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        if !inner.sync()? {
+            return Ok(());
+        }
+        inner.durable_names.retain(|name, _| name.parent() != Some(path));
+        let inside = |name: &Path| name.parent() == Some(path);
+        let synced: Vec<(PathBuf, u64)> =
+            inner.names.iter().filter(|(p, _)| inside(p)).map(|(p, id)| (p.clone(), *id)).collect();
+        inner.durable_names.extend(synced);
+        inner.durable_dirs.retain(|dir| dir.parent() != Some(path));
+        let dirs: Vec<PathBuf> = inner.dirs.iter().filter(|dir| inside(dir)).cloned().collect();
+        inner.durable_dirs.extend(dirs);
+        Ok(())
+    }
+
+    fn sync_all(&self, _path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        if !inner.sync()? {
+            return Ok(());
+        }
+        let inner = &mut *inner;
+        inner.durable_names.clone_from(&inner.names);
+        inner.durable_dirs.clone_from(&inner.dirs);
+        for image in inner.files.values_mut() {
+            image.durable = image.live.clone();
+        }
+        Ok(())
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let free_bytes = self.inner().free_bytes.unwrap_or(1 << 40);
+        Ok(Space { total_bytes: 1 << 40, free_bytes })
+    }
+}
+
+impl SimFile {
+    fn image<T>(&self, act: impl FnOnce(&mut Image) -> T) -> T {
+        let mut inner = self.disk.inner();
+        act(inner.files.get_mut(&self.id).expect("open files stay"))
+    }
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.image(|image| {
+            let start = usize::try_from(position).unwrap_or(usize::MAX).min(image.live.len());
+            let rest = &image.live[start..];
+            let count = rest.len().min(buf.len());
+            buf[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        })
+    }
+
+    fn try_read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.disk.inner().is_cold {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buf, position)
+    }
+
+    fn write_all_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        let fails = inner.operate();
+        inner.write_count += 1;
+        inner.write_bytes += buf.len() as u64;
+        if let Some(free) = inner.free_bytes {
+            if free < buf.len() as u64 {
+                return Err(io::Error::from_raw_os_error(28));
+            }
+            inner.free_bytes = Some(free - buf.len() as u64);
+        }
+        // A write that the power cut interrupts may have got half-way.
+        let buf = if fails.is_err() { &buf[..buf.len() / 2] } else { buf };
+        let image = inner.files.get_mut(&self.id).expect("open files stay");
+        let start = position as usize;
+        if image.live.len() < start + buf.len() {
+            image.live.resize(start + buf.len(), 0);
+        }
+        image.live[start..start + buf.len()].copy_from_slice(buf);
+        fails
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        if inner.sync()? {
+            let image = inner.files.get_mut(&self.id).expect("open files stay");
+            image.durable = image.live.clone();
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.disk.inner().operate()?;
+        self.image(|image| image.live.resize(bytes as usize, 0));
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.image(|image| image.live.len() as u64))
+    }
+
+    fn reserve(&self, _position: u64, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
