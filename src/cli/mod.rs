@@ -13,6 +13,7 @@ mod args;
 mod broker;
 mod config;
 mod connect;
+mod consume;
 mod json;
 mod log;
 mod out;
@@ -61,6 +62,7 @@ struct Odradek {
 enum Command {
     Broker(broker::Broker),
     Config(config::ConfigCommand),
+    Consume(consume::Consume),
     Log(log::Log),
     Produce(produce::Produce),
     Status(status::Status),
@@ -148,6 +150,7 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
         Some(_) if config.is_some() || !set.is_empty() => Err(CliError::usage(
             "--config and --set before a subcommand are for `broker` and `config` only",
         )),
+        Some(Command::Consume(command)) => command.run(),
         Some(Command::Log(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Status(command)) => command.run(),

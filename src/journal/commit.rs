@@ -175,6 +175,15 @@ impl<'a, F: Clone> Plan<'a, F> {
         &self.bypassing
     }
 
+    /// Upper bounds of the bytes of each ring commit, in whole blocks.
+    pub(super) fn sizes(&self) -> Vec<u64> {
+        let size = |part: &&[Item<'_, F>]| {
+            let bytes: usize = part.iter().map(Item::size_bytes).sum();
+            (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
+        };
+        self.parts().iter().map(size).collect()
+    }
+
     /// The items, in as many parts as there are ring commits.
     pub(super) fn parts(&self) -> Vec<&[Item<'a, F>]> {
         let mut parts = Vec::new();
@@ -225,16 +234,6 @@ fn inline<F>(entry: &Entry<F>) -> Item<'_, F> {
         },
         Entry::Flush { .. } => unreachable!("flushes are references"),
     }
-}
-
-/// Upper bounds of the ring commits that these entries take, in whole blocks.
-pub(super) fn sizes<F: Clone>(entries: &[Entry<F>]) -> Vec<u64> {
-    let plan = Plan::of(entries);
-    let size = |part: &&[Item<'_, F>]| {
-        let bytes: usize = part.iter().map(Item::size_bytes).sum();
-        (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
-    };
-    plan.parts().iter().map(size).collect()
 }
 
 /// A commit's bytes, in whole blocks.

@@ -378,9 +378,13 @@ impl<D: Disk> Journal<D> {
 
     /// Whether [`Journal::commit`] of these entries finds its half free.
     pub fn has_room(&self, entries: &[Entry<D::File>]) -> bool {
+        self.fits(&commit::Plan::of(entries))
+    }
+
+    fn fits(&self, plan: &commit::Plan<'_, D::File>) -> bool {
         let mut head = self.head;
         let mut enters_other = false;
-        for bytes in commit::sizes(entries) {
+        for bytes in plan.sizes() {
             let (place, is_new_half) = self.place(head, bytes);
             if is_new_half {
                 // More than one whole half in one call can never be free.
@@ -400,19 +404,19 @@ impl<D: Disk> Journal<D> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned);
         }
-        if !self.has_room(entries) {
+        let plan = commit::Plan::of(entries);
+        if !self.fits(&plan) {
             return Err(JournalError::Full);
         }
         // Set before the first write: whatever fails from here on leaves the disk in doubt.
         self.is_poisoned = true;
-        let committed = self.write(entries)?;
+        let committed = self.write(&plan)?;
         self.is_poisoned = false;
         Ok(committed)
     }
 
-    fn write(&mut self, entries: &[Entry<D::File>]) -> Result<Committed, JournalError> {
-        let plan = commit::Plan::of(entries);
-        let mut committed = Committed { segment_syncs: self.sync_bypass(&plan)?, ..<_>::default() };
+    fn write(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<Committed, JournalError> {
+        let mut committed = Committed { segment_syncs: self.sync_bypass(plan)?, ..<_>::default() };
         if self.superblock.is_clean {
             // The same sync that makes the first commit durable makes this so; and it goes to the
             // other copy, so that a torn write leaves the clean one, which is then still true.
