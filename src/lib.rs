@@ -1,4 +1,72 @@
-//! Odradek: Kafka's log at the edge.
+//! Odradek: Kafka's log at the edge, in one small binary.
+//!
+//! A broker for people with a few Raspberry Pis, gateways or laptops on one site, where power goes
+//! away without warning, the uplink is thin, the disk is an SD card and nobody repairs anything.
+//!
+//! # Bird's-eye view
+//!
+//! ```text
+//!            clients (the wire: postcard frames over TCP)
+//!                     │
+//!  acceptor ──► shard-0  shard-1 …   one thread each: poller, connections, partitions
+//!                │   ╲___╱   │        spsc mailboxes, each to each
+//!                │           │
+//!                ▼           ▼        segments in the page cache (Kafka's files)
+//!              flusher (one per log dir): commit journal, ONE write and ONE sync for all partitions
+//!                │
+//!                └──► checkpoint: segments synced off the commit path, half a ring is free again
+//!  control: topics, ids, configs as records in __cluster_metadata-0      loader: cold bytes
+//! ```
+//!
+//! # The life of a produce
+//!
+//! 1. `runtime::connection` finds a frame's length, reserves its memory in the ledger, reads it.
+//! 2. `broker::front` decodes it ([`wire::produce`]), resolves topics in its copy of the metadata,
+//!    and sends each batch to the shard that owns its partition, which may be itself.
+//! 3. `broker::back` validates the batch ([`record::validate`]); [`log`] stamps offset and leader
+//!    epoch into the same bytes and writes them to the active segment: page cache, no sync.
+//! 4. The bytes go on to the flusher. `acks` 1 is answered now, `acks` −1 is parked.
+//! 5. [`journal`] writes one commit for everything that gathered, syncs once, and only then tells
+//!    the shards, which raise their durable offsets and so the high watermarks.
+//! 6. Whatever was parked below a high watermark is answered, in the order of its connection.
+//!
+//! # The life of a fetch
+//!
+//! 1. The front asks each shard concerned; each reads what lies below its high watermarks: an index
+//!    look-up and a walk over batch headers gives a slice of a file. Bytes that are not in the page
+//!    cache are loaded by the loader first; the shard goes on with others meanwhile.
+//! 2. Too little found: the backs watch, and give notice when enough has come; the front asks again.
+//!    Time up: it asks a last time and answers with what is there.
+//! 3. The response's head is built, small slices are copied behind it, large ones leave by
+//!    `sendfile`. The records are not touched between the disk and the socket.
+//!
+//! # Code map
+//!
+//! | floor | modules |
+//! |---|---|
+//! | vocabulary (`no_std`) | [`ids`], [`time`], [`limits`], [`topic_config`], [`record`], [`wire`] |
+//! | core (deterministic) | [`journal`], [`log`], [`controller`], [`broker`] |
+//! | shell (the only I/O) | [`runtime`] |
+//! | beside it | [`config`], [`client`], and in the binary `cli` |
+//!
+//! A lower floor never imports a higher one; `tests/tidy.rs` fails on any other arrow.
+//!
+//! # Invariants
+//!
+//! - **Invariant:** an acknowledgement with `acks` −1 leaves after the sync it rests on returned.
+//! - **Invariant:** recovery never discards a batch that may have been acknowledged.
+//! - **Invariant:** the core has no clock, thread, socket or entropy: time and seeds are arguments,
+//!   the disk is a trait ([`journal::disk::Disk`]). There is no `HashMap` in it either.
+//! - **Invariant:** a poll thread never waits for a disk; a shard's partitions have no locks.
+//! - **Invariant:** nothing from outside is allocated on the word of a count or length; every bound
+//!   has a name in [`limits`].
+//! - **Invariant:** segments are never mapped, and there is no writable mapping at all.
+//! - **Invariant:** the wall clock decides nothing but record timestamps, and retention only while it
+//!   is trusted.
+//!
+//! # Features
+//!
+//! `std` (default) is the whole broker. Without it the `no_std` vocabulary remains, for devices.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 

@@ -1,3 +1,7 @@
 //! The `odradek` binary: argv to exit code.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

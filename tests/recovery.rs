@@ -1,19 +1,19 @@
 //! What recovery keeps, sets aside and names: torn against damaged (design.md §4), deleted files,
 //! directories of others.
 
-#[path = "support/image_disk.rs"]
-mod image_disk;
 #[path = "support/partition.rs"]
 mod partition;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
 
 use std::path::{Path, PathBuf};
 
-use image_disk::ImageDisk;
 use odradek::ids::{NodeId, Offset, TopicId, TopicPartition, Uuid};
 use odradek::journal::disk::{Disk, DiskFile, Open};
 use odradek::log::{Dump, Dumped, Hole, LogDir, OpenError, OpenParameters, Scrubbed, Unknown};
 use odradek::topic_config::TopicConfig;
-use partition::{World, name, read_all, topic_partition};
+use partition::{Fate, Random, World, name, read_all, topic_partition};
+use sim_disk::SimDisk;
 
 const DIR: &str = "/data/host.vmstat-0";
 
@@ -40,10 +40,16 @@ fn hole(from: i64, to: i64) -> Hole {
 }
 
 /// Overwrites part of a file with noise, as a dying card does.
-fn smash(disk: &ImageDisk, path: &Path, position: u64, bytes: usize) {
+fn smash(disk: &SimDisk, path: &Path, position: u64, bytes: usize) {
     let file = disk.open(path, Open::Write).expect("there");
     file.write_all_at(&vec![0x5a; bytes], position).expect("the disk works");
     file.sync_data().expect("the disk works");
+}
+
+/// The `.log` files of the partition, oldest first.
+fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "log");
+    disk.paths().into_iter().filter(is_log).collect()
 }
 
 fn batch_bytes(world: &World) -> u64 {
@@ -82,7 +88,7 @@ fn damage_below_the_mark_is_a_hole_and_what_is_behind_it_stays() {
     world.state.recovery_offset = Offset(0);
     let disk = world.disk.after_kill();
     smash(&disk, &log_path(0), 3 * bytes + 30, 250);
-    let once = |disk: &ImageDisk| {
+    let once = |disk: &SimDisk| {
         let mark = world.truth.durable;
         let (mut logs, report) = world.look_with_mark(disk, Some(Offset(mark)));
         let found = read_all(&logs[0], 500).expect("what is served is good");
@@ -114,23 +120,23 @@ fn a_torn_recovery_ends_like_a_whole_one() {
         world
     };
     let bytes = batch_bytes(&world);
-    let hurt = |disk: &ImageDisk| smash(disk, &log_path(0), 3 * bytes + 30, 250);
+    let hurt = |disk: &SimDisk| smash(disk, &log_path(0), 3 * bytes + 30, 250);
     let whole = world.disk.after_kill();
     hurt(&whole);
     let mark = Some(Offset(world.truth.durable));
     let (logs, _) = world.look_with_mark(&whole, mark);
     let want = (read_all(&logs[0], 500).expect("good"), logs[0].holes().to_vec());
     assert_eq!(want.1, [hole(3, 5)]);
-    let steps = whole.steps();
+    let steps = whole.operation_count();
     for stop in 1..=steps {
         let disk = world.disk.after_kill();
         hurt(&disk);
-        disk.stop_after(stop);
+        disk.fail_after(stop);
         if world.try_look_with_mark(&disk, mark).is_some() {
             break;
         }
         for seed in 0..3 {
-            let mut random = image_disk::Random(stop * 7 + seed);
+            let mut random = Random::new(stop * 7 + seed);
             let disk =
                 if seed == 0 { disk.after_kill() } else { disk.after_power_cut(&mut random) };
             let (logs, _) = world.look_with_mark(&disk, mark);
@@ -278,28 +284,28 @@ fn parameters(node_id: i32, cluster_id: Option<Uuid>) -> OpenParameters {
     }
 }
 
-fn claim(disk: &ImageDisk, node: i32, cluster: Option<Uuid>) -> Result<LogDir<ImageDisk>, String> {
+fn claim(disk: &SimDisk, node: i32, cluster: Option<Uuid>) -> Result<LogDir<SimDisk>, String> {
     LogDir::claim(disk.clone(), Path::new("/data"), &parameters(node, cluster))
         .map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_log_dir_of_another_is_refused_by_name() {
-    let disk = ImageDisk::default();
+    let disk = SimDisk::default();
     let identity = claim(&disk, 1, None).expect("fresh").identity();
     assert_eq!(claim(&disk, 1, None).expect("ours").identity(), identity);
     assert!(claim(&disk, 1, Some(identity.cluster_id)).is_ok());
-    let error = claim(&disk, 2, None).err().expect("another node");
+    let error = claim(&disk, 2, None).expect_err("another node");
     assert_eq!(error, "/data/format: the directory belongs to node 1, but broker.id is 2");
-    let error = claim(&disk, 1, Some(Uuid([1; 16]))).err().expect("another cluster");
+    let error = claim(&disk, 1, Some(Uuid([1; 16]))).expect_err("another cluster");
     assert!(error.starts_with("/data/format: the directory belongs to cluster "), "{error}");
 
     // Either file may be lost or hurt; the identity stays.
     for file in ["meta.properties", "format", "format.spare"] {
         let path = Path::new("/data").join(file);
-        let hurt = disk.fork();
+        let hurt = disk.after_kill();
         hurt.flip(&path, 30, 4);
-        let gone = disk.fork();
+        let gone = disk.after_kill();
         gone.remove_file(&path).expect("there");
         for disk in [hurt, gone] {
             match claim(&disk, 1, None) {
@@ -312,7 +318,7 @@ fn a_log_dir_of_another_is_refused_by_name() {
 
 #[test]
 fn a_newer_format_is_refused_by_name() {
-    let disk = ImageDisk::default();
+    let disk = SimDisk::default();
     claim(&disk, 1, None).expect("fresh");
     let path = Path::new("/data/format");
     let text = "format 9\noldest_reader 9\nwritten_by odradek 9.0.0\n";
@@ -322,7 +328,7 @@ fn a_newer_format_is_refused_by_name() {
     file.set_len(0).expect("cut");
     file.write_all_at(bytes.as_bytes(), 0).expect("written");
     let newer = LogDir::claim(disk, Path::new("/data"), &parameters(1, None));
-    let error = newer.err().expect("newer");
+    let error = newer.expect_err("newer");
     assert!(matches!(error, OpenError::NewerFormat { found: 9, expected: 1, .. }));
     assert!(error.to_string().starts_with("/data/format: written by a newer release"));
 }
@@ -331,6 +337,9 @@ fn a_newer_format_is_refused_by_name() {
 fn unknown_directories_are_kept_and_reported() {
     let mut world = world_of(3);
     let disk = world.disk.after_kill();
+    for dir in ["/data/other-0", "/data/old-0.00ff-delete"] {
+        disk.create_dir_all(Path::new(dir)).expect("made");
+    }
     disk.open(Path::new("/data/other-0/00000000000000000000.log"), Open::Create).expect("made");
     disk.open(Path::new("/data/old-0.00ff-delete/x.log"), Open::Create).expect("made");
     let report = world.open(disk);
@@ -352,11 +361,23 @@ fn unknown_directories_are_kept_and_reported() {
 }
 
 #[test]
-fn a_deleted_partition_leaves_nothing() {
+fn a_deleted_partition_does_not_come_back() {
+    let is_left =
+        |disk: &SimDisk| disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat"));
+    // Out of the way, then gone with the next start.
     let mut world = world_of(3);
-    let log = world.log.take().expect("open");
-    world.dir.as_ref().expect("open").delete(log).expect("the disk works");
-    assert!(!world.disk.paths().iter().any(|path| path.to_string_lossy().contains("vmstat")));
+    world.log.take().expect("open").retire().expect("the disk works");
+    let disk = world.disk.after_kill();
+    let (logs, report) = world.look(&disk);
+    assert!(logs.is_empty() && report.unknown.is_empty());
+    assert!(!is_left(&disk));
+    // Its end was committed, and the stop came before anything else.
+    let mut world = world_of(3);
+    world.forget();
+    let disk = world.disk.after_kill();
+    let (logs, _) = world.look(&disk);
+    assert!(logs.is_empty());
+    assert!(!is_left(&disk));
 }
 
 #[test]
@@ -386,4 +407,95 @@ fn a_clean_stop_leaves_what_kafka_reads() {
         assert_eq!(world.disk.len_of(&path) % entry, 0);
         assert!(0 < world.disk.len_of(&path), "{}", path.display());
     }
+}
+
+#[test]
+fn a_batch_of_an_older_epoch_is_not_taken_back() {
+    // A power cut may bring back what lay behind the end before: right offset, right checksum.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let file = world.disk.open(&log_path(0), Open::Read).expect("there");
+    let mut old = vec![0; bytes as usize];
+    file.read_exact_at(&mut old, 4 * bytes).expect("reads");
+    let disk = world.disk.after_kill();
+    world.open(disk);
+    world.append(1, 111).expect("the disk works");
+    world.commit();
+    // The old batch, stamped as the next one, under the epoch of the run before.
+    old[..8].copy_from_slice(&6i64.to_be_bytes());
+    let disk = world.disk.after_kill();
+    let file = disk.open(&log_path(0), Open::Write).expect("there");
+    file.write_all_at(&old, 6 * bytes).expect("written");
+    let report = world.open(disk);
+    assert_eq!(report.partitions[0].torn_bytes, bytes);
+    assert_eq!(world.log().end_offset(), Offset(6));
+    world.check();
+}
+
+#[test]
+fn a_segment_ends_where_the_next_begins() {
+    // Left behind by a repair that was stopped after the good part had its own name: the older
+    // file still holds the newer one's batches.
+    let mut world = world_of(40);
+    let logs: Vec<_> = segments(&world.disk);
+    let next = &world.disk.files()[&logs[1]];
+    let disk = world.disk.after_kill();
+    let end = disk.len_of(&logs[0]) as u64;
+    let file = disk.open(&logs[0], Open::Write).expect("there");
+    file.write_all_at(&next[..600], end).expect("written");
+    let report = world.open(disk);
+    assert!(report.partitions[0].is_sound());
+    assert_eq!(report.partitions[0].torn_bytes, 600);
+    assert_eq!(world.disk.len_of(&logs[0]) as u64, end);
+    world.check();
+}
+
+#[test]
+fn a_deleted_segment_that_redo_brings_back_goes_again() {
+    // Every segment expired, and the name of the one the log goes on in was lost.
+    let mut world = World::new(TopicConfig { retention_bytes: 0, ..config() });
+    for _ in 0..30 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.commit();
+    world.expire().expect("the disk works");
+    world.append(1, 111).expect("the disk works");
+    world.commit();
+    world.ms += 100_000;
+    let disk = world.disk.after_kill();
+    for path in segments(&disk) {
+        disk.destroy(&path);
+    }
+    world.open(disk);
+    assert_eq!(segments(&world.disk), [log_path(30)]);
+    world.check();
+}
+
+#[test]
+fn a_summary_that_outlived_its_bytes_is_not_believed() {
+    // A power cut takes bytes whose summary was written already; others are written in their
+    // place, and the old summary is still there when the log is opened once more.
+    let mut world = world_of(5);
+    let bytes = batch_bytes(&world);
+    let summary = log_path(0).with_extension("summary");
+    for _ in 0..10 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.log().close_idle_handles();
+    let stale = world.disk.files()[&summary].clone();
+    let disk = world.disk.after_kill();
+    disk.open(&log_path(0), Open::Write).expect("there").set_len(5 * bytes).expect("cut");
+    world.open(disk);
+    world.ms += 1_000_000;
+    for _ in 0..12 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.checkpoint().expect("the disk works");
+    let disk = world.disk.after_kill();
+    disk.open(&summary, Open::CreateOrWrite).expect("made").write_all_at(&stale, 0).expect("put");
+    world.open(disk);
+    let want = world.truth.times.values().max().copied();
+    let found = partition::warm(|| world.log().max_timestamp(Offset(17)));
+    assert_eq!(found.map(|found| found.timestamp.0), want);
+    world.check();
 }

@@ -108,6 +108,9 @@ struct Watch {
     need_bytes: u64,
 }
 
+/// How often open files are counted.
+const HANDLES_INTERVAL_MS: u64 = 5000;
+
 /// A load that nobody waits for.
 const NOBODY: u64 = u64::MAX;
 
@@ -122,6 +125,8 @@ pub struct Back<D: Disk> {
     flush_timers: BTreeSet<(Boot, TopicPartition)>,
     retention_at: Boot,
     retention_interval_ms: u64,
+    handles_at: Boot,
+    handles_max: usize,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -130,7 +135,7 @@ pub struct Back<D: Disk> {
 
 impl<D: Disk> Back<D> {
     /// A back without partitions.
-    pub fn new(now: Now, retention_interval_ms: u64) -> Back<D> {
+    pub fn new(now: Now, retention_interval_ms: u64, handles_max: usize) -> Back<D> {
         Back {
             partitions: BTreeMap::new(),
             produces: BTreeMap::new(),
@@ -141,6 +146,8 @@ impl<D: Disk> Back<D> {
             flush_timers: BTreeSet::new(),
             retention_at: now.boot.plus_ms(retention_interval_ms),
             retention_interval_ms,
+            handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
+            handles_max,
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -225,7 +232,7 @@ impl<D: Disk> Back<D> {
     pub fn next_deadline(&self) -> Boot {
         // Files whose delay is over go with the next retention check: nobody waits for them.
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
-        flush_at.min(self.retention_at)
+        flush_at.min(self.retention_at).min(self.handles_at)
     }
 
     /// Does what is due.
@@ -237,9 +244,21 @@ impl<D: Disk> Back<D> {
             self.flush_timers.pop_first();
             self.flush_weak(topic_partition);
         }
+        if self.handles_at <= now.boot {
+            self.handles_at = now.boot.plus_ms(HANDLES_INTERVAL_MS);
+            self.close_handles();
+        }
         if self.retention_at <= now.boot {
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
             self.expire_all(now);
+        }
+    }
+
+    /// Sealed segments are opened again when they are read, so closing them costs little.
+    fn close_handles(&mut self) {
+        let open: usize = self.partitions.values().map(|state| state.log.handle_count()).sum();
+        if self.handles_max < open {
+            self.partitions.values_mut().for_each(|state| state.log.close_idle_handles());
         }
     }
 
@@ -755,7 +774,7 @@ fn prepare(now: Now, config: &TopicConfig, batch: &mut BytesMut) -> Result<(), E
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         compression: config.compression_type,
     };
-    validate_produce(batch, &rules).map_err(|why| rejection::error_code(&why))?;
+    validate_produce(batch, &rules).map_err(rejection::error_code)?;
     rejection::recompress(config, batch)
 }
 

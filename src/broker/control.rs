@@ -414,15 +414,14 @@ impl<D: Disk> Control<D> {
 
 /// The body of a response, by the verdicts.
 fn answer(api: ApiKey, verdicts: &[Verdict]) -> Vec<u8> {
-    let encoded = if api == ApiKey::CreateTopics {
+    if api == ApiKey::CreateTopics {
         let topics = verdicts.iter().map(created).collect();
-        postcard::to_allocvec(&CreateTopicsResponse { topics })
+        frame::encode_body(&CreateTopicsResponse { topics })
     } else {
         // The other three APIs answer with the same list.
         let topics = verdicts.iter().map(outcome).collect();
-        postcard::to_allocvec(&CreatePartitionsResponse { topics })
-    };
-    encoded.expect("responses have known lengths")
+        frame::encode_body(&CreatePartitionsResponse { topics })
+    }
 }
 
 fn created(verdict: &Verdict) -> CreatedTopic<'_> {
@@ -481,7 +480,7 @@ fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, Metadata
     }
 }
 
-/// The next number of a SplitMix64 sequence: ids need spread, not secrecy.
+/// The next number of a `SplitMix64` sequence: ids need spread, not secrecy.
 fn split_mix(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *seed;

@@ -413,7 +413,7 @@ impl<F: Clone> Front<F> {
         }
         let (host, port) = self.local_address(connection);
         let topics = match &request.topics {
-            None => self.image.topics().map(|(id, image)| self.metadata_topic(id, image)).collect(),
+            None => self.image.topics().map(|(id, image)| metadata_topic(id, image)).collect(),
             Some(topics) => topics.iter().map(|topic| self.find_metadata(*topic)).collect(),
         };
         let response = MetadataResponse {
@@ -448,7 +448,7 @@ impl<F: Clone> Front<F> {
         });
         let create =
             CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics: topics.collect() };
-        let encoded = postcard::to_allocvec(&create).expect("requests have known lengths");
+        let encoded = frame::encode_body(&create);
         let ask = ControlAsk {
             request: self.request_id(number),
             api: ApiKey::CreateTopics,
@@ -459,39 +459,15 @@ impl<F: Clone> Front<F> {
     }
 
     fn find_metadata<'a>(&'a self, topic: TopicRef<'a>) -> MetadataTopic<'a> {
-        match self.image.find(topic) {
-            Some((topic_id, image)) => self.metadata_topic(topic_id, image),
-            None => {
-                let (name, topic_id) = match topic {
-                    TopicRef::Name(name) => (name, TopicId::default()),
-                    TopicRef::Id(id) => ("", id),
-                };
-                let error = unknown_topic(topic);
-                let partitions = Vec::new();
-                MetadataTopic { error, name, topic_id, is_internal: false, partitions }
-            }
+        if let Some((topic_id, image)) = self.image.find(topic) {
+            return metadata_topic(topic_id, image);
         }
-    }
-
-    fn metadata_topic<'a>(&'a self, topic_id: TopicId, image: &'a TopicImage) -> MetadataTopic<'a> {
-        let partition =
-            |(number, partition): (usize, &crate::controller::image::PartitionImage)| {
-                MetadataPartition {
-                    error: ErrorCode::NONE,
-                    partition: Partition(number as i32),
-                    leader: partition.leader,
-                    leader_epoch: partition.leader_epoch,
-                    replicas: partition.replicas.to_vec(),
-                    isr: partition.replicas.to_vec(),
-                }
-            };
-        MetadataTopic {
-            error: ErrorCode::NONE,
-            name: &image.name,
-            topic_id,
-            is_internal: image.is_internal(),
-            partitions: image.partitions.iter().enumerate().map(partition).collect(),
-        }
+        let (name, topic_id) = match topic {
+            TopicRef::Name(name) => (name, TopicId::default()),
+            TopicRef::Id(id) => ("", id),
+        };
+        let error = unknown_topic(topic);
+        MetadataTopic { error, name, topic_id, is_internal: false, partitions: Vec::new() }
     }
 
     fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
@@ -549,6 +525,26 @@ impl<F: Clone> Front<F> {
             .collect();
         texts.sort_by(|a, b| a.0.cmp(&b.0));
         (ErrorCode::NONE, texts)
+    }
+}
+
+fn metadata_topic(topic_id: TopicId, image: &TopicImage) -> MetadataTopic<'_> {
+    let partition = |(number, partition): (usize, &crate::controller::image::PartitionImage)| {
+        MetadataPartition {
+            error: ErrorCode::NONE,
+            partition: Partition(number as i32),
+            leader: partition.leader,
+            leader_epoch: partition.leader_epoch,
+            replicas: partition.replicas.to_vec(),
+            isr: partition.replicas.to_vec(),
+        }
+    };
+    MetadataTopic {
+        error: ErrorCode::NONE,
+        name: &image.name,
+        topic_id,
+        is_internal: image.is_internal(),
+        partitions: image.partitions.iter().enumerate().map(partition).collect(),
     }
 }
 

@@ -64,9 +64,11 @@ pub struct BrokerConfig {
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: u64,
+    /// Files that the logs of one shard may keep open.
+    pub handles_max: usize,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
-    /// The broker's own configuration, for DescribeConfigs.
+    /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
     /// Counts of the process.
     pub process: &'static ProcessMetrics,

@@ -8,7 +8,7 @@ use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
 
 /// The code that a client gets for a refused batch.
-pub(super) fn error_code(why: &Rejection) -> ErrorCode {
+pub(super) fn error_code(why: Rejection) -> ErrorCode {
     match why {
         Rejection::Corrupt => ErrorCode::CORRUPT_MESSAGE,
         Rejection::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,

@@ -14,6 +14,7 @@ use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::Log;
 use crate::time::{Boot, Now};
+use crate::topic_config::TopicConfig;
 
 /// What happens to a shard.
 pub enum Event<D: Disk> {
@@ -47,6 +48,8 @@ pub enum Event<D: Disk> {
     StorageFailed,
     /// The disk has room for appends, or no longer has.
     Space(bool),
+    /// The broker's defaults for topics are others now.
+    Defaults(Box<TopicConfig>),
     /// Give up the oldest segment, to make room.
     GiveUpOldest,
     /// Cold bytes are in the page cache now.
@@ -104,7 +107,7 @@ pub struct Shard<D: Disk> {
 impl<D: Disk> Shard<D> {
     /// A shard without connections or partitions.
     pub fn new(now: Now, id: ShardId, config: BrokerConfig) -> Shard<D> {
-        let back = Back::new(now, config.retention_check_interval_ms);
+        let back = Back::new(now, config.retention_check_interval_ms, config.handles_max);
         Shard { id, front: Front::new(id, config), back, outputs: VecDeque::new() }
     }
 
@@ -127,6 +130,7 @@ impl<D: Disk> Shard<D> {
             }
             Event::StorageFailed => self.back.storage_failed(),
             Event::Space(has_space) => self.back.set_space(has_space),
+            Event::Defaults(defaults) => self.reconfigure(*defaults),
             Event::GiveUpOldest => {
                 self.back.give_up_oldest(now);
             }
@@ -200,6 +204,13 @@ impl<D: Disk> Shard<D> {
             }
         }
         self.outputs.push_back(Output::Applied(apply.version));
+    }
+
+    fn reconfigure(&mut self, defaults: TopicConfig) {
+        for (topic_id, topic) in self.front.image().topics() {
+            self.back.configure_topic(topic_id, &topic.effective(&defaults));
+        }
+        self.front.config.topic_defaults = defaults;
     }
 
     /// Lets front and back talk until neither has anything left to say to the other.

@@ -19,6 +19,7 @@ use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
 pub const CHANGES_VERSION: u8 = 0;
 
 /// One fact about the cluster, as it is persisted.
+#[expect(clippy::large_enum_variant, reason = "changes are few and short-lived; names are inline")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The first change of all: the cluster has an identity and a feature level.

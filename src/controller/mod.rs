@@ -5,7 +5,7 @@
 //! when they are committed [`Controller::replay`] takes them into the image and the response goes
 //! out. On one node "committed" means durable here; with a quorum it will mean a majority.
 //!
-//! Read semantics.md rows 5, 12, 34, 36 and §3 (CreateTopics, CreatePartitions, configs) first.
+//! Read semantics.md rows 5, 12, 34, 36 and §3 (creating topics and partitions, configurations) first.
 //!
 //! Why a log and not a file of topics: boot, failover and test are then one code path, and a
 //! quorum slides underneath without a migration. Rejected: topics as directories on disk are the

@@ -125,7 +125,7 @@ impl Controller {
     }
 
     fn check_growth(&self, total: i32, added: i32, claims: &Claims<'_>) -> Option<Verdict> {
-        if total < 1 || TOPIC_PARTITIONS_MAX < total {
+        if !(1..=TOPIC_PARTITIONS_MAX).contains(&total) {
             let message =
                 format!("{total} partitions: a topic has from 1 to {TOPIC_PARTITIONS_MAX}");
             return Some(Verdict::refused(ErrorCode::INVALID_PARTITIONS, message));

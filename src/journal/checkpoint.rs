@@ -38,7 +38,7 @@ pub struct CheckpointJob<D: Disk> {
 }
 
 /// The work is done.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CheckpointDone {
     pub(super) superblock: Superblock,
 }

@@ -157,12 +157,11 @@ impl<'a, F: Clone> Plan<'a, F> {
             position_end,
         };
         let item = Item { stored, bytes: &[], segment: Some(segment) };
-        match references.get(&key) {
-            Some(place) => self.items[*place] = item,
-            None => {
-                references.insert(key, self.items.len());
-                self.items.push(item);
-            }
+        if let Some(place) = references.get(&key) {
+            self.items[*place] = item;
+        } else {
+            references.insert(key, self.items.len());
+            self.items.push(item);
         }
         // A segment that was new once must have its directory synced, whichever entry said so.
         let known = self.bypassing.entry(key).or_insert(segment);
@@ -174,6 +173,15 @@ impl<'a, F: Clone> Plan<'a, F> {
     /// Segments to sync before the ring is written.
     pub(super) fn bypassing(&self) -> &BTreeMap<(TopicPartition, Offset), &'a SegmentRef<F>> {
         &self.bypassing
+    }
+
+    /// Upper bounds of the bytes of each ring commit, in whole blocks.
+    pub(super) fn sizes(&self) -> Vec<u64> {
+        let size = |part: &&[Item<'_, F>]| {
+            let bytes: usize = part.iter().map(Item::size_bytes).sum();
+            (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
+        };
+        self.parts().iter().map(size).collect()
     }
 
     /// The items, in as many parts as there are ring commits.
@@ -226,16 +234,6 @@ fn inline<F>(entry: &Entry<F>) -> Item<'_, F> {
         },
         Entry::Flush { .. } => unreachable!("flushes are references"),
     }
-}
-
-/// Upper bounds of the ring commits that these entries take, in whole blocks.
-pub(super) fn sizes<F: Clone>(entries: &[Entry<F>]) -> Vec<u64> {
-    let plan = Plan::of(entries);
-    let size = |part: &&[Item<'_, F>]| {
-        let bytes: usize = part.iter().map(Item::size_bytes).sum();
-        (HEADER_BYTES + bytes).next_multiple_of(JOURNAL_BLOCK_BYTES as usize) as u64
-    };
-    plan.parts().iter().map(size).collect()
 }
 
 /// A commit's bytes, in whole blocks.

@@ -59,6 +59,7 @@ pub trait Disk: Clone {
 }
 
 /// An open file of a [`Disk`].
+#[expect(clippy::len_without_is_empty, reason = "the length is of a file, and may fail")]
 pub trait DiskFile: Clone {
     /// Reads at `position` without moving a cursor; fewer bytes than asked only at the end.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;

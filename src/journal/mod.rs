@@ -327,6 +327,9 @@ pub struct Journal<D: Disk> {
     halves: [Half<D::File>; 2],
     states: BTreeMap<TopicPartition, PartitionState>,
     prewritten: u64,
+    /// The newest segment of each directory whose name is known to be durable: a segment says
+    /// that it is new for as long as it grows, and its directory is synced once.
+    named: BTreeMap<Arc<Path>, Offset>,
     /// One superblock was damaged, perhaps the newer: the tail must be looked for.
     is_tail_lost: bool,
     is_checkpointing: bool,
@@ -363,6 +366,7 @@ impl<D: Disk> Journal<D> {
             halves: [Half::free(), Half::free()],
             states: states.clone(),
             prewritten: if is_fresh { 0 } else { superblock.ring_bytes },
+            named: BTreeMap::new(),
             is_tail_lost: found.is_one_lost,
             is_checkpointing: false,
             is_poisoned: false,
@@ -374,9 +378,13 @@ impl<D: Disk> Journal<D> {
 
     /// Whether [`Journal::commit`] of these entries finds its half free.
     pub fn has_room(&self, entries: &[Entry<D::File>]) -> bool {
+        self.fits(&commit::Plan::of(entries))
+    }
+
+    fn fits(&self, plan: &commit::Plan<'_, D::File>) -> bool {
         let mut head = self.head;
         let mut enters_other = false;
-        for bytes in commit::sizes(entries) {
+        for bytes in plan.sizes() {
             let (place, is_new_half) = self.place(head, bytes);
             if is_new_half {
                 // More than one whole half in one call can never be free.
@@ -396,19 +404,19 @@ impl<D: Disk> Journal<D> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned);
         }
-        if !self.has_room(entries) {
+        let plan = commit::Plan::of(entries);
+        if !self.fits(&plan) {
             return Err(JournalError::Full);
         }
         // Set before the first write: whatever fails from here on leaves the disk in doubt.
         self.is_poisoned = true;
-        let committed = self.write(entries)?;
+        let committed = self.write(&plan)?;
         self.is_poisoned = false;
         Ok(committed)
     }
 
-    fn write(&mut self, entries: &[Entry<D::File>]) -> Result<Committed, JournalError> {
-        let plan = commit::Plan::of(entries);
-        let mut committed = Committed { segment_syncs: self.sync_bypass(&plan)?, ..<_>::default() };
+    fn write(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<Committed, JournalError> {
+        let mut committed = Committed { segment_syncs: self.sync_bypass(plan)?, ..<_>::default() };
         if self.superblock.is_clean {
             // The same sync that makes the first commit durable makes this so; and it goes to the
             // other copy, so that a torn write leaves the clean one, which is then still true.
@@ -438,9 +446,21 @@ impl<D: Disk> Journal<D> {
         Ok(committed)
     }
 
-    fn sync_bypass(&self, plan: &commit::Plan<'_, D::File>) -> Result<u64, JournalError> {
-        sync_segments(&self.disk, &self.dir, plan.bypassing().values().copied())
-            .map_err(JournalError::Io)
+    fn sync_bypass(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<u64, JournalError> {
+        let named = &self.named;
+        let is_unnamed = |segment: &SegmentRef<D::File>| {
+            segment.is_new && named.get(&segment.dir).is_none_or(|&base| base < segment.base_offset)
+        };
+        let segments: Vec<_> = plan
+            .bypassing()
+            .values()
+            .map(|&segment| SegmentRef { is_new: is_unnamed(segment), ..segment.clone() })
+            .collect();
+        let count = sync_segments(&self.disk, &self.dir, segments.iter())?;
+        for segment in segments.into_iter().filter(|segment| segment.is_new) {
+            self.named.insert(segment.dir, segment.base_offset);
+        }
+        Ok(count)
     }
 
     /// Where a commit of `bytes` goes when the head is at `head`, and whether it is the first of

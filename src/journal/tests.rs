@@ -36,7 +36,8 @@ impl Writer {
     }
 
     /// Appends to the page cache, and says what to persist.
-    fn append(&mut self, bytes: Vec<u8>) -> Result<Entry<SimFile>, io::Error> {
+    fn append(&mut self, bytes: impl Into<Bytes>) -> Result<Entry<SimFile>, io::Error> {
+        let bytes = bytes.into();
         self.file.write_all_at(&bytes, self.position)?;
         let entry = Entry::Append {
             topic_partition: tp(self.number),
@@ -45,7 +46,7 @@ impl Writer {
             end_offset: self.offset.next().expect("few"),
             segment: self.segment(),
             position: self.position,
-            bytes: bytes.clone().into(),
+            bytes: bytes.clone(),
         };
         self.position += bytes.len() as u64;
         self.offset = self.offset.next().expect("few");

@@ -7,8 +7,12 @@
 //! <base>.summary, one block, big-endian, written over in place and not synced
 //! "ODSM" | version u32 | base i64 | covered u64 | covered end i64 | bytes since entry u64
 //! | first timestamp i64 | largest timestamp i64 | its offset i64
-//! | offset entries u32 | their CRC u32 | time entries u32 | their CRC u32 | CRC-32C of all u32
+//! | offset entries u32 | their CRC u32 | time entries u32 | their CRC u32
+//! | last covered batch: position u64, CRC u32 | CRC-32C of all u32
 //! ```
+//!
+//! The last batch binds the summary to its segment: a summary that outlived the bytes it speaks of
+//! (they were torn off, and others written in their place) names a batch that is not there.
 //!
 //! The rules for when an entry is added are Kafka's `LogSegment.append`, so that `kafka-dump-log`
 //! finds nothing to complain about (semantics.md 2.3).
@@ -25,7 +29,7 @@ const SUMMARY_MAGIC: [u8; 4] = *b"ODSM";
 const SUMMARY_VERSION: u32 = 1;
 
 /// Bytes of a summary file.
-pub(super) const SUMMARY_BYTES: usize = 84;
+pub(super) const SUMMARY_BYTES: usize = 96;
 
 /// Span of a segment's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub(super) struct Derived<F> {
     /// Offset after the last observed batch.
     pub covered_end: Offset,
     since_entry_bytes: u64,
+    /// Position and checksum of the last observed batch.
+    last: (u64, u32),
     /// Span of what was observed.
     pub span: Span,
     /// Whether the files say all of this, as they do once a segment is sealed.
@@ -84,6 +90,7 @@ impl<F: DiskFile> Derived<F> {
             covered: 0,
             covered_end: base,
             since_entry_bytes: 0,
+            last: (0, 0),
             span: Span::EMPTY,
             is_settled: true,
         }
@@ -117,6 +124,7 @@ impl<F: DiskFile> Derived<F> {
         self.since_entry_bytes += header.size_bytes() as u64;
         self.covered = met.end_position();
         self.covered_end = header.next_offset();
+        self.last = (met.position, header.crc);
         self.is_settled = false;
     }
 
@@ -241,6 +249,7 @@ impl<F: DiskFile> Derived<F> {
         };
         self.covered = met.end_position();
         self.covered_end = met.header.next_offset();
+        self.last = (met.position, met.header.crc);
         self.since_entry_bytes = met.header.size_bytes() as u64;
         Ok(())
     }
@@ -266,8 +275,23 @@ impl<F: DiskFile> Derived<F> {
         for field in [offset_count, offset_crc, time_count, time_crc] {
             out.extend_from_slice(&field.to_be_bytes());
         }
+        out.extend_from_slice(&self.last.0.to_be_bytes());
+        out.extend_from_slice(&self.last.1.to_be_bytes());
         out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
         out.try_into().expect("the fields add up to the block")
+    }
+
+    /// Whether the last batch that was observed is where it was in `log`, `bytes` long.
+    pub fn is_of(&self, log: &F, bytes: u64) -> bool {
+        let (position, crc) = self.last;
+        let met = Walk::new(log, position, self.covered, true).next();
+        let is_last = |met: &Met| {
+            met.header.crc == crc
+                && met.end_position() == self.covered
+                && met.header.next_offset() == self.covered_end
+        };
+        let is_there = self.covered <= bytes && met.ok().flatten().as_ref().is_some_and(is_last);
+        self.covered == 0 || is_there
     }
 
     /// What a summary file claims, its index entries still unchecked; `None` when it is missing,
@@ -295,6 +319,7 @@ impl<F: DiskFile> Derived<F> {
             covered: i64_at(16) as u64,
             covered_end: Offset(i64_at(24)),
             since_entry_bytes: i64_at(32) as u64,
+            last: (i64_at(80) as u64, u32_at(88)),
             span: Span {
                 first: Timestamp(i64_at(40)),
                 max: Timestamp(i64_at(48)),

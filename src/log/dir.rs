@@ -90,6 +90,8 @@ struct Found {
     name: TopicName,
     state: Option<PartitionState>,
     mark: Option<Offset>,
+    /// Whether it was deleted, and the stop came before its directory went.
+    is_forgotten: bool,
     /// Base offset of the newest segment on disk before anything was redone.
     newest_base: Option<Offset>,
 }
@@ -122,9 +124,9 @@ impl<D: Disk> LogDir<D> {
 
     fn find_partitions(&mut self) -> Result<(), OpenError> {
         let names = self.disk.list(&self.path).map_err(|error| OpenError::io(&self.path, error))?;
-        for name in names {
-            let dir = self.path.join(&name);
-            let Some(text) = name.to_str() else { continue };
+        for path in names {
+            let Some(text) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let (dir, name) = (self.path.join(text), PathBuf::from(text));
             if text.ends_with("-delete") {
                 self.disk.remove_dir_all(&dir).map_err(|error| OpenError::io(&dir, error))?;
             } else if text.ends_with("-stray") {
@@ -155,7 +157,8 @@ impl<D: Disk> LogDir<D> {
         }
         let bases = recovery::segment_bases(&self.disk, &dir);
         let newest_base = bases.map_err(|error| OpenError::io(&dir, error))?.last().copied();
-        let found = Found { dir, name: topic, state: None, mark: None, newest_base };
+        let found =
+            Found { dir, name: topic, state: None, mark: None, is_forgotten: false, newest_base };
         self.found.insert(topic_partition, found);
         Ok(())
     }
@@ -185,6 +188,11 @@ impl<D: Disk> LogDir<D> {
         };
         let mut logs = Vec::new();
         for (topic_partition, found) in std::mem::take(&mut self.found) {
+            if found.is_forgotten {
+                self.remove_dir(&found.dir, topic_partition.topic_id.0)
+                    .map_err(|error| OpenError::io(&found.dir, error))?;
+                continue;
+            }
             let mark = found.mark.filter(|_| is_journal_whole);
             let (log, log_report) = recovery::open(
                 self.disk.clone(),
@@ -235,6 +243,15 @@ impl<D: Disk> LogDir<D> {
         now: Now,
     ) -> Result<Log<D>, super::LogError> {
         Log::create(self.disk.clone(), &self.path, name, topic_partition, config, now)
+    }
+
+    /// Finishes a deletion that a stop interrupted.
+    fn remove_dir(&self, from: &Path, topic_id: Uuid) -> io::Result<()> {
+        let Some(name) = from.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        let to = self.path.join(doomed_name(name, topic_id, "delete"));
+        self.disk.rename(from, &to)?;
+        self.disk.sync_dir(&self.path)?;
+        self.disk.remove_dir_all(&to)
     }
 
     /// Leaves the directory as Kafka wants to find it. The journal must have been closed, which
@@ -295,6 +312,15 @@ pub struct Redo<'a, D: Disk> {
     last: Option<(TopicPartition, Offset, D::File)>,
     /// Entries whose partition is gone.
     pub orphan_entry_count: u64,
+}
+
+impl<D: Disk> Redo<'_, D> {
+    /// Takes note of an end offset that a commit proves.
+    pub fn note_mark(&mut self, topic_partition: TopicPartition, end_offset: Offset) {
+        if let Some(found) = self.found.get_mut(&topic_partition) {
+            found.mark = found.mark.max(Some(end_offset));
+        }
+    }
 }
 
 impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
@@ -363,9 +389,9 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
 
     /// Takes note of a partition's small state.
     fn state(&mut self, topic_partition: TopicPartition, state: SmallState) {
-        if let Some(found) = self.found.get_mut(&topic_partition) {
-            found.state.get_or_insert_with(PartitionState::default).take(state);
-        }
+        let Some(found) = self.found.get_mut(&topic_partition) else { return };
+        found.is_forgotten |= state == SmallState::Forget;
+        found.state.get_or_insert_with(PartitionState::default).take(state);
     }
 }
 

@@ -230,14 +230,6 @@ impl<D: Disk> Log<D> {
     pub fn mark_durable(&mut self, end_offset: Offset) {
         assert!(end_offset <= self.end_offset(), "nothing beyond the end can be durable");
         self.durable = self.durable.max(end_offset);
-        for segment in self.segments.iter_mut().rev() {
-            if segment.base < self.durable {
-                if !segment.is_new {
-                    break;
-                }
-                segment.is_new = false;
-            }
-        }
         self.invariants();
     }
 

@@ -1,8 +1,8 @@
 //! Reading: by offset, by timestamp, and the largest timestamp.
 //!
 //! A read gives whole batches of one segment as a range of its file, for `sendfile`. Every header
-//! in it was walked over: offsets follow one another without a gap, and epochs are those that the
-//! epoch cache knows, which the batches' own checksums do not cover. Records are not looked at;
+//! in it was walked over: offsets follow one another without a gap, and epochs do not fall behind the
+//! epoch cache, which the batches' own checksums do not cover. Records are not looked at;
 //! clients verify them. Nothing here waits for the disk: see [`ReadError::Cold`].
 //!
 //! Read semantics.md 2.3 before editing.
@@ -76,7 +76,8 @@ impl<D: Disk> Log<D> {
     fn is_in_place(&self, segment: &Segment<D>, met: &Met) -> bool {
         let header = &met.header;
         let known = self.epochs.epoch_of(header.base_offset);
-        let is_of_its_epoch = known.is_none_or(|epoch| epoch == header.leader_epoch);
+        // A later epoch than is known is news, not damage: the cache may be older than the batch.
+        let is_of_its_epoch = known.is_none_or(|epoch| epoch <= header.leader_epoch);
         is_of_its_epoch && header.next_offset() <= segment.end
     }
 }

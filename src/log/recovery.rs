@@ -180,9 +180,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
     /// Finds the segments on disk, and removes what was deleted before the last stop.
     fn load_segments(&mut self) -> io::Result<()> {
         for path in self.place.disk.list(self.place.dir)? {
-            let name = path.to_string_lossy();
-            if name.ends_with(".deleted") || name.ends_with(".tmp") {
-                self.place.disk.remove_file(&self.place.dir.join(&path))?;
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let is_leftover = |suffix| name.strip_suffix(suffix).is_some();
+            if is_leftover(".deleted") || is_leftover(".tmp") {
+                self.place.disk.remove_file(&self.place.dir.join(name))?;
             }
         }
         let mut bases = segment_bases(self.place.disk, self.place.dir)?;
@@ -203,7 +204,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
     }
 
     /// A segment as its file and its summary have it.
-    fn load(&self, base: Offset) -> io::Result<Segment<D>> {
+    fn load(&mut self, base: Offset) -> io::Result<Segment<D>> {
         let file = self.place.disk.open(&self.place.path(base, "log"), Open::Write)?;
         let bytes = file.len()?;
         let mut segment = Segment::new(base, Some(file.clone()), bytes, self.now);
@@ -213,8 +214,13 @@ impl<'a, D: Disk> Recovery<'a, D> {
         }
         match self.place.disk.open(&self.place.path(base, "summary"), Open::Read) {
             Ok(summary) => {
-                if let Some(derived) = Derived::from_summary(base, &summary)? {
+                let claimed = Derived::from_summary(base, &summary)?;
+                let is_true = claimed.as_ref().is_none_or(|derived| derived.is_of(&file, bytes));
+                if let Some(derived) = claimed.filter(|_| is_true) {
                     segment.derived = derived.into();
+                } else if !is_true && base < self.state.recovery_segment {
+                    // Bytes that were once there, and are not scanned otherwise, are missing.
+                    self.damage.suspects.insert(base);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -230,11 +236,6 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let hole = self.damage.holes.iter().find(|hole| Some(hole.to) == next_base).copied();
         let segment = &mut self.segments[number];
         let derived = segment.derived.get_mut();
-        if segment.bytes < derived.covered {
-            // Bytes that were once there are missing.
-            self.damage.suspects.insert(segment.base);
-            derived.reset();
-        }
         let covers_all = derived.covered == segment.bytes;
         derived.is_settled |= covers_all && next_base.is_some();
         let covered_end = derived.covered_end;

@@ -77,7 +77,8 @@ pub(super) struct Segment<D: Disk> {
     pub end: Offset,
     /// Length of the `.log` file.
     pub bytes: u64,
-    /// Whether the file's name may not be durable.
+    /// Whether the file came into being in this run, or in one that did not end well. Whether its
+    /// name is durable by now is the journal's to know: only it sees syncs of the directory.
     pub is_new: bool,
     /// When the segment came into being, or was opened.
     pub created: Boot,

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::broker::metrics::ProcessMetrics;
 use crate::journal::disk::Disk;
 use crate::runtime::clock;
+use crate::runtime::peers::Peers;
 use crate::runtime::shard_loop::{Inbox, Input};
 use crate::runtime::throttle::LogThrottle;
 
@@ -40,6 +41,8 @@ pub struct Acceptor<D: Disk> {
     pub shards: Vec<Inbox<D>>,
     /// `max.connections`.
     pub connections_max: u64,
+    /// `max.connections.per.ip`.
+    pub peers: Arc<Peers>,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
     /// Set, then notified: end.
@@ -103,10 +106,18 @@ where
             );
             return;
         }
+        if !self.peers.enter(peer.ip()) {
+            self.metrics.connections_refused_count.fetch_add(1, Ordering::Relaxed);
+            complaints.warn(
+                clock::boot(),
+                format_args!("{peer} is refused: `max.connections.per.ip` are open from there"),
+            );
+            return;
+        }
         self.metrics.connections_now.fetch_add(1, Ordering::Relaxed);
         let load = |shard: &&Inbox<D>| shard.connections.load(Ordering::Relaxed);
         let shard = self.shards.iter().min_by_key(load).expect("there is a shard");
         shard.connections.fetch_add(1, Ordering::Relaxed);
-        shard.give(Input::Connection(stream));
+        shard.give(Input::Connection(stream, peer));
     }
 }

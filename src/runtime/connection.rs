@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -81,6 +81,8 @@ pub enum Sent<F> {
 pub struct Connection<F> {
     /// Its name.
     pub id: ConnectionId,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
     stream: TcpStream,
     buffer: BytesMut,
     partial: Option<Partial>,
@@ -104,11 +106,17 @@ pub struct Connection<F> {
 
 impl<F: DiskFile + AsFd> Connection<F> {
     /// A fresh connection over a socket, which becomes non-blocking.
-    pub fn new(id: ConnectionId, stream: TcpStream, now: Boot) -> io::Result<Connection<F>> {
+    pub fn new(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        now: Boot,
+    ) -> io::Result<Connection<F>> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         Ok(Connection {
             id,
+            peer,
             stream,
             buffer: BytesMut::new(),
             partial: None,

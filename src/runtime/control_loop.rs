@@ -149,7 +149,7 @@ where
                     let shard = &self.shards[usize::from(request.shard.0)];
                     shard.send(Event::Controlled(request, body));
                 }
-                ControlOutput::Remove(log) => self.set_aside(*log, removals),
+                ControlOutput::Remove(log) => Self::set_aside(*log, removals),
             }
         }
     }
@@ -171,7 +171,7 @@ where
     }
 
     /// Takes a deleted partition's directory out of the way; its files go later.
-    fn set_aside(&self, log: Log<D>, removals: &mut BTreeSet<(Boot, PathBuf)>) {
+    fn set_aside(log: Log<D>, removals: &mut BTreeSet<(Boot, PathBuf)>) {
         let delay_ms = u64::try_from(log.config().file_delete_delay_ms).unwrap_or(0);
         match log.retire() {
             Ok(path) => {

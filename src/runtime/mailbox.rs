@@ -118,8 +118,8 @@ impl<F> ShardMail<F> {
 
     /// The next message, with the shard it is from.
     pub fn receive(&mut self) -> Option<(usize, Mail<F>)> {
-        let inboxes = self.inboxes.iter_mut().enumerate();
-        inboxes.flat_map(|(from, inbox)| inbox.as_mut()?.dequeue().map(|mail| (from, mail))).next()
+        let mut inboxes = self.inboxes.iter_mut().enumerate();
+        inboxes.find_map(|(from, inbox)| Some((from, inbox.as_mut()?.dequeue()?)))
     }
 }
 

@@ -22,8 +22,11 @@ mod ledger;
 mod loader;
 mod lock;
 mod mailbox;
+mod peers;
+mod recover;
 mod shard_loop;
 pub mod signals;
+mod threads;
 mod throttle;
 
 use std::fmt;
@@ -36,15 +39,17 @@ use std::time::Duration;
 
 use crate::broker::control::MetadataError;
 use crate::broker::metrics::ProcessMetrics;
+use crate::broker::shard::Event;
 use crate::config::Config;
 use crate::controller::ControllerConfig;
 use crate::journal::JournalError;
 use crate::log::{LogDir, OpenError};
-use crate::runtime::boot::Wiring;
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
 use crate::runtime::shard_loop::Input;
+use crate::runtime::threads::Wiring;
+pub use recover::{Recovered, recover};
 
 /// Sizes and times that concern a connection.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +152,18 @@ impl Broker {
         self.metrics.storage_failed_now.load(Ordering::Relaxed) != 0
     }
 
+    /// Writes down the wall clock, if it is trusted: the next start distrusts a clock behind it.
+    pub fn note_time(&mut self) {
+        if let Err(why) = self.log_dir.note_wall(clock::now()) {
+            log::warn!("the time could not be written down: {why}");
+        }
+    }
+
     /// Takes over what a new configuration may change while the broker runs.
     pub fn reload(&mut self, config: &Config) {
+        for (inbox, _) in &self.wiring.shards {
+            inbox.send(Event::Defaults(Box::new(config.topic_defaults.clone())));
+        }
         self.controller_config =
             boot::controller_config(config, self.controller_config.partitions_max);
         let fresh = Box::new(self.controller_config.clone());
@@ -190,6 +205,9 @@ impl Broker {
     }
 }
 
+/// How often the wall clock is written down.
+const NOTE_TIME_MS: u64 = 3_600_000;
+
 /// Waits for a thread. One that panicked has printed why; with `panic = "abort"` the process is
 /// gone by then anyway.
 fn join<T>(thread: JoinHandle<T>) -> Option<T> {
@@ -208,7 +226,13 @@ pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), S
     let mut broker = Broker::start(config)?;
     let took_ms = clock::boot().ms_since(began);
     ready(took_ms, broker.wire_address());
+    let mut noted = began;
     loop {
+        let now = clock::boot();
+        if noted.plus_ms(NOTE_TIME_MS) <= now {
+            noted = now;
+            broker.note_time();
+        }
         match signals.recv_timeout(Duration::from_secs(1)) {
             Ok(signals::Signal::Stop) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
                 break;

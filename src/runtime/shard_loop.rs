@@ -6,7 +6,7 @@
 //! the loader's, deletion the control thread's.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +30,7 @@ use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::LoadJob;
 use crate::runtime::mailbox::{Mail, Outbox, ShardMail};
+use crate::runtime::peers::Peers;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
@@ -61,8 +62,8 @@ pub enum Input<D: Disk> {
     Event(Event<D>),
     /// The loader is done.
     Loaded(Loaded),
-    /// A client connected.
-    Connection(TcpStream),
+    /// A client connected from there.
+    Connection(TcpStream, SocketAddr),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -135,6 +136,8 @@ where
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
     pub ledger: Arc<Ledger>,
+    /// `max.connections.per.ip`.
+    pub peers: Arc<Peers>,
     /// Timeouts and sizes.
     pub limits: ConnectionLimits,
     /// Counts.
@@ -260,7 +263,7 @@ where
                         self.active.insert(slot_of(id));
                     }
                 }
-                Input::Connection(stream) => self.open(now, stream),
+                Input::Connection(stream, peer) => self.open(now, stream, peer),
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -342,14 +345,14 @@ where
         (connection.id == id).then_some(connection)
     }
 
-    fn open(&mut self, now: Now, stream: TcpStream) {
+    fn open(&mut self, now: Now, stream: TcpStream, peer: SocketAddr) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
         self.generation = self.generation.wrapping_add(1);
         let id = ConnectionId(u64::from(self.generation) << 32 | slot as u64);
-        match self.register(id, slot, stream, now) {
+        match self.register(id, slot, (stream, peer), now) {
             Ok((local_host, local_port)) => {
                 self.active.insert(slot);
                 let opened = Event::Opened { connection: id, local_host, local_port };
@@ -358,7 +361,7 @@ where
             Err(why) => {
                 self.complaints.warn(now.boot, format_args!("a connection was lost: {why}"));
                 self.free.push(slot);
-                self.count_closed();
+                self.count_closed(peer);
             }
         }
     }
@@ -367,11 +370,11 @@ where
         &mut self,
         id: ConnectionId,
         slot: usize,
-        stream: TcpStream,
+        (stream, peer): (TcpStream, SocketAddr),
         now: Now,
     ) -> std::io::Result<(Box<str>, u16)> {
         let local = stream.local_addr()?;
-        let connection = Connection::new(id, stream, now.boot)?;
+        let connection = Connection::new(id, stream, peer, now.boot)?;
         #[expect(unsafe_code, reason = "the poller holds the descriptor without owning it")]
         // SAFETY: the socket is deleted from the poller before it is dropped, in `close`.
         unsafe {
@@ -386,11 +389,9 @@ where
         let now = clock::boot();
         let Some(connection) = self.connection(id) else { return };
         connection.is_closing = true;
-        let peer = connection.stream().peer_addr();
+        let peer = connection.peer;
         self.active.insert(slot_of(id));
-        if let Ok(peer) = peer {
-            self.complaints.warn(now, format_args!("{peer} is disconnected: {reason}"));
-        }
+        self.complaints.warn(now, format_args!("{peer} is disconnected: {reason}"));
     }
 
     fn close(&mut self, slot: usize) {
@@ -401,11 +402,12 @@ where
         self.free.push(slot);
         self.active.remove(&slot);
         self.blocked.remove(&slot);
-        self.count_closed();
+        self.count_closed(connection.peer);
         self.step(clock::now(), Event::Closed(connection.id));
     }
 
-    fn count_closed(&self) {
+    fn count_closed(&self, peer: SocketAddr) {
+        self.parts.peers.leave(peer.ip());
         self.parts.inbox.connections.fetch_sub(1, Ordering::Relaxed);
         self.parts.metrics.connections_now.fetch_sub(1, Ordering::Relaxed);
     }
@@ -459,8 +461,7 @@ where
     }
 
     fn complain_of_length(&mut self, now: Boot, slot: usize, bytes: u32, frame_max: usize) {
-        let connection = self.connections[slot].as_ref().expect("it was read from");
-        let Ok(peer) = connection.stream().peer_addr() else { return };
+        let peer = self.connections[slot].as_ref().expect("it was read from").peer;
         let hint = match &bytes.to_be_bytes() {
             b"GET " | b"POST" | b"HEAD" | b"PUT " => ": this is HTTP, the port is not",
             [0x16, 0x03, ..] => ": this is TLS, the port is not",

@@ -103,6 +103,11 @@ pub fn encode<H: Serialize, B: Serialize>(
     *prefix = bytes.to_be_bytes();
 }
 
+/// A body by itself, as it stands in a frame.
+pub fn encode_body<B: Serialize>(body: &B) -> Vec<u8> {
+    postcard::to_allocvec(body).expect("writing to a Vec cannot fail")
+}
+
 /// Deserializes a list of at most `MAX` elements, reserving nothing on the word of its count.
 pub fn list<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where

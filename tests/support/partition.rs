@@ -1,24 +1,87 @@
-//! One partition on an [`ImageDisk`] with what the tests need around it: a journal that is only a
+//! One partition on an [`SimDisk`] with what the tests need around it: a journal that is only a
 //! list in memory, and the truth about every record.
 
 #![allow(dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
 use odradek::journal::disk::{Disk, DiskFile, Open};
-use odradek::log::{
-    Hole, Log, LogDir, LogError, OpenParameters, PartitionState, ReadError, RecoveryReport,
-    SmallState,
-};
+use odradek::journal::{PartitionState, Redo, SmallState};
+use odradek::log::{Hole, Log, LogDir, LogError, OpenParameters, ReadError, RecoveryReport};
 use odradek::record::{Batch, BatchBuilder, Compression, Records, decompress};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 
-use super::image_disk::{ImageDisk, Random};
+use super::sim_disk::{Cut, Rng, SimDisk};
+
+/// A source of numbers, so that a seed replays everything.
+pub struct Random(Rng);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(Rng(seed))
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0.next()
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0.below(end)
+    }
+
+    pub fn is_one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// What happens to disks.
+pub trait Fate {
+    /// The disk that is found after the process was killed: nothing that was written is lost.
+    fn after_kill(&self) -> SimDisk;
+    /// The disk that is found after a power cut.
+    fn after_power_cut(&self, random: &mut Random) -> SimDisk;
+    /// All files.
+    fn paths(&self) -> Vec<PathBuf>;
+    /// Length of a file.
+    fn len_of(&self, path: &Path) -> usize;
+    /// Changes one byte of a file, on stable storage too.
+    fn flip(&self, path: &Path, at: usize, bits: u8);
+}
+
+impl Fate for SimDisk {
+    fn after_kill(&self) -> SimDisk {
+        self.power_cut(Cut::KeepAll)
+    }
+
+    fn after_power_cut(&self, random: &mut Random) -> SimDisk {
+        if random.is_one_in(4) {
+            self.power_cut(Cut::KeepNothing)
+        } else {
+            self.power_cut(Cut::KeepSome(random.next()))
+        }
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.files().into_keys().collect()
+    }
+
+    fn len_of(&self, path: &Path) -> usize {
+        self.files().get(path).map_or(0, Vec::len)
+    }
+
+    fn flip(&self, path: &Path, at: usize, bits: u8) {
+        self.damage(path, |bytes| {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= bits;
+            }
+        });
+    }
+}
 
 pub const WALL: i64 = 1_800_000_000_000;
 
@@ -52,9 +115,9 @@ pub struct Truth {
 }
 
 pub struct World {
-    pub disk: ImageDisk,
-    pub dir: Option<LogDir<ImageDisk>>,
-    pub log: Option<Log<ImageDisk>>,
+    pub disk: SimDisk,
+    pub dir: Option<LogDir<SimDisk>>,
+    pub log: Option<Log<SimDisk>>,
     pub truth: Truth,
     pub config: TopicConfig,
     pub state: PartitionState,
@@ -63,11 +126,12 @@ pub struct World {
     pub ms: u64,
     next_value: u64,
     epoch: i32,
+    is_forgotten: bool,
 }
 
 impl World {
     pub fn new(config: TopicConfig) -> World {
-        let disk = ImageDisk::default();
+        let disk = SimDisk::default();
         let mut world = World {
             disk,
             dir: None,
@@ -80,6 +144,7 @@ impl World {
             ms: 1000,
             next_value: 0,
             epoch: 0,
+            is_forgotten: false,
         };
         let parameters = world.parameters();
         let dir = LogDir::claim(world.disk.clone(), Path::new("/data"), &parameters);
@@ -106,8 +171,13 @@ impl World {
         }
     }
 
-    pub fn log(&mut self) -> &mut Log<ImageDisk> {
+    pub fn log(&mut self) -> &mut Log<SimDisk> {
         self.log.as_mut().expect("the log is open")
+    }
+
+    /// The journal commits the partition's end.
+    pub fn forget(&mut self) {
+        self.is_forgotten = true;
     }
 
     pub fn begin_epoch(&mut self) {
@@ -200,13 +270,13 @@ impl World {
     }
 
     /// Opens what `disk` holds. The truth loses what was not promised and is not there.
-    pub fn open(&mut self, disk: ImageDisk) -> RecoveryReport {
+    pub fn open(&mut self, disk: SimDisk) -> RecoveryReport {
         self.log = None;
         self.dir = None;
         self.pending.clear();
         self.disk = disk;
         let (dir, mut logs, report) =
-            open(&self.disk, &self.parameters(), &self.state, &self.journal)
+            open(&self.disk, &self.parameters(), &self.state, &self.journal, false)
                 .expect("the disk works");
         assert_eq!(logs.len(), 1, "the partition is there");
         self.log = logs.pop();
@@ -224,31 +294,31 @@ impl World {
     }
 
     /// As `open`, of a disk that is thrown away; the world stays as it is.
-    pub fn look(&self, disk: &ImageDisk) -> (Vec<Log<ImageDisk>>, RecoveryReport) {
+    pub fn look(&self, disk: &SimDisk) -> (Vec<Log<SimDisk>>, RecoveryReport) {
         self.try_look(disk).expect("the disk works")
     }
 
     /// As `look`; `None` when the disk stopped.
-    pub fn try_look(&self, disk: &ImageDisk) -> Option<(Vec<Log<ImageDisk>>, RecoveryReport)> {
-        let opened = open(disk, &self.parameters(), &self.state, &self.journal);
+    pub fn try_look(&self, disk: &SimDisk) -> Option<(Vec<Log<SimDisk>>, RecoveryReport)> {
+        let opened = open(disk, &self.parameters(), &self.state, &self.journal, self.is_forgotten);
         opened.map(|(_, logs, report)| (logs, report))
     }
 
     /// As `look`, the journal naming `mark` as the largest end it proved; the ring is empty.
     pub fn look_with_mark(
         &self,
-        disk: &ImageDisk,
+        disk: &SimDisk,
         mark: Option<Offset>,
-    ) -> (Vec<Log<ImageDisk>>, RecoveryReport) {
+    ) -> (Vec<Log<SimDisk>>, RecoveryReport) {
         self.try_look_with_mark(disk, mark).expect("the disk works")
     }
 
     /// As `look_with_mark`; `None` when the disk stopped.
     pub fn try_look_with_mark(
         &self,
-        disk: &ImageDisk,
+        disk: &SimDisk,
         mark: Option<Offset>,
-    ) -> Option<(Vec<Log<ImageDisk>>, RecoveryReport)> {
+    ) -> Option<(Vec<Log<SimDisk>>, RecoveryReport)> {
         let parameters = self.parameters();
         let mut dir = LogDir::claim(disk.clone(), Path::new("/data"), &parameters).ok()?;
         let mut redo = dir.redo(BTreeMap::from([(topic_partition(), self.state.clone())]));
@@ -285,11 +355,12 @@ impl World {
 
 /// Opens the log dir and redoes the journal; `None` when the disk stopped.
 fn open(
-    disk: &ImageDisk,
+    disk: &SimDisk,
     parameters: &OpenParameters,
     state: &PartitionState,
     journal: &[Committed],
-) -> Option<(LogDir<ImageDisk>, Vec<Log<ImageDisk>>, RecoveryReport)> {
+    is_forgotten: bool,
+) -> Option<(LogDir<SimDisk>, Vec<Log<SimDisk>>, RecoveryReport)> {
     let mut dir = LogDir::claim(disk.clone(), Path::new("/data"), parameters).ok()?;
     let states = BTreeMap::from([(topic_partition(), state.clone())]);
     let mut redo = dir.redo(states);
@@ -297,13 +368,16 @@ fn open(
         redo.append(topic_partition(), entry.end, entry.segment, entry.position, &entry.bytes)
             .ok()?;
     }
+    if is_forgotten {
+        redo.state(topic_partition(), SmallState::Forget);
+    }
     let (logs, report) = dir.recover(parameters, true).ok()?;
     Some((dir, logs, report))
 }
 
 /// A client's view: every record from the start to the end, `None` at the first damage. Batches
 /// are verified as a client does it.
-pub fn read_all(log: &Log<ImageDisk>, max_bytes: u64) -> Result<Vec<(i64, u64)>, Damaged> {
+pub fn read_all(log: &Log<SimDisk>, max_bytes: u64) -> Result<Vec<(i64, u64)>, Damaged> {
     let mut found = Vec::new();
     let mut from = log.start_offset();
     while from < log.end_offset() {
@@ -325,7 +399,7 @@ pub struct Damaged;
 
 /// One read, decoded: the records of all its batches, and where to read on.
 pub fn read_at(
-    log: &Log<ImageDisk>,
+    log: &Log<SimDisk>,
     from: Offset,
     max_bytes: u64,
     limit: Offset,

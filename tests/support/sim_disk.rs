@@ -17,7 +17,7 @@ use odradek::journal::disk::{Disk, DiskFile, Open, Space};
 /// Unit in which unsynced bytes survive or not.
 const SECTOR_BYTES: usize = 512;
 
-/// A seeded source of numbers (SplitMix64).
+/// A seeded source of numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Rng(pub u64);
 
@@ -69,6 +69,7 @@ struct Inner {
 
 /// What of the unsynced bytes a power cut keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "they are answers to one question")]
 pub enum Cut {
     /// Nothing.
     KeepNothing,
@@ -207,8 +208,8 @@ impl SimDisk {
             let bytes = survive(image, &mut rng, &mut keeps);
             fresh.files.insert(*id, Image { live: bytes.clone(), durable: bytes });
         }
-        fresh.durable_names = fresh.names.clone();
-        fresh.durable_dirs = fresh.dirs.clone();
+        fresh.durable_names.clone_from(&fresh.names);
+        fresh.durable_dirs.clone_from(&fresh.dirs);
         SimDisk(Arc::new(Mutex::new(fresh)))
     }
 }
@@ -354,8 +355,9 @@ impl Disk for SimDisk {
         if !inner.sync()? {
             return Ok(());
         }
-        inner.durable_names = inner.names.clone();
-        inner.durable_dirs = inner.dirs.clone();
+        let inner = &mut *inner;
+        inner.durable_names.clone_from(&inner.names);
+        inner.durable_dirs.clone_from(&inner.dirs);
         for image in inner.files.values_mut() {
             image.durable = image.live.clone();
         }

@@ -1,0 +1,278 @@
+//! The bare limit: the least program that does the broker's unavoidable work.
+//!
+//! `limit produce FILE [inline]` reads the wire's Produce requests from loopback TCP, checks each
+//! batch's CRC-32C, appends it to FILE, syncs once for all that arrived while the last sync ran,
+//! and answers each connection in order. No offsets are stamped, no records are looked at, there
+//! is one file and no index: what the broker does beyond this is what it must be worth.
+//!
+//! Who syncs: a thread of its own (the default) lets the next batches be read while the last
+//! sync runs; `inline` lets the connection that arrives first sync for all, which saves a wake-up
+//! and is the faster one where the load is light. `bench/run` takes for each question the faster.
+//!
+//! `limit fetch FILE` answers one line with the whole FILE by `sendfile`, and hangs up.
+//!
+//! Both print `limit ready: wire 127.0.0.1:PORT` when they answer. They trust their client.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::{env, io, mem, thread};
+
+use odradek::ids::{NodeId, Offset, TopicId, Uuid};
+use odradek::time::Timestamp;
+use odradek::wire::create_topics::{CreateTopicsResponse, CreatedTopic};
+use odradek::wire::describe_metrics::{DescribeMetricsResponse, Metric, MetricKind};
+use odradek::wire::hello::HelloResponse;
+use odradek::wire::produce::{ProduceRequest, ProduceResponse, ProducedPartition};
+use odradek::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
+
+/// A read takes at most this much, so that it is still in the cache when it is checked.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// What the connections share.
+struct Limit {
+    file: File,
+    inline: bool,
+    pending: Mutex<Pending>,
+    arrived: Condvar,
+    sync_count: AtomicU64,
+}
+
+/// Answers that wait for the next sync, one buffer per connection.
+#[derive(Default)]
+struct Pending {
+    answers: Vec<(Arc<TcpStream>, Vec<u8>)>,
+    syncing: bool,
+}
+
+fn main() -> io::Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (path, inline) = match words[..] {
+        ["fetch", path] => return serve_file(path),
+        ["produce", path] => (path, false),
+        ["produce", path, "inline"] => (path, true),
+        _ => return Err(io::Error::other("usage: limit produce FILE [inline] | limit fetch FILE")),
+    };
+    let limit: &'static Limit = Box::leak(Box::new(Limit {
+        file: File::options().create(true).append(true).open(path)?,
+        inline,
+        pending: Mutex::default(),
+        arrived: Condvar::new(),
+        sync_count: AtomicU64::new(0),
+    }));
+    if !inline {
+        thread::spawn(|| limit.flush_forever());
+    }
+    for stream in listen()?.incoming() {
+        let stream = stream?;
+        thread::spawn(|| {
+            // A peer that hangs up ends its thread, not the program.
+            let _ = limit.serve(stream);
+        });
+    }
+    Ok(())
+}
+
+fn listen() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("limit ready: wire {}", listener.local_addr()?);
+    Ok(listener)
+}
+
+impl Limit {
+    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let stream = Arc::new(stream);
+        let mut input = vec![0; 2 * READ_BYTES_MAX];
+        let (mut start, mut end) = (0, 0);
+        let mut answers = Vec::new();
+        loop {
+            while let Some(bytes) = whole_frame(&input[start..end]) {
+                self.answer(&input[start + 4..start + bytes], &mut answers)?;
+                start += bytes;
+            }
+            if !answers.is_empty() {
+                self.hand_over(&stream, &mut answers)?;
+            }
+            let wanted = wanted_bytes(&input[start..end]);
+            if input.len() < start + wanted {
+                input.copy_within(start..end, 0);
+                (start, end) = (0, end - start);
+                input.resize(input.len().max(wanted), 0);
+            }
+            let room = input.len().min(end + READ_BYTES_MAX);
+            match (&*stream).read(&mut input[end..room])? {
+                0 => return Ok(()),
+                bytes => end += bytes,
+            }
+        }
+    }
+
+    /// Does what a request asks, and appends its answer's frame to `answers`.
+    fn answer(&self, request: &[u8], answers: &mut Vec<u8>) -> io::Result<()> {
+        let (header, body) = frame::take::<RequestHeader>(request).map_err(io::Error::other)?;
+        let header_out =
+            ResponseHeader { correlation_id: header.correlation_id, throttle_time_ms: 0 };
+        let mut out = Vec::new();
+        match ApiKey::from_number(header.api_key) {
+            Some(ApiKey::Produce) => {
+                let (request, raw) =
+                    frame::take::<ProduceRequest<'_>>(body).map_err(io::Error::other)?;
+                let response = self.append(&request, raw)?;
+                frame::encode(&header_out, &response, 0, &mut out);
+            }
+            Some(ApiKey::Hello) => frame::encode(&header_out, &hello(), 0, &mut out),
+            Some(ApiKey::CreateTopics) => frame::encode(&header_out, &created(), 0, &mut out),
+            Some(ApiKey::DescribeMetrics) => {
+                let value = self.sync_count.load(Ordering::Relaxed);
+                let metric = Metric { name: "flush_count", kind: MetricKind::Counter, value };
+                let response = DescribeMetricsResponse { metrics: vec![metric] };
+                frame::encode(&header_out, &response, 0, &mut out);
+            }
+            _ => return Err(io::Error::other("not a request of the limit program")),
+        }
+        answers.extend_from_slice(&out);
+        Ok(())
+    }
+
+    /// Checks the batches of a request and appends them all by one write.
+    fn append(&self, request: &ProduceRequest<'_>, raw: &[u8]) -> io::Result<ProduceResponse> {
+        let mut rest = raw;
+        for partition in &request.partitions {
+            let (batch, after) = rest.split_at(partition.records_bytes as usize);
+            let stored = u32::from_be_bytes([batch[17], batch[18], batch[19], batch[20]]);
+            if crc32c::crc32c(&batch[21..]) != stored {
+                return Err(io::Error::other("a batch fails its checksum"));
+            }
+            rest = after;
+        }
+        (&self.file).write_all(raw)?;
+        let answer = ProducedPartition {
+            error: ErrorCode::NONE,
+            base_offset: Offset(0),
+            log_append_time: Timestamp::NONE,
+            log_start_offset: Offset(0),
+        };
+        Ok(ProduceResponse { partitions: vec![answer; request.partitions.len()] })
+    }
+
+    /// Leaves answers to whoever syncs next; `inline`, that is the caller if nobody does.
+    fn hand_over(&self, stream: &Arc<TcpStream>, answers: &mut Vec<u8>) -> io::Result<()> {
+        let mut pending = self.lock();
+        let held = pending.answers.iter_mut().find(|(held, _)| Arc::ptr_eq(held, stream));
+        match held {
+            Some((_, bytes)) => bytes.append(answers),
+            None => pending.answers.push((Arc::clone(stream), mem::take(answers))),
+        }
+        if !self.inline {
+            self.arrived.notify_one();
+            return Ok(());
+        }
+        if pending.syncing {
+            return Ok(());
+        }
+        pending.syncing = true;
+        while !pending.answers.is_empty() {
+            let due = mem::take(&mut pending.answers);
+            drop(pending);
+            self.sync_and_send(due)?;
+            pending = self.lock();
+        }
+        pending.syncing = false;
+        Ok(())
+    }
+
+    /// The thread of its own.
+    fn flush_forever(&self) {
+        loop {
+            let mut pending = self.lock();
+            while pending.answers.is_empty() {
+                pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
+            }
+            let due = mem::take(&mut pending.answers);
+            drop(pending);
+            self.sync_and_send(due).expect("the file can be synced");
+        }
+    }
+
+    fn sync_and_send(&self, due: Vec<(Arc<TcpStream>, Vec<u8>)>) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.sync_count.fetch_add(1, Ordering::Relaxed);
+        for (stream, answers) in due {
+            // Its own thread sees the peer go.
+            let _ = (&*stream).write_all(&answers);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of the frame at the front of `input`, prefix and all, if it is all there.
+fn whole_frame(input: &[u8]) -> Option<usize> {
+    let wanted = wanted_bytes(input);
+    (4 <= input.len() && wanted <= input.len()).then_some(wanted)
+}
+
+/// Bytes the frame at the front of `input` needs in all, as far as that is known.
+fn wanted_bytes(input: &[u8]) -> usize {
+    input.first_chunk().map_or(4, |prefix| 4 + u32::from_be_bytes(*prefix) as usize)
+}
+
+fn hello() -> HelloResponse<'static> {
+    HelloResponse {
+        error: ErrorCode::NONE,
+        cluster_id: Uuid([0; 16]),
+        node_id: NodeId(0),
+        software: "limit",
+        features: 0,
+        frame_bytes_max: u32::MAX,
+        apis: vec![],
+    }
+}
+
+fn created() -> CreateTopicsResponse<'static> {
+    let topic = CreatedTopic {
+        error: ErrorCode::NONE,
+        message: "",
+        topic_id: TopicId(Uuid([0; 16])),
+        partition_count: 1,
+        replication_factor: 1,
+    };
+    CreateTopicsResponse { topics: vec![topic] }
+}
+
+/// One line in, the whole file out, for each connection.
+fn serve_file(path: &str) -> io::Result<()> {
+    let file: &'static File = Box::leak(Box::new(File::open(path)?));
+    for stream in listen()?.incoming() {
+        let stream = stream?;
+        thread::spawn(|| {
+            let _ = send_file(stream, file);
+        });
+    }
+    Ok(())
+}
+
+fn send_file(stream: TcpStream, file: &File) -> io::Result<()> {
+    BufReader::new(&stream).read_line(&mut String::new())?;
+    let bytes = file.metadata()?.len();
+    let mut position: libc::off_t = 0;
+    while (position as u64) < bytes {
+        let rest = (bytes - position as u64) as usize;
+        // SAFETY: both descriptors are open, and `position` lives through the call.
+        let sent = unsafe {
+            libc::sendfile(stream.as_raw_fd(), file.as_raw_fd(), &raw mut position, rest)
+        };
+        if sent <= 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
