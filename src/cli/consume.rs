@@ -9,13 +9,17 @@ use odradek::client::{
 use odradek::ids::Offset;
 use odradek::time::Timestamp;
 use odradek::wire::ErrorCode;
+use odradek::wire::describe_log_dirs::Hole;
 
 use super::json::Json;
 use super::out::{self, Out};
-use super::{CliError, connect, rfc3339};
+use super::{CliError, connect, rfc3339, say};
 
 /// How long one wait for records takes; what is buffered is printed in between.
 const POLL: Duration = Duration::from_millis(200);
+
+/// So many waits without a record make it look for holes.
+const QUIET_POLLS_MAX: u32 = 10;
 
 /// print the records of a topic
 #[derive(FromArgs)]
@@ -109,11 +113,16 @@ impl Consume {
         "odradek-consume".clone_into(&mut config.client_id);
         let mut consumer = Consumer::new(config).map_err(CliError::usage)?;
         let partitions = self.partitions(&mut consumer)?;
-        let ends = self.ends(&mut consumer, &partitions)?;
+        let mut ends = self.ends(&mut consumer, &partitions)?;
         self.begin(&mut consumer, &partitions)?;
         let mut left = self.max.unwrap_or(u64::MAX);
         let mut out = out::stdout();
+        let mut quiet_polls = 0;
         while 0 < left && !self.is_at_end(&mut consumer, &ends)? {
+            if self.until_end && QUIET_POLLS_MAX <= quiet_polls {
+                quiet_polls = 0;
+                self.skip_holes(&mut consumer, &mut ends)?;
+            }
             let records = consumer.poll(POLL).map_err(|why| self.failed(&why))?;
             for record in records.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
                 let is_wanted = ends.iter().all(|(partition, end)| {
@@ -124,9 +133,32 @@ impl Consume {
                     left -= 1;
                 }
             }
+            quiet_polls = if records.is_empty() { quiet_polls + 1 } else { 0 };
             out.flush()?;
         }
         out.flush()
+    }
+
+    /// Offsets at the end of a partition may hold no records any more: damage that recovery found.
+    /// Nothing comes from there, and it is said.
+    fn skip_holes(
+        &self,
+        consumer: &mut Consumer,
+        ends: &mut [(TopicPartition, Offset)],
+    ) -> Result<(), CliError> {
+        let admin = connect::admin(&self.server)?;
+        let logs = admin.describe_log_dirs(&[&self.topic]).map_err(|why| self.failed(&why))?;
+        for (partition, end) in ends {
+            let position = consumer.position(partition).map_err(|why| self.failed(&why))?;
+            let log = logs.iter().find(|log| log.partition == partition.partition);
+            let holes = log.map(|log| &log.holes[..]).unwrap_or_default();
+            let reaches_end = |hole: &Hole| hole.from <= position && *end <= hole.end;
+            if position < *end && holes.iter().any(reaches_end) {
+                say(format_args!("{partition}: offsets {position} up to {end} are lost: damaged"));
+                *end = position;
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, why: &ClientError) -> CliError {
