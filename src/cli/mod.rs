@@ -10,6 +10,7 @@
 #![expect(clippy::doc_markdown, reason = "argh prints these comments as help; no backticks there")]
 
 mod args;
+mod bench;
 mod broker;
 mod config;
 mod connect;
@@ -60,6 +61,7 @@ struct Odradek {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Bench(bench::Bench),
     Broker(broker::Broker),
     Config(config::ConfigCommand),
     Consume(consume::Consume),
@@ -151,6 +153,7 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
             "--config and --set before a subcommand are for `broker` and `config` only",
         )),
         Some(Command::Consume(command)) => command.run(),
+        Some(Command::Bench(command)) => command.run(),
         Some(Command::Log(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Status(command)) => command.run(),

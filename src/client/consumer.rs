@@ -341,7 +341,7 @@ impl Consumer {
         loop {
             let position = state.position(partition)?;
             match &position.stage {
-                Stage::Fetching => return Ok(position.position),
+                Stage::Fetching => return Ok(position.next),
                 Stage::Failed(error) => return Err(error.clone()),
                 Stage::AwaitingReset { .. } => {}
             }
@@ -358,7 +358,7 @@ impl Consumer {
     pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
         let state = self.shared.lock();
         let position = state.positions.get(partition)?;
-        Some(position.high_watermark?.since(position.position).max(0))
+        Some(position.high_watermark?.since(position.next).max(0))
     }
 
     /// The next records, at most `max.poll.records` of them; waits for the first at most

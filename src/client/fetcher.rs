@@ -20,7 +20,7 @@ use crate::client::link::Link;
 use crate::client::net::{self, Connection, Frame};
 use crate::client::offsets::{self, OffsetAndTimestamp, OffsetSpec, TopicPartition};
 use crate::client::partitioner::Random;
-use crate::client::position::Stage;
+use crate::client::position::{Position, Stage};
 use crate::ids::{LeaderEpoch, NodeId, Offset, TopicId};
 use crate::limits::REQUEST_PARTITIONS_MAX;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchedPartition};
@@ -134,15 +134,12 @@ impl Fetcher {
         for (node, connection) in landed.connections {
             let link = self.links.entry(node).or_default();
             link.is_dialing = false;
-            match connection {
-                Ok(connection) => {
-                    link.failure_count = 0;
-                    link.connection = Some(connection);
-                }
-                Err(_) => {
-                    link.rest(now, self.shared.config.reconnect_backoff, &mut self.random);
-                    want_all(state);
-                }
+            if let Ok(connection) = connection {
+                link.failure_count = 0;
+                link.connection = Some(connection);
+            } else {
+                link.rest(now, self.shared.config.reconnect_backoff, &mut self.random);
+                want_all(state);
             }
         }
         if let Some(MetadataAnswer { places, topics }) = landed.metadata {
@@ -259,7 +256,7 @@ impl Fetcher {
         let buffer_bytes = config.max_partition_fetch_bytes as usize;
         let mut plans: BTreeMap<NodeId, (bool, Vec<Wanted>)> = BTreeMap::new();
         let mut deadline: Option<Instant> = None;
-        let buffered: usize = state.positions.values().map(|one| one.buffered_bytes()).sum();
+        let buffered: usize = state.positions.values().map(Position::buffered_bytes).sum();
         let is_full = config.fetch_max_bytes as usize <= buffered;
         let State { positions, topics, .. } = state;
         for (tp, position) in positions.iter() {
@@ -357,14 +354,11 @@ impl Fetcher {
         let asked = wanted.iter().map(|one| (one.tp.clone(), one.generation)).collect();
         let link = self.links.get_mut(&node).expect("the plan asked whether it is ready");
         let connection = link.connection.as_mut().expect("it is connected");
-        match connection.send(ApiKey::Fetch, &request, &[]) {
-            Ok(correlation_id) => {
-                link.in_flight.push_back(InFlight { correlation_id, deadline, asked });
-            }
-            Err(_) => {
-                link.in_flight.push_back(InFlight { correlation_id: 0, deadline, asked });
-                self.disconnect(now, node);
-            }
+        let sent = connection.send(ApiKey::Fetch, &request, &[]);
+        let correlation_id = *sent.as_ref().unwrap_or(&0);
+        link.in_flight.push_back(InFlight { correlation_id, deadline, asked });
+        if sent.is_err() {
+            self.disconnect(now, node);
         }
     }
 

@@ -5,7 +5,7 @@
 //!      ^------------- seek_to_* ------|------ seek ------> Fetching
 //! ```
 //!
-//! **Invariant:** `position <= fetch_offset`; the buffered batches hold, in order, what lies
+//! **Invariant:** `next <= fetch_offset`; the buffered batches hold, in order, what lies
 //! between. A seek raises `generation`, and answers to questions of an older one are dropped.
 
 use std::collections::VecDeque;
@@ -62,7 +62,7 @@ pub(super) struct Position {
     pub generation: u64,
     pub stage: Stage,
     /// Offset of the next record that `poll` returns.
-    pub position: Offset,
+    pub next: Offset,
     /// Offset of the next record to ask the broker for.
     pub fetch_offset: Offset,
     pub is_paused: bool,
@@ -90,7 +90,7 @@ impl Position {
         Position {
             generation,
             stage,
-            position: Offset::ZERO,
+            next: Offset::ZERO,
             fetch_offset: Offset::ZERO,
             is_paused: false,
             is_in_flight: false,
@@ -107,7 +107,7 @@ impl Position {
     pub fn seek(&mut self, offset: Offset, generation: u64) {
         self.forget(generation);
         self.stage = Stage::Fetching;
-        self.position = offset;
+        self.next = offset;
         self.fetch_offset = offset;
     }
 
@@ -168,12 +168,8 @@ impl Position {
             self.buffered.push_back(bytes.slice_ref(batch.bytes()));
         }
         if !bytes.is_empty() && self.fetch_offset == before {
-            self.behind = Some(self.corrupt(tp, before));
+            self.behind = Some(corrupt(tp, before));
         }
-    }
-
-    fn corrupt(&self, tp: &TopicPartition, offset: Offset) -> ClientError {
-        ClientError::Corrupt { topic: tp.topic.to_string(), partition: tp.partition, offset }
     }
 
     /// Whether `take` may bring records or an error.
@@ -216,14 +212,14 @@ impl Position {
             let (batch, _) = Batch::split_first(&bytes).expect("it was checked when delivered");
             let next_offset = batch.header().next_offset();
             if batch.header().attributes.is_control() {
-                self.position = next_offset;
+                self.next = next_offset;
                 continue;
             }
             let section = match record::decompress(&batch, DECOMPRESSED_BYTES_MAX) {
                 Ok(std::borrow::Cow::Borrowed(section)) => bytes.slice_ref(section),
                 Ok(std::borrow::Cow::Owned(section)) => Bytes::from(section),
                 Err(_) => {
-                    let error = self.corrupt(tp, self.position);
+                    let error = corrupt(tp, self.next);
                     self.buffered.clear();
                     self.buffered_bytes = 0;
                     self.behind = Some(error);
@@ -246,22 +242,19 @@ impl Position {
         let mut decoded = Records::new(&current.header, &section);
         while records.len() < count_max {
             let Some(record) = decoded.next() else {
-                self.position = self.position.max(current.next_offset);
+                self.next = self.next.max(current.next_offset);
                 self.current = None;
                 return Ok(());
             };
             current.header.record_count -= 1;
-            let record = match record {
-                Ok(record) => record,
-                Err(_) => return Err(self.corrupt(tp, self.position)),
-            };
-            if record.offset < self.position {
+            let Ok(record) = record else { return Err(corrupt(tp, self.next)) };
+            if record.offset < self.next {
                 continue;
             }
             let Some(next) = record.offset.next() else {
-                return Err(self.corrupt(tp, self.position));
+                return Err(corrupt(tp, self.next));
             };
-            self.position = next;
+            self.next = next;
             let own = |slice: Option<&[u8]>| slice.map(|slice| section.slice_ref(slice));
             let headers = record.headers();
             records.push(ConsumerRecord {
@@ -280,4 +273,8 @@ impl Position {
         current.section = section.slice(section.len() - left..);
         Ok(())
     }
+}
+
+fn corrupt(tp: &TopicPartition, offset: Offset) -> ClientError {
+    ClientError::Corrupt { topic: tp.topic.to_string(), partition: tp.partition, offset }
 }
