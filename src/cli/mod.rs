@@ -7,12 +7,21 @@
 //! A new subcommand is one file with an `argh` struct and a `run`, one variant of [`Command`] and
 //! one arm of [`run`].
 
+#![expect(clippy::doc_markdown, reason = "argh prints these comments as help; no backticks there")]
+
 mod args;
+mod bench;
 mod broker;
 mod config;
+mod connect;
+mod consume;
 mod json;
+mod log;
 mod out;
+mod produce;
 mod rfc3339;
+mod status;
+mod topic;
 
 use std::fmt;
 use std::io::Write as _;
@@ -52,8 +61,14 @@ struct Odradek {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Bench(bench::Bench),
     Broker(broker::Broker),
     Config(config::ConfigCommand),
+    Consume(consume::Consume),
+    Log(log::Log),
+    Produce(produce::Produce),
+    Status(status::Status),
+    Topic(topic::Topic),
 }
 
 /// Why a command ends with another exit code than 0.
@@ -133,5 +148,15 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
         None => broker::Broker { config, set }.run(),
         Some(Command::Broker(command)) => command.with_outer(config, set).run(),
         Some(Command::Config(command)) => command.with_outer(config, set).run(),
+        // The others take no configuration, or take it after their names.
+        Some(_) if config.is_some() || !set.is_empty() => Err(CliError::usage(
+            "--config and --set before a subcommand are for `broker` and `config` only",
+        )),
+        Some(Command::Consume(command)) => command.run(),
+        Some(Command::Bench(command)) => command.run(),
+        Some(Command::Log(command)) => command.run(),
+        Some(Command::Produce(command)) => command.run(),
+        Some(Command::Status(command)) => command.run(),
+        Some(Command::Topic(command)) => command.run(),
     }
 }

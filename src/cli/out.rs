@@ -26,6 +26,15 @@ impl Out {
             .map_err(|why| failed(&why))
     }
 
+    /// Writes one line of bytes as they are, in pieces.
+    pub fn bytes(&mut self, pieces: &[&[u8]]) -> Result<(), CliError> {
+        pieces
+            .iter()
+            .try_for_each(|piece| self.inner.write_all(piece))
+            .and_then(|()| self.inner.write_all(b"\n"))
+            .map_err(|why| failed(&why))
+    }
+
     /// Writes `rows` as columns, each as wide as its widest cell.
     pub fn table(&mut self, rows: &[Vec<String>]) -> Result<(), CliError> {
         for line in aligned(rows) {

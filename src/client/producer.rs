@@ -391,7 +391,7 @@ impl Producer {
                     }
                     let place = Place { topic: name, partition, timestamp: payload.timestamp };
                     let (outcome, index) = (appended.outcome, appended.index);
-                    return Ok(wants_handle.then(|| SendHandle { outcome, index, place }));
+                    return Ok(wants_handle.then_some(SendHandle { outcome, index, place }));
                 }
                 Err(unused) => {
                     callback = unused;

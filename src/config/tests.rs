@@ -55,88 +55,88 @@ fn config_toml_holds_every_key_at_its_default() {
     assert!(read.changed_since(&Config::default()).is_empty());
 }
 
+/// A file, and what is said of it.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "broker.id = 1\nlog.retension.ms = 5\n",
+        "c.toml:2:1: unknown key `log.retension.ms`: did you mean `log.retention.ms`?",
+    ),
+    (
+        "[log]\n  retension.ms = 5\n",
+        "c.toml:2:3: unknown key `log.retension.ms`: did you mean `log.retention.ms`?",
+    ),
+    (
+        "retention.ms = 5",
+        "c.toml:1:1: unknown key `retention.ms`: did you mean `log.retention.ms`?",
+    ),
+    ("colour = \"blue\"", "c.toml:1:1: unknown key `colour`"),
+    ("[nothing]\n", "c.toml:1:2: unknown key `nothing`"),
+    (
+        "\n\nlog.segment.bytes = \"big\"",
+        "c.toml:3:21: `log.segment.bytes` takes a whole number from 16384 to 2147483647, \
+             not \"big\"",
+    ),
+    (
+        "log.segment.bytes = \"1073741824\"",
+        "c.toml:1:21: `log.segment.bytes` takes a whole number from 16384 to 2147483647, \
+             not \"1073741824\"",
+    ),
+    (
+        "num.partitions = 0",
+        "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not 0",
+    ),
+    (
+        "num.partitions = 1.5",
+        "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not a float",
+    ),
+    (
+        "shards = 99999999999999999999",
+        "c.toml:1:10: `shards` takes a whole number from 0 to 16, not 99999999999999999999",
+    ),
+    ("acks.durable = \"yes\"", "c.toml:1:16: `acks.durable` takes true or false, not \"yes\""),
+    (
+        "auto.create.topics.enable = 1",
+        "c.toml:1:29: `auto.create.topics.enable` takes true or false, not 1",
+    ),
+    (
+        "memory.limit = \"1MiB\"",
+        "c.toml:1:16: `memory.limit` takes \"auto\" or a size such as 1048576 or \"32MiB\", \
+             from 8MiB to 1TiB, not \"1MiB\"",
+    ),
+    (
+        "disk.full.policy = \"panic\"",
+        "c.toml:1:20: `disk.full.policy` takes one of `delete-oldest`, `refuse`, not \"panic\"",
+    ),
+    (
+        "listeners = [\"http://127.0.0.1:80\"]",
+        "c.toml:1:13: `listeners` takes a list of addresses such as \
+             [\"wire://127.0.0.1:7092\"], no two alike, not [\"http://127.0.0.1:80\"]",
+    ),
+    (
+        "log.dirs = [\"a\", \"a\"]",
+        "c.toml:1:12: `log.dirs` takes a list of directories such as [\"data\"], no two \
+             alike, not [\"a\", \"a\"]",
+    ),
+    ("broker.id = 1\nbroker.id = 2", "c.toml:2:1: `broker.id` is given twice"),
+    ("broker.id = 1\nnode.id = 2", "c.toml:2:1: `node.id` is given twice"),
+    ("log.level = info", "c.toml:1:13: `log.level`: text stands in quotes: log.level = \"info\""),
+    (
+        "memory.limit = 32MiB # all of it",
+        "c.toml:1:16: `memory.limit`: text stands in quotes: memory.limit = \"32MiB\"",
+    ),
+    ("shards", "c.toml:1:7: key with no value, expected `=`"),
+    (
+        "[log
+level = \"info\"",
+        "c.toml:1:5: unclosed table, expected `]`",
+    ),
+];
+
 #[test]
 fn mistakes_name_line_column_and_the_key_that_was_meant() {
-    for (text, message) in [
-        (
-            "broker.id = 1\nlog.retension.ms = 5\n",
-            "c.toml:2:1: unknown key `log.retension.ms`: did you mean `log.retention.ms`?",
-        ),
-        (
-            "[log]\n  retension.ms = 5\n",
-            "c.toml:2:3: unknown key `log.retension.ms`: did you mean `log.retention.ms`?",
-        ),
-        (
-            "retention.ms = 5",
-            "c.toml:1:1: unknown key `retention.ms`: did you mean `log.retention.ms`?",
-        ),
-        ("colour = \"blue\"", "c.toml:1:1: unknown key `colour`"),
-        ("[nothing]\n", "c.toml:1:2: unknown key `nothing`"),
-        (
-            "\n\nlog.segment.bytes = \"big\"",
-            "c.toml:3:21: `log.segment.bytes` takes a whole number from 16384 to 2147483647, \
-             not \"big\"",
-        ),
-        (
-            "log.segment.bytes = \"1073741824\"",
-            "c.toml:1:21: `log.segment.bytes` takes a whole number from 16384 to 2147483647, \
-             not \"1073741824\"",
-        ),
-        (
-            "num.partitions = 0",
-            "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not 0",
-        ),
-        (
-            "num.partitions = 1.5",
-            "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not a float",
-        ),
-        (
-            "shards = 99999999999999999999",
-            "c.toml:1:10: `shards` takes a whole number from 0 to 16, not 99999999999999999999",
-        ),
-        ("acks.durable = \"yes\"", "c.toml:1:16: `acks.durable` takes true or false, not \"yes\""),
-        (
-            "auto.create.topics.enable = 1",
-            "c.toml:1:29: `auto.create.topics.enable` takes true or false, not 1",
-        ),
-        (
-            "memory.limit = \"1MiB\"",
-            "c.toml:1:16: `memory.limit` takes \"auto\" or a size such as 1048576 or \"32MiB\", \
-             from 8MiB to 1TiB, not \"1MiB\"",
-        ),
-        (
-            "disk.full.policy = \"panic\"",
-            "c.toml:1:20: `disk.full.policy` takes one of `delete-oldest`, `refuse`, not \"panic\"",
-        ),
-        (
-            "listeners = [\"http://127.0.0.1:80\"]",
-            "c.toml:1:13: `listeners` takes a list of addresses such as \
-             [\"wire://127.0.0.1:7092\"], no two alike, not [\"http://127.0.0.1:80\"]",
-        ),
-        (
-            "log.dirs = [\"a\", \"a\"]",
-            "c.toml:1:12: `log.dirs` takes a list of directories such as [\"data\"], no two \
-             alike, not [\"a\", \"a\"]",
-        ),
-        ("broker.id = 1\nbroker.id = 2", "c.toml:2:1: `broker.id` is given twice"),
-        ("broker.id = 1\nnode.id = 2", "c.toml:2:1: `node.id` is given twice"),
-        (
-            "log.level = info",
-            "c.toml:1:13: `log.level`: text stands in quotes: log.level = \"info\"",
-        ),
-        (
-            "memory.limit = 32MiB # all of it",
-            "c.toml:1:16: `memory.limit`: text stands in quotes: memory.limit = \"32MiB\"",
-        ),
-        ("shards", "c.toml:1:7: key with no value, expected `=`"),
-        (
-            "[log
-level = \"info\"",
-            "c.toml:1:5: unclosed table, expected `]`",
-        ),
-    ] {
+    for (text, message) in MISTAKES {
         let errors = load_file(text).expect_err(text);
-        assert_eq!(errors.to_string(), message, "{text}");
+        assert_eq!(errors.to_string(), *message, "{text}");
     }
 }
 

@@ -139,16 +139,16 @@ fn random<const N: usize>() -> [u8; N] {
 }
 
 /// A log dir on its way to being served.
-struct OpenDir {
-    dir: LogDir<FileDisk>,
-    journal: Journal<FileDisk>,
-    logs: Vec<Log<FileDisk>>,
-    recovery: RecoveryReport,
-    damage: Option<JournalDamage>,
+pub(super) struct OpenDir {
+    pub(super) dir: LogDir<FileDisk>,
+    pub(super) journal: Journal<FileDisk>,
+    pub(super) logs: Vec<Log<FileDisk>>,
+    pub(super) recovery: RecoveryReport,
+    pub(super) damage: Option<JournalDamage>,
 }
 
 impl OpenDir {
-    fn open(config: &Config, path: &Path, now: Now) -> Result<OpenDir, StartError> {
+    pub(super) fn open(config: &Config, path: &Path, now: Now) -> Result<OpenDir, StartError> {
         let disk = FileDisk::new();
         let journal_failed = |why| StartError::Journal(path.to_owned(), why);
         let space = disk.space(path).map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
@@ -274,7 +274,7 @@ impl OpenDir {
     }
 
     /// Makes this boot durable. Nothing else runs yet, so a checkpoint that is due is done here.
-    fn commit(&mut self, entries: &[Entry<File>]) -> Result<(), StartError> {
+    pub(super) fn commit(&mut self, entries: &[Entry<File>]) -> Result<(), StartError> {
         let path = self.dir.path().to_owned();
         let failed = |why| StartError::Journal(path.clone(), why);
         for part in entries.chunks(JOURNAL_COMMIT_ENTRIES_MAX) {

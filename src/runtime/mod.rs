@@ -23,6 +23,7 @@ mod loader;
 mod lock;
 mod mailbox;
 mod peers;
+mod recover;
 mod shard_loop;
 pub mod signals;
 mod threads;
@@ -48,6 +49,7 @@ use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
 use crate::runtime::shard_loop::Input;
 use crate::runtime::threads::Wiring;
+pub use recover::{Recovered, recover};
 
 /// Sizes and times that concern a connection.
 #[derive(Clone, Copy, Debug)]

@@ -51,7 +51,7 @@ fn mistakes_in_the_configuration_name_the_place_and_the_key_that_was_meant() {
         assert!(matches!(output.status.code(), Some(1 | 2)), "{text:?}: {said}");
         assert!(said.contains(word), "{text:?}: `{word}` is not in: {said}");
     }
-    check(&["--config", &folder.join("none.toml").display().to_string()], 1, &["none.toml"]);
+    check(&["--config", &folder.join("none.toml").display().to_string()], 2, &["none.toml"]);
 }
 
 #[test]

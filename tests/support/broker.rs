@@ -26,6 +26,9 @@ const READY_WAIT: Duration = Duration::from_secs(30);
 /// How long a stopped broker may take to end.
 const STOP_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a command may take on a busy machine.
+const COMMAND_WAIT: Duration = Duration::from_secs(60);
+
 /// A folder of its own, removed with the value.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -282,8 +285,20 @@ pub fn output_of(mut command: Command, input: &[u8]) -> Output {
     let writer = thread::spawn(move || {
         let _ = stdin.write_all(&input);
     });
+    let id = Pid::from_child(&child);
+    let (sender, ended) = std::sync::mpsc::channel();
+    // A command that never ends fails its test rather than hold up all of them.
+    let watchdog = thread::spawn(move || {
+        let has_ended = ended.recv_timeout(COMMAND_WAIT).is_ok();
+        if !has_ended {
+            let _ = kill_process(id, Signal::KILL);
+        }
+        has_ended
+    });
     let output = child.wait_with_output().expect("a child can be waited for");
+    let _ = sender.send(());
     writer.join().expect("the writer does not panic");
+    assert!(watchdog.join().expect("it only waits"), "{command:?} did not end");
     output
 }
 

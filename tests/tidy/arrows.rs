@@ -73,7 +73,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["runtime"]),
     ("polling", &["runtime"]),
     ("smol", &["runtime"]),
-    ("rustix", &["runtime", "client/net"]),
+    ("rustix", &["runtime", "client/net", "cli/bench/report"]),
     ("socket2", &["runtime", "client/net"]),
     ("memmap2", &["log", "runtime"]),
     ("env_logger", &["cli", "main", "runtime"]),

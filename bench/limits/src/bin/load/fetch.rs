@@ -38,9 +38,9 @@ pub fn run(args: &Args) -> io::Result<()> {
         };
     }
     let seconds = began.elapsed().as_secs_f64();
-    let client_cpu = process::own_cpu_seconds() - before.0;
+    let busy = 100.0 * (process::own_cpu_seconds() - before.0) / seconds;
     print!(
-        "mb_s={:.1} bytes={bytes} seconds={seconds:.3} client_cpu_s={client_cpu:.3}",
+        "mb_s={:.1} bytes={bytes} seconds={seconds:.3} client_busy={busy:.0}",
         bytes as f64 / 1e6 / seconds
     );
     if let Some((pid, began)) = args.pid().zip(before.1) {

@@ -64,11 +64,11 @@ pub fn run(args: &Args) -> io::Result<()> {
         io::Result::Ok((began, before, done.collect::<io::Result<Vec<Done>>>()?))
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    let client_cpu = process::own_cpu_seconds() - before.0;
+    let busy = 100.0 * (process::own_cpu_seconds() - before.0) / seconds;
     let batch_count: u64 = done.iter().map(|done| done.batch_count).sum();
     let bytes = batch_count * batch.len() as u64;
     print!(
-        "mb_s={:.1} records_s={:.0} bytes={bytes} seconds={seconds:.3} client_cpu_s={client_cpu:.3}",
+        "mb_s={:.1} records_s={:.0} bytes={bytes} seconds={seconds:.3} client_busy={busy:.0}",
         bytes as f64 / 1e6 / seconds,
         (batch_count * record_count as u64) as f64 / seconds,
     );

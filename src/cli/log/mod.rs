@@ -1,0 +1,111 @@
+//! `odradek log dump|recover`: log files without a broker.
+
+mod dump;
+
+use std::path::{Path, PathBuf};
+
+use argh::FromArgs;
+use odradek::runtime::{self, Recovered};
+
+use super::{CliError, config, say};
+
+/// look into log files and repair log dirs, without a broker
+#[derive(FromArgs)]
+#[argh(subcommand, name = "log")]
+pub struct Log {
+    #[argh(subcommand)]
+    action: Action,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Action {
+    Dump(dump::Dump),
+    Recover(Recover),
+}
+
+impl Log {
+    /// Does what is asked.
+    pub fn run(self) -> Result<(), CliError> {
+        match self.action {
+            Action::Dump(dump) => dump.run(),
+            Action::Recover(recover) => recover.run(),
+        }
+    }
+}
+
+/// recover a log dir after a power cut, as the broker's next start would, and leave it cleanly
+/// stopped, so that Kafka's own tools can open it
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "recover",
+    note = "A directory that a broker uses is refused. Nothing that may have been acknowledged is \
+            discarded: bytes that nobody was promised move to .torn files beside their segment."
+)]
+struct Recover {
+    /// the directory, an element of the broker's log.dirs
+    #[argh(positional)]
+    dir: PathBuf,
+
+    /// configuration file of its broker (TOML)
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+
+    /// a key to override, as key=value; may be repeated
+    #[argh(option, arg_name = "key=value")]
+    set: Vec<String>,
+}
+
+impl Recover {
+    fn run(self) -> Result<(), CliError> {
+        let config = config::read(self.config.as_deref(), &self.set)?;
+        if !is_log_dir(&self.dir) {
+            return Err(CliError::Failed(format!("{}: no log dir", self.dir.display())));
+        }
+        let recovered = runtime::recover(&config, &self.dir).map_err(CliError::failed)?;
+        report(&recovered)
+    }
+}
+
+/// Whether a broker has used the directory; recovery would make a log dir of any other. One file
+/// is enough, since each of them may be what was lost.
+fn is_log_dir(dir: &Path) -> bool {
+    ["meta.properties", "format", "commit.journal"].iter().any(|name| dir.join(name).exists())
+}
+
+/// One line a partition on stdout, words about the whole on stderr.
+fn report(recovered: &Recovered) -> Result<(), CliError> {
+    if let Some(damage) = &recovered.damage {
+        say(format_args!("{damage}"));
+    }
+    let was_clean = recovered.report.was_clean;
+    say(format_args!("the last stop was {}", if was_clean { "clean" } else { "not clean" }));
+    let mut rows = vec![
+        ["PARTITION", "LOG START", "END", "SCANNED", "TORN", "HOLES"].map(str::to_owned).to_vec(),
+    ];
+    for (found, ends) in recovered.report.partitions.iter().zip(&recovered.ends) {
+        let holes: Vec<String> =
+            found.new_holes.iter().map(|hole| format!("{}..{}", hole.from, hole.to)).collect();
+        rows.push(vec![
+            format!("{}-{}", found.name, found.topic_partition.partition),
+            ends.0.to_string(),
+            ends.1.to_string(),
+            format!("{} B", found.scanned_bytes),
+            format!("{} B", found.torn_bytes),
+            if holes.is_empty() { "none".to_owned() } else { holes.join(",") },
+        ]);
+    }
+    let mut out = super::out::stdout();
+    out.table(&rows)?;
+    out.flush()?;
+    for unknown in &recovered.report.unknown {
+        say(format_args!("{}: kept, not opened: {:?}", unknown.name.display(), unknown.why));
+    }
+    let damaged = recovered.report.partitions.iter().filter(|found| !found.is_sound()).count();
+    if 0 < damaged {
+        return Err(CliError::Failed(format!("{damaged} partition(s) are damaged; see HOLES")));
+    }
+    say(format_args!("recovered: all that was promised is there"));
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! `odradek topic describe`: where each partition stands, what a power cut may take, what is lost.
+
+use argh::FromArgs;
+use odradek::client::{ConfigValue, Resource, TopicInfo};
+use odradek::ids::Partition;
+use odradek::wire::configs::ConfigSource;
+use odradek::wire::describe_log_dirs::{DescribedLog, Hole};
+
+use super::{connect, describe_one, no_topic, topics};
+use crate::cli::json::Json;
+use crate::cli::out::Out;
+use crate::cli::{CliError, out, status};
+
+/// show topics: their partitions' offsets, durability, size and damage, and their configuration
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "describe",
+    note = "DURABLE is the end of what is on stable storage. LOSS WINDOW is how much a power cut \
+            may take of what was acknowledged. HOLES are offsets whose records are lost."
+)]
+pub(super) struct Describe {
+    /// their names (default: all)
+    #[argh(positional, arg_name = "name")]
+    names: Vec<String>,
+
+    /// one JSON array, an object a topic
+    #[argh(switch)]
+    json: bool,
+
+    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
+    server: String,
+}
+
+/// All that is known of a topic.
+struct Described {
+    info: TopicInfo,
+    logs: Vec<DescribedLog>,
+    configs: Vec<ConfigValue>,
+}
+
+impl Describe {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let described = self.ask()?;
+        let mut out = out::stdout();
+        if self.json {
+            let list = Json::list(described.iter().map(Described::as_json));
+            out.line(format_args!("{list}"))?;
+            return out.flush();
+        }
+        for (place, topic) in described.iter().enumerate() {
+            if 0 < place {
+                out.line(format_args!(""))?;
+            }
+            topic.print(&mut out)?;
+        }
+        out.flush()
+    }
+
+    fn ask(&self) -> Result<Vec<Described>, CliError> {
+        let admin = connect::admin(&self.server)?;
+        let failed = |why| connect::failed(&self.server, why);
+        let mut infos = Vec::new();
+        if self.names.is_empty() {
+            infos = topics(&admin, &self.server)?;
+            infos.retain(|topic| !topic.is_internal);
+        } else {
+            for name in &self.names {
+                infos.push(describe_one(&admin, &self.server, name)?);
+            }
+        }
+        let mut described = Vec::new();
+        // One topic a request: a broker of many has more partitions than one answer holds.
+        for info in infos {
+            let logs = admin.describe_log_dirs(&[&info.name]).map_err(failed)?;
+            let resource = Resource::Topic(info.name.clone());
+            let configs = admin.describe_configs(&[resource]).map_err(failed)?.pop();
+            let configs =
+                configs.unwrap_or(Ok(Vec::new())).map_err(|why| no_topic(&info.name, why))?;
+            described.push(Described { info, logs, configs });
+        }
+        Ok(described)
+    }
+}
+
+impl Described {
+    fn log(&self, partition: Partition) -> Option<&DescribedLog> {
+        self.logs.iter().find(|log| log.partition == partition && log.error.is_ok())
+    }
+
+    fn print(&self, out: &mut Out) -> Result<(), CliError> {
+        let info = &self.info;
+        let replicas = info.partitions.first().map_or(0, |first| first.replicas.len());
+        out.line(format_args!(
+            "topic {}  id {}  partitions {}  replication factor {replicas}",
+            info.name,
+            info.topic_id,
+            info.partitions.len()
+        ))?;
+        let header = [
+            "PARTITION",
+            "LEADER",
+            "EPOCH",
+            "LOG START",
+            "HIGH WATERMARK",
+            "DURABLE",
+            "END",
+            "SIZE",
+            "SEGMENTS",
+            "LOSS WINDOW",
+            "HOLES",
+        ];
+        let mut rows = vec![header.map(str::to_owned).to_vec()];
+        for partition in &info.partitions {
+            let leader = partition.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            let mut row =
+                vec![partition.partition.to_string(), leader, partition.leader_epoch.to_string()];
+            match self.log(partition.partition) {
+                Some(log) => row.extend([
+                    log.log_start_offset.to_string(),
+                    log.high_watermark.to_string(),
+                    log.durable_offset.to_string(),
+                    log.log_end_offset.to_string(),
+                    status::size(log.size_bytes),
+                    log.segment_count.to_string(),
+                    loss_window(log.loss_window_ms),
+                    holes(&log.holes),
+                ]),
+                None => row.resize(header.len(), "-".to_owned()),
+            }
+            rows.push(row);
+        }
+        out.table(&rows)?;
+        let mut rows = vec![["KEY", "VALUE", "SOURCE"].map(str::to_owned).to_vec()];
+        for config in &self.configs {
+            let source = source_name(config.source).to_owned();
+            rows.push(vec![config.key.clone(), config.value.clone(), source]);
+        }
+        out.table(&rows)
+    }
+
+    fn as_json(&self) -> Json {
+        let partitions = self.info.partitions.iter().map(|partition| {
+            let log = self.log(partition.partition);
+            let of_log = |field: fn(&DescribedLog) -> Json| log.map_or(Json::Null, field);
+            Json::object([
+                ("partition", Json::from(partition.partition.0)),
+                ("leader", Json::from(partition.leader.map(|leader| leader.0))),
+                ("leader_epoch", Json::from(partition.leader_epoch.0)),
+                ("replicas", Json::list(partition.replicas.iter().map(|id| Json::from(id.0)))),
+                ("isr", Json::list(partition.isr.iter().map(|id| Json::from(id.0)))),
+                ("log_start_offset", of_log(|log| log.log_start_offset.0.into())),
+                ("high_watermark", of_log(|log| log.high_watermark.0.into())),
+                ("durable_offset", of_log(|log| log.durable_offset.0.into())),
+                ("log_end_offset", of_log(|log| log.log_end_offset.0.into())),
+                ("size_bytes", of_log(|log| log.size_bytes.into())),
+                ("segment_count", of_log(|log| log.segment_count.into())),
+                ("loss_window_ms", of_log(|log| log.loss_window_ms.into())),
+                ("holes", of_log(|log| Json::list(log.holes.iter().map(hole_json)))),
+            ])
+        });
+        let configs = self.configs.iter().map(|config| {
+            let value = Json::object([
+                ("value", Json::from(config.value.as_str())),
+                ("source", Json::from(source_name(config.source))),
+            ]);
+            (config.key.clone(), value)
+        });
+        Json::object([
+            ("name", Json::from(self.info.name.as_str())),
+            ("id", Json::from(self.info.topic_id.to_string())),
+            ("partitions", Json::list(partitions)),
+            ("configs", Json::Object(configs.collect())),
+        ])
+    }
+}
+
+fn hole_json(hole: &Hole) -> Json {
+    Json::object([("from", Json::from(hole.from.0)), ("end", Json::from(hole.end.0))])
+}
+
+fn loss_window(ms: u64) -> String {
+    if ms == 0 { "none".to_owned() } else { format!("{ms} ms") }
+}
+
+fn holes(holes: &[Hole]) -> String {
+    if holes.is_empty() {
+        return "none".to_owned();
+    }
+    let texts: Vec<String> =
+        holes.iter().map(|hole| format!("{}..{}", hole.from, hole.end)).collect();
+    texts.join(",")
+}
+
+fn source_name(source: ConfigSource) -> &'static str {
+    match source {
+        ConfigSource::Default => "default",
+        ConfigSource::File => "file",
+        ConfigSource::Environment => "environment",
+        ConfigSource::CommandLine => "command line",
+        ConfigSource::Topic => "topic",
+    }
+}

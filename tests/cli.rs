@@ -1,0 +1,173 @@
+//! The command line as scripts see it: exit codes, what goes to stdout, what to stderr.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use odradek::client::{Admin, AdminConfig, NewTopic};
+use odradek::config::{Config, Sources};
+use odradek::runtime::Broker;
+
+fn odradek(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_odradek"))
+        .args(args)
+        .stdin(Stdio::null())
+        .env_remove("ODRADEK_SERVER")
+        .output()
+        .expect("the binary runs")
+}
+
+/// Runs and answers exit code, stdout and stderr.
+fn run(args: &[&str]) -> (i32, String, String) {
+    let output = odradek(args);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    let code = output.status.code().expect("no signal ended it");
+    (code, text(output.stdout), text(output.stderr))
+}
+
+/// A directory of this test's own, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let dir = std::env::temp_dir().join(format!("odradek-cli-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("the temporary directory is writable");
+        Scratch(dir)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn exit_codes_tell_usage_from_failure() {
+    for (args, code) in [
+        (&["--version"][..], 0),
+        (&["--help"], 0),
+        (&["topic", "create", "--help"], 0),
+        (&["config", "show"], 0),
+        (&["nonsense"], 2),
+        (&["topic", "create"], 2),
+        (&["topic", "alter", "x"], 2),
+        (&["topic", "trim", "x", "--before", "yesterday"], 2),
+        (&["--set", "shards=99"], 2),
+        (&["--set=shards=1", "status"], 2),
+        (&["config", "check", "--config=/nonexistent"], 2),
+        (&["topic", "list", "--server=127.0.0.1:1"], 1),
+        (&["log", "dump", "/nonexistent"], 1),
+        (&["log", "recover", "/"], 1),
+    ] {
+        let (seen, stdout, stderr) = run(args);
+        assert_eq!(seen, code, "{args:?}: {stderr}");
+        assert_eq!(stdout.is_empty(), code != 0, "data on stdout only on success: {args:?}");
+        assert_eq!(stderr.is_empty(), code == 0, "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_names_place_and_key() {
+    let scratch = Scratch::new("config");
+    let file = scratch.path("c.toml");
+    std::fs::write(&file, "broker.id = 7\nlog.retension.ms = 5\n").expect("writable");
+    let (code, stdout, stderr) = run(&["config", "check", "--config", &file]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    let expected = format!(
+        "odradek: {file}:2:1: unknown key `log.retension.ms`: did you mean `log.retention.ms`?\n"
+    );
+    assert_eq!(stderr, expected);
+}
+
+#[test]
+fn config_show_tells_values_and_sources() {
+    let (code, stdout, _) = run(&["--set=shards=2", "config", "show", "--set", "broker.id=9"]);
+    assert_eq!(code, 0);
+    let row = |key: &str| {
+        let mut lines = stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.find(|cells| cells[0] == key).expect("every key is shown").join(" ")
+    };
+    assert_eq!(row("shards"), "shards 2 command line");
+    assert_eq!(row("broker.id"), "broker.id 9 command line");
+    assert_eq!(row("max.connections"), "max.connections 2048 default");
+    assert_eq!(row("log.retention.ms"), "log.retention.ms - default");
+}
+
+fn broker(data: &str) -> Broker {
+    let overrides = vec![
+        "listeners=wire://127.0.0.1:0".to_owned(),
+        format!("log.dirs={data}"),
+        "shards=1".to_owned(),
+        "broker.id=7".to_owned(),
+    ];
+    let config = Config::load(&Sources { overrides, ..Sources::default() }).expect("legal");
+    Broker::start(&config).expect("it starts")
+}
+
+#[test]
+fn topics_are_managed_and_their_files_looked_into() {
+    let scratch = Scratch::new("topics");
+    let data = scratch.path("data");
+    let broker = broker(&data);
+    let server = format!("--server={}", broker.wire_address());
+
+    let (code, stdout, stderr) =
+        run(&["topic", "create", "a", "--partitions=2", "--set=retention.ms=9", &server]);
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    assert_eq!(run(&["topic", "create", "a", &server]).0, 1);
+    assert_eq!(run(&["topic", "create", "a", "--if-not-exists", &server]).0, 0);
+    let admin = Admin::new(AdminConfig::new(&broker.wire_address().to_string())).expect("legal");
+    let created = admin.create_topics(&[NewTopic::new("b")]).expect("it answers");
+    assert!(created[0].is_ok());
+    assert_eq!(run(&["topic", "list", &server]).1, "a\nb\n");
+
+    assert_eq!(
+        run(&["topic", "alter", "a", "--partitions=3", "--unset=retention.ms", &server]).0,
+        0
+    );
+    let (code, stdout, _) = run(&["topic", "describe", "a", "--json", &server]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains(r#""partition":2,"leader":7"#), "{stdout}");
+    assert!(stdout.contains(r#""retention.ms":{"value":"604800000","source":"default"}"#));
+    let (code, _, stderr) = run(&["topic", "alter", "a", "--set=retension.ms=1", &server]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("did you mean `retention.ms`?"), "{stderr}");
+    assert_eq!(run(&["topic", "trim", "a", "--before=end", &server]).0, 0);
+    assert_eq!(run(&["topic", "trim", "a", "--before=5", &server]).0, 1);
+    assert_eq!(run(&["status", "--json", &server]).0, 0);
+    assert_eq!(run(&["topic", "delete", "a", "nope", &server]).0, 1);
+    assert_eq!(run(&["topic", "list", &server]).1, "b\n");
+
+    let (code, _, stderr) = run(&["log", "recover", &data]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("in use"), "{stderr}");
+    broker.stop();
+    check_files(&data);
+}
+
+/// The stopped broker's directory, of node 7, is recovered whichever node asks, and its metadata
+/// log dumps until a byte of it is flipped.
+fn check_files(data: &str) {
+    let (code, stdout, stderr) = run(&["log", "recover", data]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("__cluster_metadata-0"), "{stdout}");
+    assert!(stdout.contains("b-0"), "{stdout}");
+
+    let segment = Path::new(data).join("__cluster_metadata-0/00000000000000000000.log");
+    let path = segment.display().to_string();
+    let (code, stdout, stderr) = run(&["log", "dump", &path]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.lines().next().is_some_and(|line| line.starts_with("batch 0..0  records 1")));
+    assert!(stdout.contains("compression none"));
+
+    let mut bytes = std::fs::read(&segment).expect("it is there");
+    bytes[65] ^= 1;
+    std::fs::write(&segment, bytes).expect("it is ours");
+    let (code, stdout, _) = run(&["log", "dump", "--batches", &path]);
+    assert_eq!(code, 1);
+    assert!(stdout.lines().next().is_some_and(|line| line.ends_with("BAD")), "{stdout}");
+}
