@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use odradek::ids::{LeaderEpoch, Offset, Partition, TopicId, TopicPartition};
 use odradek::journal::disk::{Disk, DiskFile, Open};
 use odradek::journal::{
-    Entry, Journal, JournalDamage, JournalError, Opened, PartitionState, Redo, SegmentRef,
-    SmallState,
+    CheckpointJob, Entry, Journal, JournalDamage, JournalError, Opened, PartitionState, Redo,
+    SegmentRef, SmallState,
 };
 use odradek::limits::JOURNAL_BYPASS_BYTES;
 use sim_disk::{Cut, Rng, SimDisk, SimFile};
@@ -153,7 +153,7 @@ impl World {
             if rng.below(14) == 0 {
                 size = JOURNAL_BYPASS_BYTES;
             }
-            let fill = (round as u8) ^ (writer.number as u8) << 6;
+            let fill = (round as u8) ^ ((writer.number as u8) << 6);
             if 0 < size {
                 entries.push(writer.append(&self.disk, vec![fill; size])?);
             }
@@ -204,7 +204,7 @@ impl World {
                 self.journal.checkpoint_done(done)?;
             }
             if running.is_none() && self.rng.below(2) == 0 {
-                running = self.journal.checkpoint_due().map(|job| job.run()).transpose()?;
+                running = self.journal.checkpoint_due().map(CheckpointJob::run).transpose()?;
             }
             if self.rng.below(4) == 0 {
                 self.journal.prewrite_step()?;
@@ -360,7 +360,7 @@ fn summary(told: &[Told]) -> Vec<(i64, i64, usize)> {
 fn cut_at_every_write_and_sync_nothing_acknowledged_is_lost() {
     let whole = SimDisk::new();
     let acked = run(&whole, 5);
-    let is_work = |told: &Told| 15 < told.end && 0 < told.log_start && 0 < told.epochs.len();
+    let is_work = |told: &Told| 15 < told.end && 0 < told.log_start && !told.epochs.is_empty();
     assert!(acked.iter().all(is_work), "it does something: {:?}", summary(&acked));
     check(&whole.power_cut(Cut::KeepNothing), &acked, "a clean stop");
     for n in 0..whole.operation_count() {
@@ -424,7 +424,7 @@ fn any_flipped_byte_is_found_or_harmless() {
             if path.extension().is_some_and(|extension| extension == "log") {
                 continue;
             }
-            let step = bytes.len() / 300 | 1;
+            let step = (bytes.len() / 300) | 1;
             let front = (0..bytes.len().min(80)).chain((4096..4180).filter(|at| *at < bytes.len()));
             for at in front.chain((80..bytes.len()).step_by(step)) {
                 let hurt = cut.power_cut(Cut::KeepAll);

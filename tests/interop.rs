@@ -157,7 +157,7 @@ fn kafka_reads_our_log_after_a_power_cut_and_recover() {
     let data = power::data(&device);
     let broker = power::setup(&device).start();
     write_all(&broker);
-    device.cut();
+    device.cut(broker.id());
     broker.kill();
     device.restore();
     recover(&data);

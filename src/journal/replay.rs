@@ -83,6 +83,10 @@ impl<D: Disk> Journal<D> {
             }
             self.replay_commit(half, &found.header, found.body(), target)?;
             report.commit_count += 1;
+            // What was written since the superblock was; going round ends the first lap.
+            let is_next_lap = found.place < position;
+            let written = if is_next_lap { self.superblock.ring_bytes } else { found.end() };
+            self.prewritten = self.prewritten.max(written);
             position = found.end() % self.superblock.ring_bytes;
             sequence = found.header.sequence + 1;
             last = Some(found);
@@ -110,7 +114,7 @@ impl<D: Disk> Journal<D> {
 
     fn ring(&self) -> Ring<'_, D::File> {
         let Superblock { ring_bytes, salt, .. } = self.superblock;
-        Ring { file: &self.file, ring_bytes, salt: Some(salt) }
+        Ring { file: &self.file, bytes: ring_bytes, salt: Some(salt) }
     }
 
     /// The valid commit of `sequence`, at `position` or at the start of the next half; or, if it is

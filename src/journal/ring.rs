@@ -36,7 +36,8 @@ impl Found {
 /// See the module's doc.
 pub(super) struct Ring<'a, F> {
     pub(super) file: &'a F,
-    pub(super) ring_bytes: u64,
+    /// Without the superblocks.
+    pub(super) bytes: u64,
     /// Whose commits count; `None` when that is what is looked for.
     pub(super) salt: Option<u64>,
 }
@@ -87,7 +88,7 @@ impl<F: DiskFile> Ring<'_, F> {
     pub(super) fn all(&self) -> Result<Vec<(u64, u64, u64)>, JournalError> {
         let mut all = Vec::new();
         let mut place = 0;
-        while let Some(found) = self.first_in(place..self.ring_bytes, 0)? {
+        while let Some(found) = self.first_in(place..self.bytes, 0)? {
             all.push((found.place, found.header.sequence, found.header.salt));
             place = found.end();
         }
@@ -97,7 +98,7 @@ impl<F: DiskFile> Ring<'_, F> {
     /// What the front of a block says, if a commit of this ring may begin with it.
     fn header(&self, front: &[u8; HEADER_BYTES], place: u64) -> Option<CommitHeader> {
         let header = CommitHeader::decode(front)?;
-        let half_bytes = self.ring_bytes / 2;
+        let half_bytes = self.bytes / 2;
         let fits = place % half_bytes + header.ring_bytes() <= half_bytes;
         let is_ours = self.salt.is_none_or(|salt| salt == header.salt);
         (fits && is_ours).then_some(header)

@@ -25,6 +25,8 @@ pub(super) struct Superblock {
     pub(super) tail_position: u64,
     pub(super) tail_sequence: u64,
     pub(super) is_clean: bool,
+    /// Bytes at the ring's end that were never written.
+    pub(super) unwritten_bytes: u64,
 }
 
 impl Superblock {
@@ -39,6 +41,7 @@ impl Superblock {
             self.tail_position,
             self.tail_sequence,
             u64::from(self.is_clean),
+            self.unwritten_bytes,
         ];
         for (place, field) in fields.into_iter().enumerate() {
             let at = FIELDS_START + 8 * place;
@@ -65,6 +68,7 @@ impl Superblock {
             tail_position: long(40),
             tail_sequence: long(48),
             is_clean: long(56) == 1,
+            unwritten_bytes: long(64),
         }))
     }
 
@@ -98,6 +102,7 @@ pub(super) fn read<F: DiskFile>(file: &F) -> Result<Found, JournalError> {
                 && superblock.ring_bytes <= file_bytes.saturating_sub(RING_START)
                 && superblock.tail_position % JOURNAL_BLOCK_BYTES == 0
                 && superblock.tail_position < superblock.ring_bytes
+                && superblock.unwritten_bytes <= superblock.ring_bytes
         };
         let Some(superblock) = Superblock::decode(&block)?.filter(is_sane) else {
             found.is_one_lost = true;

@@ -52,7 +52,7 @@ pub(super) fn salvage<F: DiskFile>(file: &F) -> Result<Option<Superblock>, Journ
         return Ok(None);
     }
     let mut salts: BTreeMap<u64, u64> = BTreeMap::new();
-    for (_, _, salt) in (Ring { file, ring_bytes, salt: None }).all()? {
+    for (_, _, salt) in (Ring { file, bytes: ring_bytes, salt: None }).all()? {
         *salts.entry(salt).or_default() += 1;
     }
     let salt = salts.into_iter().max_by_key(|(_, count)| *count);
@@ -63,6 +63,7 @@ pub(super) fn salvage<F: DiskFile>(file: &F) -> Result<Option<Superblock>, Journ
         tail_position: 0,
         tail_sequence: 0,
         is_clean: false,
+        unwritten_bytes: 0,
     }))
 }
 

@@ -137,6 +137,7 @@ fn one_commit_is_one_write_and_one_sync_for_a_thousand_partitions() {
 fn a_large_share_bypasses_the_ring() {
     let disk = SimDisk::new();
     let mut journal = open(&disk).journal;
+    while journal.prewrite_step().expect("no failure") {}
     let mut large = Writer::new(&disk, 1);
     let mut small = Writer::new(&disk, 2);
     let entries = [

@@ -3,12 +3,19 @@
 //! `EXT4_IOC_SHUTDOWN` with the flag for "without flushing the log" stops every write to the device
 //! at once; what had not been synced is gone, as after a cut. The file system is a file behind a
 //! loop device, so it needs root. Reference: ext4(5), and Linux `fs/ext4/ioctl.c`.
+//!
+//! A power cut stops the processor with the disk, the ioctl does not: so the broker is stopped
+//! first, in the middle of whatever it does. Without that, Linux 6.18 answered one `fdatasync` in
+//! fifty cuts with success although its bytes were gone: one that was under way when the shutdown
+//! came, and whose extents could not be converted any more. No board ever runs on to hear that.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broker::{Folder, Setup};
 use crate::peers;
@@ -20,6 +27,9 @@ const IMAGE_BYTES: u64 = 2 << 30;
 /// Debian has: a call of `ioctl` is unsafe in Rust, and these tests are without.
 const SHUTDOWN: &str = "open(my $d, '<', $ARGV[0]) or die $!; my $flag = pack('I', 2); \
      ioctl($d, 0x8004587d, $flag) or die $!;";
+
+/// How long a process may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A mounted file system whose power can be cut.
 #[derive(Debug)]
@@ -63,8 +73,16 @@ impl Device {
         self.folder.join("mounted")
     }
 
-    /// Cuts its power: nothing is written to it any more.
-    pub fn cut(&self) {
+    /// Cuts the power of it and of the process that uses it: neither does anything any more.
+    /// Whoever calls must still reap the process.
+    pub fn cut(&self, process: u32) {
+        let pid = Pid::from_raw(process.cast_signed()).expect("a process has a number");
+        kill_process(pid, Signal::STOP).expect("our child can be stopped");
+        let end = Instant::now() + STOP_PATIENCE;
+        while !is_stopped(process) {
+            assert!(Instant::now() < end, "a process that is told to stop stops");
+            thread::yield_now();
+        }
         run(Command::new("perl").args(["-e", SHUTDOWN]).arg(self.path())).expect("shut down");
     }
 
@@ -100,6 +118,18 @@ impl Device {
         }
         panic!("it does not unmount: {last}");
     }
+}
+
+/// Whether no thread of a process runs: each is stopped, or in a system call that it will not
+/// return from (state D), or gone.
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("it is our child");
+    let mut states = threads.flatten().map(|thread| {
+        let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it is in parentheses and may hold anything.
+        line.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
+    });
+    states.all(|state| !matches!(state, 'R' | 'S'))
 }
 
 impl Drop for Device {
