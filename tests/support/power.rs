@@ -76,7 +76,8 @@ impl Device {
     /// Cuts the power of it and of the process that uses it: neither does anything any more.
     /// Whoever calls must still reap the process.
     pub fn cut(&self, process: u32) {
-        let pid = Pid::from_raw(process.cast_signed()).expect("a process has a number");
+        let number = i32::try_from(process).expect("process numbers are small");
+        let pid = Pid::from_raw(number).expect("a process has a number");
         kill_process(pid, Signal::STOP).expect("our child can be stopped");
         let end = Instant::now() + STOP_PATIENCE;
         while !is_stopped(process) {
