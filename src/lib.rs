@@ -77,6 +77,7 @@ extern crate self as odradek;
 
 pub mod ids;
 pub mod limits;
+pub mod metrics;
 pub mod record;
 pub mod time;
 pub mod topic_config;

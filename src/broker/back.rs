@@ -23,7 +23,7 @@ use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::log::{FlushTarget, FoundOffset, Log, LogError, ReadError};
-use crate::record::{ProduceRules, validate_produce};
+use crate::record::{ProduceRules, admit_produce};
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -774,8 +774,11 @@ fn prepare(now: Now, config: &TopicConfig, batch: &mut BytesMut) -> Result<(), E
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
         compression: config.compression_type,
     };
-    validate_produce(batch, &rules).map_err(rejection::error_code)?;
-    rejection::recompress(config, batch)
+    let admitted = admit_produce(batch, &rules).map_err(rejection::error_code)?;
+    if let Some(rewritten) = admitted.rewritten {
+        *batch = BytesMut::from(&rewritten[..]);
+    }
+    Ok(())
 }
 
 fn check_epoch(requested: LeaderEpoch, current: LeaderEpoch) -> ErrorCode {

@@ -343,13 +343,19 @@ impl<D: Disk> Control<D> {
         }
         let mut logs = Vec::new();
         for change in changes {
-            let Change::Partition { topic_id, partition, .. } = change else { continue };
+            let Change::Partition { topic_id, partition, leader_epoch, .. } = change else {
+                continue;
+            };
             let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
             let topic = image.topic(*topic_id).expect("it was replayed just now");
             let name = TopicName::new(&topic.name).expect("the controller checked it");
             let config = topic.effective(&self.topic_defaults);
             let disk = self.disk.clone();
-            logs.push(Log::create(disk, &self.log_dir, &name, topic_partition, config, now)?);
+            let mut log = Log::create(disk, &self.log_dir, &name, topic_partition, config, now)?;
+            // What the metadata says is what clients send back. There is nothing to persist: the
+            // epoch is in the change, and in every batch.
+            log.begin_epoch(*leader_epoch);
+            logs.push(log);
         }
         Ok(logs)
     }

@@ -8,6 +8,8 @@ mod gzip;
 mod lz4;
 mod snappy;
 mod zstd;
+mod zstd_block;
+mod zstd_entropy;
 
 use std::borrow::Cow;
 use std::fmt;

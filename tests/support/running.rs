@@ -1,0 +1,57 @@
+//! A broker in this process, on a directory of its own that goes with it.
+
+use odradek::config::{Config, Sources};
+use odradek::runtime::Broker;
+
+/// See the module's documentation.
+pub struct Running {
+    broker: Option<Broker>,
+    dir: std::path::PathBuf,
+    overrides: Vec<String>,
+}
+
+impl Running {
+    /// Starts one; `more` holds `key=value` settings.
+    pub fn start(name: &str, shards: usize, more: &[&str]) -> Running {
+        let id = std::process::id();
+        let dir = std::env::temp_dir().join(format!("odradek-client-{name}-{shards}-{id}"));
+        let mut overrides = vec![
+            format!("log.dirs=[\"{}\"]", dir.display()),
+            "listeners=[\"wire://127.0.0.1:0\"]".to_owned(),
+            format!("shards={shards}"),
+            "journal.bytes=16777216".to_owned(),
+        ];
+        overrides.extend(more.iter().map(|more| (*more).to_owned()));
+        let mut running = Running { broker: None, dir, overrides };
+        running.boot();
+        running
+    }
+
+    fn boot(&mut self) {
+        let sources = Sources { overrides: self.overrides.clone(), ..Sources::default() };
+        let config = Config::load(&sources).expect("the test's configuration is legal");
+        self.broker = Some(Broker::start(&config).expect("the broker starts"));
+    }
+
+    /// `HOST:PORT` of its wire listener.
+    pub fn address(&self) -> String {
+        self.broker.as_ref().expect("it runs").wire_address().to_string()
+    }
+
+    /// Stops it and starts it again, on the same port.
+    pub fn restart(&mut self) {
+        let address = self.address();
+        self.broker.take().expect("it runs").stop();
+        self.overrides.push(format!("listeners=[\"wire://{address}\"]"));
+        self.boot();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
