@@ -210,3 +210,29 @@ fn push(builder: &mut BatchBuilder, number: usize, value_bytes: usize) {
 fn check(error: ErrorCode) -> io::Result<()> {
     if error.is_ok() { Ok(()) } else { Err(io::Error::other(format!("the broker says {error}"))) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use odradek::record::Batch;
+
+    #[test]
+    fn a_batch_fills_its_bytes_and_is_sound() {
+        for (batch_bytes, value_bytes) in [(65_536, 100), (65_536, 1024), (1 << 20, 100), (1, 10)] {
+            let (batch, record_count) = batch_up_to(batch_bytes, value_bytes);
+            let (read, rest) = Batch::split_first(&batch).expect("a batch");
+            assert!(read.crc_is_valid() && rest.is_empty());
+            assert_eq!(read.header().record_count as usize, record_count);
+            let is_full = batch_bytes < batch.len() + value_bytes + 16;
+            assert!(is_full && (batch.len() <= batch_bytes || record_count == 1));
+        }
+    }
+
+    #[test]
+    fn a_frame_sent_again_differs_in_its_correlation_id_alone() {
+        let mut frame = produce_request("t", 0..2, &batch_of(1, 10));
+        frame[CORRELATION_ID_AT] = 77;
+        let (header, _) = frame::take::<RequestHeader>(&frame[4..]).expect("a header");
+        assert_eq!((header.api_key, header.correlation_id), (ApiKey::Produce as u8, 77));
+    }
+}

@@ -114,3 +114,17 @@ fn percentile(sorted: &[Duration], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_seen() {
+        let latencies: Vec<Duration> = (1..=1000).map(Duration::from_micros).collect();
+        assert!((percentile(&latencies, 0.5) - 500.0).abs() < 1e-6);
+        assert!((percentile(&latencies, 0.99) - 990.0).abs() < 1e-6);
+        assert!((percentile(&latencies, 0.999) - 999.0).abs() < 1e-6);
+        assert!((percentile(&latencies[..1], 0.999) - 1.0).abs() < 1e-6);
+    }
+}
