@@ -4,7 +4,7 @@
 #[path = "support/raw_client.rs"]
 mod raw_client;
 
-use odradek::config::{Config, Sources};
+use odradek::config::{Config, Protocol, Sources};
 use odradek::ids::{LeaderEpoch, Offset, Partition};
 use odradek::record::{Batch, BatchBuilder, Compression};
 use odradek::runtime::Broker;
@@ -64,7 +64,7 @@ impl Running {
     }
 
     fn client(&self) -> RawClient {
-        let address = self.broker.as_ref().expect("running").wire_address();
+        let address = self.broker.as_ref().expect("running").address(Protocol::Wire).expect("it listens");
         RawClient::connect(address)
     }
 }

@@ -23,12 +23,13 @@ use crate::broker::mail::{
 use crate::broker::metrics::FrontMetrics;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
 use crate::controller::image::Image;
-use crate::ids::TopicPartition;
+use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::limits::{MAILBOX_MESSAGES_MAX, PIPELINE_REQUESTS_MAX};
 use crate::log::Slice;
 use crate::time::{Boot, Now};
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::describe_log_dirs::DescribedLog;
+use crate::wire::fetch::FetchedPartition;
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::produce::ProducedPartition;
 use crate::wire::{ApiKey, ErrorCode, ResponseHeader, frame};
@@ -42,6 +43,68 @@ pub struct Response<F> {
     pub slices: Vec<Slice<F>>,
 }
 
+/// A request from a door: another protocol's, put in our words.
+#[derive(Debug)]
+pub enum Request {
+    /// Append batches. Answered by [`Answer::Produced`], unless `acks` is 0.
+    Produce {
+        /// See [`crate::wire::produce`].
+        acks: i8,
+        /// How long an answer to `acks` −1 may take.
+        timeout_ms: u32,
+        /// Where each batch goes, or why it goes nowhere.
+        batches: Vec<(Result<TopicPartition, ErrorCode>, BytesMut)>,
+    },
+    /// Read. Answered by [`Answer::Fetched`].
+    Fetch {
+        /// Answer after this many ms, whatever is there.
+        max_wait_ms: u32,
+        /// Answer as soon as this many bytes are there.
+        min_bytes: u32,
+        /// At most this many bytes in all.
+        max_bytes: u32,
+        /// What to read, or why it cannot be.
+        wanted: Vec<Result<FetchWanted, ErrorCode>>,
+    },
+    /// The body of one of the wire's other requests. Answered by [`Answer::Body`].
+    Wire(ApiKey, BytesMut),
+}
+
+/// A place to read from.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchWanted {
+    /// Which partition.
+    pub topic_partition: TopicPartition,
+    /// First offset wanted.
+    pub offset: Offset,
+    /// Leader epoch the client knows.
+    pub current_leader_epoch: LeaderEpoch,
+    /// At most this many bytes.
+    pub max_bytes: u32,
+}
+
+/// What a door is answered, in the order in which it asked.
+#[derive(Debug)]
+pub enum Answer<F> {
+    /// One result per batch.
+    Produced(Vec<ProducedPartition>),
+    /// One result per place.
+    Fetched {
+        /// The results,
+        partitions: Vec<FetchedPartition>,
+        /// and the batches of those that have some.
+        slices: Vec<Slice<F>>,
+    },
+    /// The body of the wire's response.
+    Body(Vec<u8>),
+}
+
+/// An answer, ready to leave.
+enum Ready<F> {
+    Frame(Response<F>),
+    Door(Answer<F>),
+}
+
 /// What the front wants done.
 #[derive(Debug)]
 pub enum FrontOutput<F> {
@@ -51,6 +114,13 @@ pub enum FrontOutput<F> {
         connection: ConnectionId,
         /// What.
         response: Response<F>,
+    },
+    /// Give to a connection's door.
+    Answer {
+        /// Whose.
+        connection: ConnectionId,
+        /// What.
+        answer: Answer<F>,
     },
     /// Close a connection, after what was sent.
     Close {
@@ -141,11 +211,13 @@ pub(super) struct Pending<F> {
 /// Place of an answer in the order of a connection.
 struct Slot<F> {
     number: u64,
-    response: Option<Response<F>>,
+    ready: Option<Ready<F>>,
 }
 
 struct Connection<F> {
     said_hello: bool,
+    /// A door stands before it and translates.
+    has_door: bool,
     local_host: Box<str>,
     local_port: u16,
     slots: VecDeque<Slot<F>>,
@@ -197,10 +269,18 @@ impl<F: Clone> Front<F> {
         &self.image
     }
 
-    /// A connection came, to the address given.
-    pub fn opened(&mut self, connection: ConnectionId, local_host: &str, local_port: u16) {
+    /// A connection came, to the address given, perhaps through a door.
+    pub fn opened(
+        &mut self,
+        connection: ConnectionId,
+        local_host: &str,
+        local_port: u16,
+        has_door: bool,
+    ) {
         let fresh = Connection {
-            said_hello: false,
+            // A door keeps its own rules for strangers.
+            said_hello: has_door,
+            has_door,
             local_host: local_host.into(),
             local_port,
             slots: VecDeque::new(),
@@ -291,7 +371,7 @@ impl<F: Clone> Front<F> {
         let number = self.next_number;
         self.next_number += 1;
         if let Some(owner) = self.connections.get_mut(&connection) {
-            owner.slots.push_back(Slot { number, response: None });
+            owner.slots.push_back(Slot { number, ready: None });
         }
         number
     }
@@ -357,27 +437,42 @@ impl<F: Clone> Front<F> {
         correlation_id: u32,
         body: &B,
     ) {
+        let ready = self.ready(connection, correlation_id, body);
+        self.fill_slot(connection, number, ready);
+    }
+
+    /// A response that its request's handler built.
+    pub(super) fn ready<B: serde::Serialize>(
+        &self,
+        connection: ConnectionId,
+        correlation_id: u32,
+        body: &B,
+    ) -> Ready<F> {
+        if self.has_door(connection) {
+            return Ready::Door(Answer::Body(frame::encode_body(body)));
+        }
         let mut head = Vec::new();
         let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
         frame::encode(&header, body, 0, &mut head);
-        self.answer(connection, number, head);
+        Ready::Frame(Response { head, slices: Vec::new() })
     }
 
-    /// Answers with a frame that is built already.
-    pub(super) fn answer(&mut self, connection: ConnectionId, number: u64, head: Vec<u8>) {
-        self.fill_slot(connection, number, Response { head, slices: Vec::new() });
+    fn has_door(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|c| c.has_door)
     }
 
-    fn fill_slot(&mut self, connection: ConnectionId, number: u64, response: Response<F>) {
+    pub(super) fn fill_slot(&mut self, connection: ConnectionId, number: u64, ready: Ready<F>) {
         let Some(owner) = self.connections.get_mut(&connection) else { return };
         let Some(slot) = owner.slots.iter_mut().find(|slot| slot.number == number) else {
             return;
         };
-        slot.response = Some(response);
-        while owner.slots.front().is_some_and(|slot| slot.response.is_some()) {
+        slot.ready = Some(ready);
+        while let Some(Slot { ready: Some(_), .. }) = owner.slots.front() {
             let slot = owner.slots.pop_front().expect("there is a front");
-            let response = slot.response.expect("it is filled");
-            self.outputs.push_back(FrontOutput::Respond { connection, response });
+            self.outputs.push_back(match slot.ready.expect("it is ready") {
+                Ready::Frame(response) => FrontOutput::Respond { connection, response },
+                Ready::Door(answer) => FrontOutput::Answer { connection, answer },
+            });
         }
     }
 
@@ -493,10 +588,14 @@ impl<F: Clone> Front<F> {
             }
             gathering => {
                 self.metrics.observe(&gathering, latency_us);
-                let header =
-                    ResponseHeader { correlation_id: pending.correlation_id, throttle_time_ms: 0 };
-                let response = super::assemble::response(header, gathering);
-                self.fill_slot(connection, number, response);
+                let ready = if self.has_door(connection) {
+                    Ready::Door(super::assemble::answer(gathering))
+                } else {
+                    let correlation_id = pending.correlation_id;
+                    let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+                    Ready::Frame(super::assemble::response(header, gathering))
+                };
+                self.fill_slot(connection, number, ready);
             }
         }
     }
@@ -510,11 +609,17 @@ impl<F: Clone> Front<F> {
         }
         let pending = self.pending.remove(&request.number).expect("found above");
         self.release(pending.frame_bytes);
-        let header = ResponseHeader { correlation_id: pending.correlation_id, throttle_time_ms: 0 };
-        let mut head = Vec::new();
-        frame::encode(&header, &(), body.len(), &mut head);
-        head.extend_from_slice(body);
-        self.answer(pending.connection, request.number, head);
+        let ready = if self.has_door(pending.connection) {
+            Ready::Door(Answer::Body(body.to_vec()))
+        } else {
+            let correlation_id = pending.correlation_id;
+            let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+            let mut head = Vec::new();
+            frame::encode(&header, &(), body.len(), &mut head);
+            head.extend_from_slice(body);
+            Ready::Frame(Response { head, slices: Vec::new() })
+        };
+        self.fill_slot(pending.connection, request.number, ready);
     }
 
     /// Requests under way.

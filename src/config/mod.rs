@@ -29,7 +29,7 @@ use crate::topic_config::TopicConfig;
 pub use error::{ConfigError, ConfigErrors, Expected, Place, Problem};
 pub use keys::default_file;
 use keys::{KEYS, Key};
-pub use listener::Listener;
+pub use listener::{Listener, Protocol};
 use raw::RawSetting;
 
 /// What the broker does when its disk is full down to the reserve.

@@ -20,6 +20,7 @@ use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Event, Output, Shard};
 use crate::broker::{CloseReason, ConnectionId};
+use crate::config::Protocol;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
@@ -62,8 +63,8 @@ pub enum Input<D: Disk> {
     Event(Event<D>),
     /// The loader is done.
     Loaded(Loaded),
-    /// A client connected from there.
-    Connection(TcpStream, SocketAddr),
+    /// A client connected from there, to speak this.
+    Connection(Protocol, TcpStream, SocketAddr),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -263,7 +264,7 @@ where
                         self.active.insert(slot_of(id));
                     }
                 }
-                Input::Connection(stream, peer) => self.open(now, stream, peer),
+                Input::Connection(protocol, stream, peer) => self.open(now, protocol, stream, peer),
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -303,6 +304,7 @@ where
                         self.active.insert(slot_of(id));
                     }
                 }
+                Output::Answer(id, answer) => self.answer(id, answer),
                 Output::Close(id, reason) => self.begin_close(id, reason),
                 Output::Release(bytes) => self.parts.ledger.release_frame(bytes),
                 Output::Ask(to, ask) => self.parts.mail.send(usize::from(to.0), Mail::Ask(ask)),
@@ -345,7 +347,7 @@ where
         (connection.id == id).then_some(connection)
     }
 
-    fn open(&mut self, now: Now, stream: TcpStream, peer: SocketAddr) {
+    fn open(&mut self, now: Now, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -355,7 +357,8 @@ where
         match self.register(id, slot, (stream, peer), now) {
             Ok((local_host, local_port)) => {
                 self.active.insert(slot);
-                let opened = Event::Opened { connection: id, local_host, local_port };
+                let opened =
+                    Event::Opened { connection: id, local_host, local_port, has_door: protocol != Protocol::Wire };
                 self.step(now, opened);
             }
             Err(why) => {

@@ -15,7 +15,7 @@ use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Apply, Event, Shard};
 use crate::broker::{BrokerConfig, ConfigText};
-use crate::config::{Config, DiskFullPolicy, Setting, Source};
+use crate::config::{Config, DiskFullPolicy, Protocol, Setting, Source};
 use crate::controller::image::Image;
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal};
@@ -83,14 +83,14 @@ struct Shared {
 }
 
 impl Threads<'_> {
-    /// Starts everything; the listener answers from now on.
+    /// Starts everything; the listeners answer from now on.
     pub(super) fn spawn(
         &self,
         control: Control<FileDisk>,
         journal: Journal<FileDisk>,
         logs: Vec<Log<FileDisk>>,
         image: &Image,
-        listener: TcpListener,
+        listeners: Vec<(Protocol, TcpListener)>,
     ) -> Result<Wiring, StartError> {
         let (lanes, queues) = lanes(usize::from(self.sizes.shards))?;
         let inboxes: Vec<Inbox<FileDisk>> = lanes.iter().map(|lane| lane.inbox.clone()).collect();
@@ -138,7 +138,7 @@ impl Threads<'_> {
         };
         let shards = self.spawn_shards(lanes, &shared)?;
         let (acceptor, acceptor_poller, acceptor_stop) =
-            self.spawn_acceptor(listener, inboxes, peers)?;
+            self.spawn_acceptor(listeners, inboxes, peers)?;
         Ok(Wiring {
             acceptor,
             acceptor_poller,
@@ -185,14 +185,14 @@ impl Threads<'_> {
 
     fn spawn_acceptor(
         &self,
-        listener: TcpListener,
+        listeners: Vec<(Protocol, TcpListener)>,
         shards: Vec<Inbox<FileDisk>>,
         peers: Arc<Peers>,
     ) -> Result<(JoinHandle<()>, Arc<Poller>, Arc<AtomicBool>), StartError> {
         let poller = Arc::new(Poller::new()?);
         let stop = Arc::default();
         let thread = Acceptor {
-            listener,
+            listeners,
             poller: Arc::clone(&poller),
             shards,
             connections_max: self.config.max_connections as u64,
