@@ -18,6 +18,7 @@ mod connection;
 mod control_loop;
 pub mod disk;
 mod flusher;
+mod handles;
 mod ledger;
 mod loader;
 mod lock;

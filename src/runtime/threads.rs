@@ -26,6 +26,7 @@ use crate::runtime::boot::{File, Sizes};
 use crate::runtime::control_loop::{ControlEvent, ControlLoop, SpacePolicy};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::flusher::{FlushQueue, Flusher};
+use crate::runtime::handles::Handles;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::{self, LoadJob};
 use crate::runtime::mailbox::{self, Outbox, ShardMail};
@@ -56,8 +57,8 @@ pub(super) struct Threads<'a> {
     pub(super) sizes: Sizes,
     /// The log dir.
     pub(super) dir: &'a Path,
-    /// Files that all logs together may keep open.
-    pub(super) handles_max: usize,
+    /// How many files connections and logs may keep open.
+    pub(super) handles: Handles,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
     /// The present.
@@ -195,7 +196,7 @@ impl Threads<'_> {
             listener,
             poller: Arc::clone(&poller),
             shards,
-            connections_max: self.config.max_connections as u64,
+            connections_max: self.handles.connections_max,
             peers,
             metrics: self.metrics,
             stop: Arc::clone(&stop),
@@ -229,8 +230,11 @@ impl Threads<'_> {
         }
     }
 
-    fn frame_bytes_max(&self) -> u64 {
-        self.sizes.memory_limit / FRAME_SHARE_OF_MEMORY
+    /// A share of the memory, however much that is: below 2 GiB a length and what is added to it
+    /// fit in 32 bits, on the wire and in a small board's addresses.
+    fn frame_bytes_max(&self) -> u32 {
+        let share = self.sizes.memory_limit / FRAME_SHARE_OF_MEMORY;
+        share.min(i32::MAX as u64) as u32
     }
 
     fn connection_limits(&self) -> ConnectionLimits {
@@ -248,11 +252,11 @@ impl Threads<'_> {
         BrokerConfig {
             node_id: config.broker_id,
             shard_count: self.sizes.shards,
-            frame_bytes_max: u32::try_from(self.frame_bytes_max()).unwrap_or(u32::MAX),
-            fetch_bytes_max: u32::try_from(self.frame_bytes_max() * 4).unwrap_or(u32::MAX),
+            frame_bytes_max: self.frame_bytes_max(),
+            fetch_bytes_max: self.frame_bytes_max().saturating_mul(4),
             auto_create_topics_enable: config.auto_create_topics_enable,
             retention_check_interval_ms: config.log_retention_check_interval_ms,
-            handles_max: self.handles_max / usize::from(self.sizes.shards),
+            handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
             topic_defaults: config.topic_defaults.clone(),
             shown,
             process: self.metrics,
