@@ -340,7 +340,9 @@ fn unknown_directories_are_kept_and_reported() {
     for dir in ["/data/other-0", "/data/old-0.00ff-delete"] {
         disk.create_dir_all(Path::new(dir)).expect("made");
     }
-    disk.open(Path::new("/data/other-0/00000000000000000000.log"), Open::Create).expect("made");
+    let other = Path::new("/data/other-0/00000000000000000000.log");
+    let other = disk.open(other, Open::Create).expect("made");
+    other.write_all_at(b"whose?", 0).expect("written");
     disk.open(Path::new("/data/old-0.00ff-delete/x.log"), Open::Create).expect("made");
     let report = world.open(disk);
     assert_eq!(report.unknown.len(), 1);

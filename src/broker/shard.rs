@@ -135,7 +135,7 @@ impl<D: Disk> Shard<D> {
                 self.back.give_up_oldest(now);
             }
             Event::Loaded(token) => self.back.loaded(now, token),
-            Event::Apply(apply) => self.apply(apply),
+            Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }
         self.pump(now);
@@ -183,7 +183,7 @@ impl<D: Disk> Shard<D> {
         self.back.into_logs()
     }
 
-    fn apply(&mut self, apply: Apply<D>) {
+    fn apply(&mut self, now: Now, apply: Apply<D>) {
         let mut reconfigured: Vec<TopicId> = Vec::new();
         for change in &apply.changes {
             self.front.image_mut().replay(change);
@@ -203,6 +203,9 @@ impl<D: Disk> Shard<D> {
                 self.back.configure_topic(topic_id, &config);
             }
         }
+        // What was deleted leaves before the change counts as applied: the next command may make
+        // a topic of the same name, and its directory must not be the one that is taken away.
+        self.pump(now);
         self.outputs.push_back(Output::Applied(apply.version));
     }
 
