@@ -7,13 +7,21 @@ mod sim_disk;
 use std::path::Path;
 
 use odradek::broker::BrokerConfig;
-use odradek::broker::mail::ShardId;
+use odradek::broker::mail::{
+    Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId,
+};
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::controller::change::Change;
-use odradek::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, TopicPartition, Uuid};
-use odradek::log::Log;
+use odradek::ids::{
+    LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
+};
+use odradek::journal::disk::Disk;
+use odradek::log::{DamageNote, Log, Scrubbed};
+use odradek::record::{BatchBuilder, Compression};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
+use odradek::wire::ErrorCode;
+use odradek::wire::describe_log_dirs::DescribedLog;
 use sim_disk::SimDisk;
 
 const TOPIC: TopicPartition =
@@ -39,6 +47,7 @@ impl World {
             fetch_bytes_max: 1 << 20,
             auto_create_topics_enable: false,
             retention_check_interval_ms: 1_000_000,
+            scrub_interval_ms: 1000,
             handles_max: 100,
             topic_defaults: config.clone(),
             shown: Vec::new(),
@@ -66,6 +75,109 @@ impl World {
         self.shard.step(at(ms), event);
         std::iter::from_fn(|| self.shard.poll()).collect()
     }
+
+    fn tick(&mut self, ms: u64) -> Vec<Output<SimDisk>> {
+        self.shard.tick(at(ms));
+        std::iter::from_fn(|| self.shard.poll()).collect()
+    }
+
+    /// What another shard's front asks.
+    fn ask(&mut self, ms: u64, body: AskBody) -> Vec<Output<SimDisk>> {
+        let request = RequestId { shard: ShardId(1), number: ms };
+        self.step(ms, Event::Ask(Ask { request, body }))
+    }
+
+    fn produce(&mut self, ms: u64, acks: i8, value: &[u8]) -> Vec<Output<SimDisk>> {
+        let mut builder = BatchBuilder::new();
+        builder.push(at(ms).wall, None, Some(value), &[]);
+        let batch = builder.finish(Compression::None)[..].into();
+        let items = vec![ProduceItem { place: 0, topic_partition: TOPIC, batch }];
+        self.ask(ms, AskBody::Produce { acks, items })
+    }
+
+    fn describe(&mut self) -> DescribedLog {
+        let item = DescribeItem { place: 0, topic_place: 0, topic_partition: TOPIC };
+        let replies = replies(self.ask(0, AskBody::Describe(vec![item])));
+        let [ReplyBody::Described(described)] = &replies[..] else { panic!("{replies:?}") };
+        described[0].1.clone()
+    }
+
+    /// Fetches from an offset: the error, and whether something came.
+    fn fetch(&mut self, offset: i64) -> (ErrorCode, bool, Vec<DamageNote<SimDisk>>) {
+        let item = FetchItem {
+            place: 0,
+            topic_partition: TOPIC,
+            offset: Offset(offset),
+            current_leader_epoch: LeaderEpoch::NONE,
+            max_bytes: 1 << 20,
+        };
+        let fetch = FetchAsk { items: vec![item], max_bytes: 1 << 20, watch: None };
+        let (mut answer, mut notes) = (None, Vec::new());
+        for output in self.ask(0, AskBody::Fetch(fetch)) {
+            match output {
+                Output::Note(note) => notes.push(note),
+                Output::Reply(_, reply) => answer = Some(reply.body),
+                _ => {}
+            }
+        }
+        let Some(ReplyBody::Fetched { items, .. }) = answer else { panic!("{answer:?}") };
+        (items[0].1.error, 0 < items[0].1.bytes(), notes)
+    }
+
+    /// Does what the scrubber does, until the pass is over: base offsets of what was sound, and
+    /// the notes.
+    fn scrub(&mut self, ms: u64) -> (Vec<i64>, Vec<DamageNote<SimDisk>>) {
+        let (mut sound, mut notes) = (Vec::new(), Vec::new());
+        loop {
+            let mut outputs = self.tick(ms);
+            loop {
+                let mut next = Vec::new();
+                for output in outputs {
+                    match output {
+                        Output::Note(note) => notes.push(note),
+                        Output::Scrub(mut job) => {
+                            let found = job.scrub.step(1000).expect("the disk works");
+                            let base = job.scrub.segment().0;
+                            sound.extend((found == Scrubbed::Sound).then_some(base));
+                            next.extend(self.step(ms, Event::Scrubbed(job, Some(found))));
+                        }
+                        _ => {}
+                    }
+                }
+                outputs = next;
+                if outputs.is_empty() {
+                    break;
+                }
+            }
+            if at(ms).boot < self.shard.next_deadline() {
+                return (sound, notes);
+            }
+        }
+    }
+}
+
+fn replies(outputs: Vec<Output<SimDisk>>) -> Vec<ReplyBody<sim_disk::SimFile>> {
+    let reply = |output| match output {
+        Output::Reply(_, reply) => Some(reply.body),
+        _ => None,
+    };
+    outputs.into_iter().filter_map(reply).collect()
+}
+
+fn segment(base: i64) -> std::path::PathBuf {
+    Path::new("/d/t-0").join(format!("{base:020}.log"))
+}
+
+/// Eight segments of two records each.
+fn rolled() -> World {
+    let config = TopicConfig { segment_bytes: 4000, acks_durable: false, ..TopicConfig::default() };
+    let mut world = World::new(config);
+    for ms in 1..=16 {
+        world.produce(ms, 1, &[7; 1700]);
+    }
+    assert_eq!(world.describe().segment_count, 8);
+    world.disk.sync_all(Path::new("/d")).expect("the disk works");
+    world
 }
 
 #[test]
@@ -85,5 +197,67 @@ fn a_deleted_log_leaves_before_its_deletion_counts_as_applied() {
         }
     }
     assert_eq!(order, ["retired", "applied"]);
-    drop(world.disk);
+}
+
+#[test]
+fn a_pass_of_the_scrub_reads_every_sealed_segment_and_notes_the_damaged_ones() {
+    let mut world = rolled();
+    world.disk.damage(&segment(6), |bytes| bytes[2000] ^= 1);
+    assert_eq!(world.scrub(900).0, [0i64; 0], "not yet due");
+    let (sound, notes) = world.scrub(1000);
+    assert_eq!(sound, [0, 2, 4, 8, 10, 12], "all but the damaged one and the active one");
+    assert_eq!(notes.len(), 1);
+    assert_eq!(world.describe().suspects, [Offset(6)]);
+    notes[0].save().expect("the disk works");
+    let text = &world.disk.files()[Path::new("/d/t-0/damage")];
+    assert!(String::from_utf8_lossy(text).contains("suspect 6\n"), "written down");
+
+    assert!(world.scrub(1999).0.is_empty(), "the next pass begins an interval after this one");
+    let (sound, notes) = world.scrub(2000);
+    assert_eq!((sound.len(), notes.len()), (6, 0), "what is known is not news");
+}
+
+#[test]
+fn a_note_does_not_reach_a_topic_made_anew() {
+    let mut world = rolled();
+    world.disk.damage(&segment(0), |bytes| bytes[100] ^= 1);
+    let (_, notes) = world.scrub(1000);
+    let changes = vec![Change::RemoveTopic { topic_id: TOPIC.topic_id }];
+    let apply = Apply { version: 2, changes, adopted: Vec::new() };
+    for output in world.step(1000, Event::Apply(apply)) {
+        if let Output::Retired(log) = output {
+            log.retire().expect("the disk works");
+        }
+    }
+    notes[0].save().expect("nothing to do");
+    let name = TopicName::new("t").expect("legal");
+    let other = TopicPartition { topic_id: TopicId(Uuid([4; 16])), ..TOPIC };
+    let (disk, config) = (world.disk.clone(), TopicConfig::default());
+    Log::create(disk, Path::new("/d"), &name, other, config, at(0)).expect("the disk works");
+    notes[0].save().expect("nothing to do");
+    assert!(!world.disk.files().contains_key(Path::new("/d/t-0/damage")));
+}
+
+#[test]
+fn a_segment_that_is_deleted_meanwhile_is_let_go() {
+    let mut world = rolled();
+    let mut outputs = world.tick(1000);
+    let place = outputs.iter().position(|output| matches!(output, Output::Scrub(_)));
+    let Output::Scrub(job) = outputs.swap_remove(place.expect("due")) else { unreachable!() };
+    world.step(1000, Event::GiveUpOldest);
+    let outputs = world.step(1000, Event::Scrubbed(job, Some(Scrubbed::Going)));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Scrub(_))), "not read on");
+    assert_eq!(world.scrub(1001).0, [2, 4, 6, 8, 10, 12], "the pass goes on behind it");
+}
+
+#[test]
+fn a_read_that_meets_damage_notes_it() {
+    let mut world = rolled();
+    world.disk.damage(&segment(4), |bytes| bytes[16] = 9);
+    let (error, _, notes) = world.fetch(4);
+    assert_eq!((error, notes.len()), (ErrorCode::KAFKA_STORAGE_ERROR, 1));
+    assert_eq!(world.describe().suspects, [Offset(4)]);
+    let (error, _, notes) = world.fetch(4);
+    assert_eq!((error, notes.len()), (ErrorCode::KAFKA_STORAGE_ERROR, 0), "said once");
+    assert_eq!(world.fetch(8).0, ErrorCode::NONE, "the others are served");
 }

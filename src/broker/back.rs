@@ -13,16 +13,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
+use crate::broker::BrokerConfig;
 use crate::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place, ProduceItem,
     Reply, ReplyBody, RequestId, TrimItem,
 };
 use crate::broker::metrics::BackMetrics;
 use crate::broker::rejection;
+use crate::broker::scrub::{ScrubJob, ScrubPlan};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{FlushTarget, FoundOffset, Log, LogError, ReadError};
+use crate::limits::DESCRIBED_DAMAGE_MAX;
+use crate::log::{DamageNote, FlushTarget, FoundOffset, Log, LogError, ReadError, Scrubbed};
 use crate::record::{ProduceRules, admit_produce};
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
@@ -42,6 +45,10 @@ pub enum BackOutput<D: Disk> {
     Progress(RequestId),
     /// Bring these bytes into the page cache, then say so by [`Back::loaded`].
     Load(Load<D::File>),
+    /// Verify a sealed segment, slowly, then say so by [`Back::scrubbed`].
+    Scrub(ScrubJob<D::File>),
+    /// Write down that a segment is damaged.
+    Note(DamageNote<D>),
     /// The partition is no longer here: its files may go.
     Retired(Box<Log<D>>),
 }
@@ -127,6 +134,7 @@ pub struct Back<D: Disk> {
     retention_interval_ms: u64,
     handles_at: Boot,
     handles_max: usize,
+    scrub: ScrubPlan,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -135,7 +143,8 @@ pub struct Back<D: Disk> {
 
 impl<D: Disk> Back<D> {
     /// A back without partitions.
-    pub fn new(now: Now, retention_interval_ms: u64, handles_max: usize) -> Back<D> {
+    pub fn new(now: Now, config: &BrokerConfig) -> Back<D> {
+        let retention_interval_ms = config.retention_check_interval_ms;
         Back {
             partitions: BTreeMap::new(),
             produces: BTreeMap::new(),
@@ -147,7 +156,8 @@ impl<D: Disk> Back<D> {
             retention_at: now.boot.plus_ms(retention_interval_ms),
             retention_interval_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
-            handles_max,
+            handles_max: config.handles_max,
+            scrub: ScrubPlan::new(now.boot, config.scrub_interval_ms),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -232,7 +242,7 @@ impl<D: Disk> Back<D> {
     pub fn next_deadline(&self) -> Boot {
         // Files whose delay is over go with the next retention check: nobody waits for them.
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
-        flush_at.min(self.retention_at).min(self.handles_at)
+        flush_at.min(self.retention_at).min(self.handles_at).min(self.scrub.next_at())
     }
 
     /// Does what is due.
@@ -252,6 +262,74 @@ impl<D: Disk> Back<D> {
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
             self.expire_all(now);
         }
+        if self.scrub.next_at() <= now.boot {
+            self.scrub_next(now);
+        }
+    }
+
+    // Scrub.
+
+    /// Has the next sealed segment verified, if the pass is not over.
+    fn scrub_next(&mut self, now: Now) {
+        let first = self.scrub.partition().unwrap_or_default();
+        for (&topic_partition, state) in self.partitions.range(first..) {
+            match state.log.scrub(self.scrub.segment_in(topic_partition)) {
+                Ok(Some(scrub)) => {
+                    self.scrub.begin(now.boot, topic_partition, scrub.segment());
+                    let job = ScrubJob { topic_partition, scrub };
+                    return self.outputs.push_back(BackOutput::Scrub(job));
+                }
+                Ok(None) => {}
+                Err(why) => log::error!("{}: the scrub cannot read it: {why}", state.log.name()),
+            }
+        }
+        self.scrub.end_pass(now.boot);
+    }
+
+    /// A part of a segment was verified; `None` when it could not be read.
+    pub fn scrubbed(&mut self, now: Now, job: ScrubJob<D::File>, found: Option<Scrubbed>) {
+        let (topic_partition, segment) = (job.topic_partition, job.scrub.segment());
+        let state = self.partitions.get(&topic_partition);
+        let is_there = state.is_some_and(|state| state.log.has_segment(segment));
+        if found == Some(Scrubbed::Going) && is_there && self.scrub.is_wanted() {
+            // A segment that was deleted meanwhile is let go: its room may be needed.
+            return self.outputs.push_back(BackOutput::Scrub(job));
+        }
+        self.scrub.go_on(now.boot);
+        self.metrics.scrub_segment_count += u64::from(found == Some(Scrubbed::Sound));
+        if let Some(Scrubbed::Damaged { position, .. }) = found {
+            self.suspect(topic_partition, segment, position);
+        }
+    }
+
+    /// Has it written down that a segment is damaged, when that is news.
+    fn suspect(&mut self, topic_partition: TopicPartition, segment: Offset, position: u64) {
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+        let Some(note) = state.log.note_suspect(segment) else { return };
+        log::error!(
+            "{}-{}: segment {segment} is damaged at byte {position}; the next start scans it, \
+             keeps what is good and names what is lost",
+            state.log.name(),
+            topic_partition.partition
+        );
+        self.metrics.damage_found_count += 1;
+        self.outputs.push_back(BackOutput::Note(note));
+    }
+
+    /// The answer to a read that failed. Damage that it met is taken note of.
+    fn read_failed(
+        &mut self,
+        topic_partition: TopicPartition,
+        why: &ReadError<D::File>,
+    ) -> ErrorCode {
+        match why {
+            ReadError::OffsetOutOfRange => return ErrorCode::OFFSET_OUT_OF_RANGE,
+            ReadError::Damaged { segment, position } => {
+                self.suspect(topic_partition, *segment, *position);
+            }
+            ReadError::Cold { .. } | ReadError::Io(_) => {}
+        }
+        ErrorCode::KAFKA_STORAGE_ERROR
     }
 
     /// Sealed segments are opened again when they are read, so closing them costs little.
@@ -496,7 +574,7 @@ impl<D: Disk> Back<D> {
                     self.load(ask, file, position, bytes);
                     return;
                 }
-                Err(why) => Fetched::failed(read_error(&why)),
+                Err(why) => Fetched::failed(self.read_failed(item.topic_partition, &why)),
             };
             has_error |= !fetched.error.is_ok();
             total_bytes += fetched.bytes();
@@ -606,7 +684,10 @@ impl<D: Disk> Back<D> {
                     self.load(ask, file, position, bytes);
                     return;
                 }
-                Err(why) => listed.push((item.place, ListedOffset::failed(read_error(&why)))),
+                Err(why) => {
+                    let error = self.read_failed(item.topic_partition, &why);
+                    listed.push((item.place, ListedOffset::failed(error)));
+                }
             }
         }
         self.reply(request, ReplyBody::Offsets(listed));
@@ -758,7 +839,8 @@ impl<D: Disk> Back<D> {
             size_bytes: log.size_bytes(),
             segment_count: log.segment_count() as u32,
             loss_window_ms: loss_window_ms(log.config()),
-            holes: log.holes().iter().map(hole).collect(),
+            holes: log.holes().iter().take(DESCRIBED_DAMAGE_MAX).map(hole).collect(),
+            suspects: log.suspects().take(DESCRIBED_DAMAGE_MAX).collect(),
         }
     }
 }
@@ -809,12 +891,5 @@ fn log_error(why: &LogError) -> ErrorCode {
             log::error!("append failed: {why}");
             ErrorCode::KAFKA_STORAGE_ERROR
         }
-    }
-}
-
-fn read_error<F>(why: &ReadError<F>) -> ErrorCode {
-    match why {
-        ReadError::OffsetOutOfRange => ErrorCode::OFFSET_OUT_OF_RANGE,
-        _ => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }

@@ -17,6 +17,7 @@ mod handlers;
 pub mod mail;
 pub mod metrics;
 mod rejection;
+pub mod scrub;
 pub mod shard;
 
 pub use handlers::ConfigText;
@@ -64,6 +65,8 @@ pub struct BrokerConfig {
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: u64,
+    /// `scrub.interval.ms`.
+    pub scrub_interval_ms: u64,
     /// Files that the logs of one shard may keep open.
     pub handles_max: usize,
     /// Configuration of a topic that says nothing.

@@ -358,7 +358,7 @@ pub(super) const KEYS: &[Key] = &[
         "scrub.interval.ms",
         "604800000",
         Kind::Integer { min: 0, max: MS_MAX, put: |c, n| c.scrub_interval_ms = n as u64 },
-        "Time in which every sealed segment is read and verified once; 0 for never.",
+        "Time between two passes that read and verify every sealed segment; 0 for never.",
     ),
     reload(
         "scrub.bytes.per.second",

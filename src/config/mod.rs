@@ -88,7 +88,7 @@ pub struct Config {
     pub socket_receive_buffer_bytes: Option<u32>,
     /// Connections that may wait to be accepted.
     pub socket_listen_backlog_size: i32,
-    /// Time in which every sealed segment is verified once; 0 never.
+    /// Time between two passes that verify every sealed segment; 0 never.
     pub scrub_interval_ms: u64,
     /// How fast sealed segments are read to verify them.
     pub scrub_bytes_per_second: u64,

@@ -75,7 +75,7 @@ pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
-pub use scrub::{Scrub, Scrubbed};
+pub use scrub::{DamageNote, Scrub, Scrubbed};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -30,6 +30,7 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::{self, LoadJob};
 use crate::runtime::mailbox::{self, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
+use crate::runtime::scrubber::{self, ScrubWork};
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
 use crate::runtime::{ConnectionLimits, StartError};
 use crate::time::Now;
@@ -46,6 +47,9 @@ pub(super) struct Wiring {
     pub(super) flusher: JoinHandle<Journal<FileDisk>>,
     pub(super) flusher_stop: Arc<AtomicBool>,
     pub(super) loader: JoinHandle<()>,
+    pub(super) scrubber: JoinHandle<()>,
+    /// `scrub.bytes.per.second`.
+    pub(super) scrub_rate: Arc<AtomicU64>,
 }
 
 /// What the threads are started with.
@@ -77,6 +81,7 @@ struct Lane {
 struct Shared {
     flusher: Thread,
     loader: Sender<LoadJob<FileDisk>>,
+    scrubber: Sender<ScrubWork<FileDisk>>,
     control: Sender<ControlEvent<FileDisk>>,
     ledger: Arc<Ledger>,
     peers: Arc<Peers>,
@@ -125,14 +130,15 @@ impl Threads<'_> {
         }
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
+        let scrub_rate = Arc::new(AtomicU64::new(self.config.scrub_bytes_per_second));
+        let (scrub_works, scrubber) = scrubber::spawn(Arc::clone(&scrub_rate), self.metrics)?;
         Self::hand_out(&inboxes, logs, image);
         let peers = Arc::new(Peers::new(self.config.max_connections_per_ip));
-        let flusher_thread = flusher.thread().clone();
-        let control_sender = control_events.clone();
         let shared = Shared {
-            flusher: flusher_thread,
+            flusher: flusher.thread().clone(),
             loader: load_jobs,
-            control: control_sender,
+            scrubber: scrub_works,
+            control: control_events.clone(),
             ledger,
             peers: Arc::clone(&peers),
         };
@@ -149,6 +155,8 @@ impl Threads<'_> {
             flusher,
             flusher_stop,
             loader,
+            scrubber,
+            scrub_rate,
         })
     }
 
@@ -171,6 +179,7 @@ impl Threads<'_> {
                 flush_queue: lane.flush_queue,
                 flusher: shared.flusher.clone(),
                 loader: shared.loader.clone(),
+                scrubber: shared.scrubber.clone(),
                 control: shared.control.clone(),
                 ledger: Arc::clone(&shared.ledger),
                 peers: Arc::clone(&shared.peers),
@@ -252,6 +261,7 @@ impl Threads<'_> {
             fetch_bytes_max: u32::try_from(self.frame_bytes_max() * 4).unwrap_or(u32::MAX),
             auto_create_topics_enable: config.auto_create_topics_enable,
             retention_check_interval_ms: config.log_retention_check_interval_ms,
+            scrub_interval_ms: config.scrub_interval_ms,
             handles_max: self.handles_max / usize::from(self.sizes.shards),
             topic_defaults: config.topic_defaults.clone(),
             shown,

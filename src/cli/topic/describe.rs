@@ -132,6 +132,16 @@ impl Described {
             rows.push(row);
         }
         out.table(&rows)?;
+        for partition in &info.partitions {
+            let suspects = self.log(partition.partition).map(|log| &log.suspects[..]);
+            for segment in suspects.unwrap_or_default() {
+                out.line(format_args!(
+                    "partition {}: segment {segment} is DAMAGED; the next start scans it, keeps \
+                     what is good and names what is lost",
+                    partition.partition
+                ))?;
+            }
+        }
         let mut rows = vec![["KEY", "VALUE", "SOURCE"].map(str::to_owned).to_vec()];
         for config in &self.configs {
             let source = source_name(config.source).to_owned();
@@ -158,6 +168,10 @@ impl Described {
                 ("segment_count", of_log(|log| log.segment_count.into())),
                 ("loss_window_ms", of_log(|log| log.loss_window_ms.into())),
                 ("holes", of_log(|log| Json::list(log.holes.iter().map(hole_json)))),
+                (
+                    "damaged_segments",
+                    of_log(|log| Json::list(log.suspects.iter().map(|base| Json::from(base.0)))),
+                ),
             ])
         });
         let configs = self.configs.iter().map(|config| {
