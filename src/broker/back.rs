@@ -91,12 +91,17 @@ struct PartitionState<D: Disk> {
     is_flushing: bool,
     /// Whether the segments on their way out go without delay.
     gives_up: bool,
+    /// End of what consumers saw when the topic became durable: they do not see less afterwards.
+    seen: Offset,
+    /// Whether what was appended before that is still to be flushed. Nothing may be appended until
+    /// it is on its way: a commit behind it would be taken for proof of it.
+    owes_flush: bool,
 }
 
 impl<D: Disk> PartitionState<D> {
     fn high_watermark(&self) -> Offset {
         if self.log.config().acks_durable {
-            self.log.durable_offset()
+            self.log.durable_offset().max(self.seen)
         } else {
             self.log.end_offset()
         }
@@ -176,6 +181,8 @@ impl<D: Disk> Back<D> {
             flush_at: None,
             is_flushing: false,
             gives_up: false,
+            seen: Offset::ZERO,
+            owes_flush: false,
         };
         let replaced = self.partitions.insert(topic_partition, state);
         assert!(replaced.is_none(), "a partition has one owner");
@@ -206,11 +213,43 @@ impl<D: Disk> Back<D> {
 
     /// Gives all partitions of a topic another configuration.
     pub fn configure_topic(&mut self, topic_id: TopicId, config: &TopicConfig) {
-        for (topic_partition, state) in &mut self.partitions {
-            if topic_partition.topic_id == topic_id {
-                state.log.set_config(config.clone());
-            }
+        let is_of = |topic_partition: &&TopicPartition| topic_partition.topic_id == topic_id;
+        let configured: Vec<_> = self.partitions.keys().filter(is_of).copied().collect();
+        for topic_partition in configured {
+            self.configure(topic_partition, config);
         }
+    }
+
+    fn configure(&mut self, topic_partition: TopicPartition, config: &TopicConfig) {
+        let state = self.partitions.get_mut(&topic_partition).expect("listed by the caller");
+        let before = state.high_watermark();
+        let becomes_durable = !state.log.config().acks_durable && config.acks_durable;
+        state.log.set_config(config.clone());
+        if becomes_durable {
+            state.seen = before;
+            state.owes_flush = true;
+            // What fails here is tried again, and answered for, by the next append.
+            let _ = self.pay_flush(topic_partition);
+        }
+        let state = self.partitions.get(&topic_partition).expect("found above");
+        if before < state.high_watermark() {
+            self.raise_high_watermark(topic_partition, u64::MAX);
+            self.complete_produces(topic_partition);
+        }
+    }
+
+    /// Hands what was appended while acks were weak to the flusher, ahead of whatever is appended
+    /// from now on.
+    fn pay_flush(&mut self, topic_partition: TopicPartition) -> Result<(), ErrorCode> {
+        let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
+        if state.owes_flush {
+            if let Some(at) = state.flush_at {
+                self.flush_timers.remove(&(at, topic_partition));
+            }
+            self.flush_weak(topic_partition)?;
+            self.partitions.get_mut(&topic_partition).expect("found above").owes_flush = false;
+        }
+        Ok(())
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
@@ -252,7 +291,8 @@ impl<D: Disk> Back<D> {
                 break;
             }
             self.flush_timers.pop_first();
-            self.flush_weak(topic_partition);
+            // Said already; what is appended next has it tried again.
+            let _ = self.flush_weak(topic_partition);
         }
         if self.handles_at <= now.boot {
             self.handles_at = now.boot.plus_ms(HANDLES_INTERVAL_MS);
@@ -340,18 +380,19 @@ impl<D: Disk> Back<D> {
         }
     }
 
-    fn flush_weak(&mut self, topic_partition: TopicPartition) {
-        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+    fn flush_weak(&mut self, topic_partition: TopicPartition) -> Result<(), ErrorCode> {
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return Ok(()) };
         state.flush_at = None;
-        let targets = match state.log.flush_targets() {
-            Ok(targets) => targets,
-            Err(why) => return log::error!("a flush failed: {why}"),
-        };
+        let targets = state.log.flush_targets().map_err(|why| {
+            log::error!("a flush of {} failed: {why}", state.log.name());
+            ErrorCode::KAFKA_STORAGE_ERROR
+        })?;
         state.is_flushing = !targets.is_empty();
         for FlushTarget { segment, end_offset, position_end } in targets {
             let entry = Entry::Flush { topic_partition, end_offset, segment, position_end };
             self.outputs.push_back(BackOutput::Persist(entry));
         }
+        Ok(())
     }
 
     fn expire_all(&mut self, now: Now) {
@@ -445,10 +486,11 @@ impl<D: Disk> Back<D> {
         if !self.is_writable || !self.has_space {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
-        let state = self
-            .partitions
-            .get_mut(&topic_partition)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if !self.partitions.contains_key(&topic_partition) {
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.pay_flush(topic_partition)?;
+        let state = self.partitions.get_mut(&topic_partition).expect("found just now");
         let config = state.log.config();
         prepare(now, config, &mut batch)?;
         let appended = state.log.append(now, &mut batch).map_err(|why| log_error(&why))?;
@@ -500,8 +542,8 @@ impl<D: Disk> Back<D> {
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
         let before = state.high_watermark();
         state.log.mark_durable(durable_offset);
+        state.is_flushing = false;
         if !state.log.config().acks_durable {
-            state.is_flushing = false;
             if state.log.durable_offset() < state.log.end_offset() {
                 self.schedule_flush(now, topic_partition);
             }
