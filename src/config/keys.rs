@@ -207,7 +207,7 @@ pub(super) const KEYS: &[Key] = &[
         "log.cleanup.policy",
         "\"delete\"",
         Kind::Topic("cleanup.policy"),
-        "What happens to old records: \"delete\", \"compact\" or \"compact,delete\".",
+        "What happens to old records: \"delete\"; compaction is not there yet.",
     ),
     reload(
         "message.max.bytes",
@@ -484,7 +484,10 @@ fn put_topic_default(
         (Boolean, RawValue::Boolean(flag)) => flag.to_string(),
         _ => return Err(Expected::Simple(expected)),
     };
-    topic.set(key, &text).map_err(|_| Expected::Simple(expected))?;
+    topic.set_served(key, &text).map_err(|why| match why {
+        TopicConfigError::Uncompacted => Expected::Uncompacted,
+        _ => Expected::Simple(expected),
+    })?;
     Ok(topic.text(key).expect("a key that was set has a text"))
 }
 
