@@ -4,6 +4,7 @@
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use odradek::broker::BrokerConfig;
@@ -52,6 +53,7 @@ impl World {
             scrub_interval_ms: 1000,
             handles_max: 100,
             topic_defaults: config.clone(),
+            topic_sources: BTreeMap::new(),
             shown: Vec::new(),
             process: Box::leak(Box::default()),
         };

@@ -22,12 +22,15 @@ pub mod shard;
 
 pub use handlers::ConfigText;
 
+use std::collections::BTreeMap;
+
 use crate::broker::metrics::ProcessMetrics;
 use crate::ids::{NodeId, TopicPartition};
 use crate::journal::Entry;
 use crate::log::Appended;
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
+use crate::wire::configs::ConfigSource;
 
 /// What the flusher is handed for a batch that was appended.
 fn entry_of<F>(
@@ -71,6 +74,8 @@ pub struct BrokerConfig {
     pub handles_max: usize,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
+    /// Where those come from, by topic-level key; built in where none is named.
+    pub topic_sources: BTreeMap<&'static str, ConfigSource>,
     /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
     /// Counts of the process.

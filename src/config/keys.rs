@@ -52,6 +52,13 @@ enum Kind {
 /// Another name of a key.
 const ALIASES: &[(&str, &str)] = &[("node.id", "broker.id"), ("log.dir", "log.dirs")];
 
+/// Keys that set a topic-level key's default in a unit of their own.
+const UNITS: &[(&str, &str)] = &[
+    ("log.roll.hours", "segment.ms"),
+    ("log.retention.hours", "retention.ms"),
+    ("log.retention.minutes", "retention.ms"),
+];
+
 /// In the order of [`DISK_FULL_POLICIES`].
 const DISK_FULL_WORDS: &[&str] = &["delete-oldest", "refuse"];
 const DISK_FULL_POLICIES: [DiskFullPolicy; 2] =
@@ -403,6 +410,14 @@ impl Key {
         let alias = ALIASES.iter().find(|alias| alias.0 == name);
         let name = alias.map_or(name, |alias| alias.1);
         KEYS.iter().position(|key| key.name == name)
+    }
+
+    /// The topic-level key whose default this key sets.
+    pub(super) fn topic_key(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Topic(key) => Some(key),
+            _ => UNITS.iter().find(|unit| unit.0 == self.name).map(|unit| unit.1),
+        }
     }
 
     /// The key that `name` was probably meant to be; a topic-level key means its default.

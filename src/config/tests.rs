@@ -228,6 +228,23 @@ fn overrides_are_read_as_the_key_takes_them() {
 }
 
 #[test]
+fn every_topic_key_has_a_default_and_its_source() {
+    let config = Config::default();
+    for key in TopicConfig::KEYS {
+        let is_of = |setting: &&Setting| setting.topic_key == Some(*key);
+        assert!(config.settings().iter().any(|setting| is_of(&setting)), "{key} has a broker key");
+        assert_eq!(config.topic_source(key), Source::Default, "{key}");
+    }
+    let file = "log.retention.hours = 1\nlog.segment.bytes = 65536";
+    let config = load(file, &[("ODRADEK_LOG_SEGMENT_BYTES", "70000")], &["log.roll.ms=9"]);
+    let config = config.expect("legal");
+    assert_eq!(config.topic_source("retention.ms"), Source::File);
+    assert_eq!(config.topic_source("segment.bytes"), Source::Environment);
+    assert_eq!(config.topic_source("segment.ms"), Source::CommandLine);
+    assert_eq!(config.topic_source("flush.ms"), Source::Default);
+}
+
+#[test]
 fn compaction_is_refused_until_it_is_there() {
     for policy in ["compact", "compact,delete"] {
         let error = load("", &[], &[&format!("log.cleanup.policy={policy}")]).expect_err("refused");

@@ -1,5 +1,6 @@
 //! The threads of a broker, and the queues between them.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::runtime::scrubber::{self, ScrubWork};
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
 use crate::runtime::{ConnectionLimits, StartError};
 use crate::time::Now;
+use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
 
 /// Everything that runs.
@@ -264,6 +266,7 @@ impl Threads<'_> {
             scrub_interval_ms: config.scrub_interval_ms,
             handles_max: self.handles_max / usize::from(self.sizes.shards),
             topic_defaults: config.topic_defaults.clone(),
+            topic_sources: topic_sources(config),
             shown,
             process: self.metrics,
         }
@@ -271,13 +274,21 @@ impl Threads<'_> {
 }
 
 fn shown(setting: &Setting) -> Option<ConfigText> {
-    let source = match setting.source {
+    Some((setting.key.to_owned(), setting.value.clone()?, wire_source(setting.source)))
+}
+
+fn topic_sources(config: &Config) -> BTreeMap<&'static str, ConfigSource> {
+    let source = |key: &&'static str| (*key, wire_source(config.topic_source(key)));
+    TopicConfig::KEYS.iter().map(source).collect()
+}
+
+fn wire_source(source: Source) -> ConfigSource {
+    match source {
         Source::Default => ConfigSource::Default,
         Source::File => ConfigSource::File,
         Source::Environment => ConfigSource::Environment,
         Source::CommandLine => ConfigSource::CommandLine,
-    };
-    Some((setting.key.to_owned(), setting.value.clone()?, source))
+    }
 }
 
 /// All shards' queues, and the flusher's ends of them.

@@ -3,7 +3,6 @@
 use argh::FromArgs;
 use odradek::client::{ConfigValue, Resource, TopicInfo};
 use odradek::ids::Partition;
-use odradek::wire::configs::ConfigSource;
 use odradek::wire::describe_log_dirs::{DescribedLog, Hole};
 
 use super::{connect, describe_one, no_topic, topics};
@@ -144,7 +143,7 @@ impl Described {
         }
         let mut rows = vec![["KEY", "VALUE", "SOURCE"].map(str::to_owned).to_vec()];
         for config in &self.configs {
-            let source = source_name(config.source).to_owned();
+            let source = config.source.kafka_name().to_owned();
             rows.push(vec![config.key.clone(), config.value.clone(), source]);
         }
         out.table(&rows)
@@ -177,7 +176,7 @@ impl Described {
         let configs = self.configs.iter().map(|config| {
             let value = Json::object([
                 ("value", Json::from(config.value.as_str())),
-                ("source", Json::from(source_name(config.source))),
+                ("source", Json::from(config.source.kafka_name())),
             ]);
             (config.key.clone(), value)
         });
@@ -205,14 +204,4 @@ fn holes(holes: &[Hole]) -> String {
     let texts: Vec<String> =
         holes.iter().map(|hole| format!("{}..{}", hole.from, hole.end)).collect();
     texts.join(",")
-}
-
-fn source_name(source: ConfigSource) -> &'static str {
-    match source {
-        ConfigSource::Default => "default",
-        ConfigSource::File => "file",
-        ConfigSource::Environment => "environment",
-        ConfigSource::CommandLine => "command line",
-        ConfigSource::Topic => "topic",
-    }
 }
