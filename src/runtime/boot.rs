@@ -233,14 +233,31 @@ impl OpenDir {
                 settled.push(log);
             }
         }
-        for stray in found.values() {
-            log::warn!(
-                "{}-{} belongs to no topic of this cluster; it is kept as it is",
-                stray.name(),
-                stray.topic_partition().partition
-            );
-        }
+        self.remove_unfinished(found.into_values())?;
         Ok(settled)
+    }
+
+    /// Clears away what a stop left of a request that was making partitions.
+    fn remove_unfinished(
+        &self,
+        strays: impl Iterator<Item = Log<FileDisk>>,
+    ) -> Result<(), StartError> {
+        let mut removed_count = self.recovery.unfinished_count;
+        for stray in strays {
+            let kept = self.dir.remove_unfinished(stray);
+            match kept.map_err(|why| StartError::LogDirIo(self.dir.path().to_owned(), why))? {
+                Some(stray) => log::warn!(
+                    "{}-{} belongs to no topic of this cluster; it is kept as it is",
+                    stray.name(),
+                    stray.topic_partition().partition
+                ),
+                None => removed_count += 1,
+            }
+        }
+        if 0 < removed_count {
+            log::info!("{removed_count} partitions that were never made to the end are removed");
+        }
+        Ok(())
     }
 
     fn replace(
