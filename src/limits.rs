@@ -51,6 +51,9 @@ pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
 /// Configuration entries in one request or response, per resource.
 pub const CONFIG_ENTRIES_MAX: usize = 256;
 
+/// Holes, and damaged segments, that the description of one partition names.
+pub const DESCRIBED_DAMAGE_MAX: usize = 1024;
+
 /// Characters of a client id or a configuration key or value, and of a message in a response.
 pub const TEXT_CHARS_MAX: usize = 4096;
 

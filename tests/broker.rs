@@ -11,7 +11,7 @@ use odradek::runtime::Broker;
 use odradek::time::Timestamp;
 use odradek::wire::configs::{
     AlterResource, ConfigChange, ConfigResource, DescribeConfigsRequest, DescribeConfigsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    DescribedConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
 use odradek::wire::delete_records::{
@@ -390,4 +390,28 @@ fn bad_produce_requests_get_the_code_that_semantics_3_names() {
         // The request for metrics itself is the one frame that is held.
         assert!(value("memory_frames_bytes_now").is_some_and(|bytes| bytes < 100));
     });
+}
+
+#[test]
+fn a_topics_configuration_says_where_each_value_comes_from() {
+    // Kafka's ConfigSource: DYNAMIC_TOPIC_CONFIG, STATIC_BROKER_CONFIG, DEFAULT_CONFIG.
+    let running = Running::start("sources", 1, &["log.retention.minutes=90"]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    let resource = ConfigResource::Topic("t");
+    let changes = vec![ConfigChange::Set { key: "segment.bytes", value: "65536" }];
+    let resources = vec![AlterResource { resource, changes }];
+    let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
+    client.call(ApiKey::IncrementalAlterConfigs, &request, &[]);
+    let request = DescribeConfigsRequest { resources: vec![resource] };
+    let body = client.call(ApiKey::DescribeConfigs, &request, &[]);
+    let described: DescribeConfigsResponse<'_> = frame::decode(&body).expect("decodes");
+    let found = |key| {
+        let is_it = |config: &&DescribedConfig<'_>| config.key == key;
+        let config = described.resources[0].configs.iter().find(is_it).expect("described");
+        (config.value.to_owned(), config.source.kafka_name())
+    };
+    assert_eq!(found("retention.ms"), ("5400000".to_owned(), "STATIC_BROKER_CONFIG"));
+    assert_eq!(found("segment.bytes"), ("65536".to_owned(), "DYNAMIC_TOPIC_CONFIG"));
+    assert_eq!(found("flush.ms"), ("1000".to_owned(), "DEFAULT_CONFIG"));
 }

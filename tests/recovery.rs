@@ -243,7 +243,10 @@ fn the_scrub_finds_rot_and_the_next_start_cuts_it_out() {
     world.disk.flip(&log_path(0), 5 * bytes as usize + 100, 1);
     let found = scrub_all(&world);
     assert_eq!(found, Scrubbed::Damaged { position: 5 * bytes, offset: Offset(5) });
-    world.log().note_suspect(Offset(0)).expect("the disk works");
+    let note = world.log().note_suspect(Offset(0)).expect("news");
+    note.save().expect("the disk works");
+    assert!(world.log().note_suspect(Offset(0)).is_none(), "no news");
+    assert!(world.log().note_suspect(Offset(1)).is_none(), "there is no such segment");
     let disk = world.disk.after_kill();
     let (logs, report) = world.look(&disk);
     assert_eq!(report.partitions[0].new_holes, [hole(5, 6)]);
@@ -340,7 +343,9 @@ fn unknown_directories_are_kept_and_reported() {
     for dir in ["/data/other-0", "/data/old-0.00ff-delete"] {
         disk.create_dir_all(Path::new(dir)).expect("made");
     }
-    disk.open(Path::new("/data/other-0/00000000000000000000.log"), Open::Create).expect("made");
+    let other = Path::new("/data/other-0/00000000000000000000.log");
+    let other = disk.open(other, Open::Create).expect("made");
+    other.write_all_at(b"whose?", 0).expect("written");
     disk.open(Path::new("/data/old-0.00ff-delete/x.log"), Open::Create).expect("made");
     let report = world.open(disk);
     assert_eq!(report.unknown.len(), 1);

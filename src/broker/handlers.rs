@@ -568,9 +568,10 @@ impl<F: Clone> Front<F> {
         let mut texts: Vec<ConfigText> = TopicConfig::KEYS
             .iter()
             .filter_map(|key| {
+                let of_broker = self.config.topic_sources.get(key).copied();
                 let source = match image.configs.contains_key(*key) {
                     true => ConfigSource::Topic,
-                    false => ConfigSource::Default,
+                    false => of_broker.unwrap_or(ConfigSource::Default),
                 };
                 effective.text(key).map(|value| ((*key).to_owned(), value, source))
             })

@@ -57,6 +57,8 @@ pub struct BackMetrics {
     pub fetch_count: u64,
     pub fetch_bytes: u64,
     pub cold_read_count: u64,
+    pub scrub_segment_count: u64,
+    pub damage_found_count: u64,
 }
 
 impl BackMetrics {
@@ -65,11 +67,12 @@ impl BackMetrics {
         &self,
         logs: impl Iterator<Item = &'a Log<D>>,
     ) -> Vec<(&'static str, u64)> {
-        let (mut bytes, mut segments, mut holes) = (0, 0, 0);
+        let (mut bytes, mut segments, mut holes, mut suspects) = (0, 0, 0, 0);
         for log in logs {
             bytes += log.size_bytes();
             segments += log.segment_count() as u64;
             holes += log.holes().len() as u64;
+            suspects += log.suspects().len() as u64;
         }
         vec![
             ("append_batches_count", self.append_count),
@@ -80,6 +83,9 @@ impl BackMetrics {
             ("log_bytes_now", bytes),
             ("log_segments_now", segments),
             ("log_holes_now", holes),
+            ("log_suspect_segments_now", suspects),
+            ("scrub_segments_count", self.scrub_segment_count),
+            ("damage_found_count", self.damage_found_count),
         ]
     }
 }
@@ -105,6 +111,7 @@ pub struct ProcessMetrics {
     pub start_us: AtomicU64,
     pub recovery_torn_bytes: AtomicU64,
     pub scrub_bytes: AtomicU64,
+    pub scrub_failed_count: AtomicU64,
 }
 
 impl ProcessMetrics {
@@ -129,6 +136,7 @@ impl ProcessMetrics {
             ("start_us", &self.start_us),
             ("recovery_torn_bytes", &self.recovery_torn_bytes),
             ("scrub_bytes", &self.scrub_bytes),
+            ("scrub_failed_count", &self.scrub_failed_count),
         ]
         .map(read)
         .into_iter()

@@ -17,9 +17,12 @@ mod handlers;
 pub mod mail;
 pub mod metrics;
 mod rejection;
+pub mod scrub;
 pub mod shard;
 
 pub use handlers::ConfigText;
+
+use std::collections::BTreeMap;
 
 use crate::broker::metrics::ProcessMetrics;
 use crate::ids::{NodeId, TopicPartition};
@@ -27,6 +30,7 @@ use crate::journal::Entry;
 use crate::log::Appended;
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
+use crate::wire::configs::ConfigSource;
 
 /// What the flusher is handed for a batch that was appended.
 fn entry_of<F>(
@@ -64,10 +68,14 @@ pub struct BrokerConfig {
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: u64,
+    /// `scrub.interval.ms`.
+    pub scrub_interval_ms: u64,
     /// Files that the logs of one shard may keep open.
     pub handles_max: usize,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
+    /// Where those come from, by topic-level key; built in where none is named.
+    pub topic_sources: BTreeMap<&'static str, ConfigSource>,
     /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
     /// Counts of the process.

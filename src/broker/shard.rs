@@ -7,13 +7,14 @@ use bytes::BytesMut;
 use crate::broker::back::{Back, BackOutput, Flushed, Load};
 use crate::broker::front::{Answer, ControlAsk, Front, FrontOutput, Request, Response};
 use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
+use crate::broker::scrub::ScrubJob;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
 use crate::controller::change::Change;
 use crate::controller::image::Image;
 use crate::ids::TopicId;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::Log;
+use crate::log::{DamageNote, Log, Scrubbed};
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 
@@ -66,6 +67,8 @@ pub enum Event<D: Disk> {
     GiveUpOldest,
     /// Cold bytes are in the page cache now.
     Loaded(u64),
+    /// A part of a sealed segment was verified; `None` when it could not be read.
+    Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
     /// The metadata changed.
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
@@ -102,6 +105,10 @@ pub enum Output<D: Disk> {
     Notice(ShardId, Notice),
     /// Have cold bytes loaded.
     Load(Load<D::File>),
+    /// Have a part of a sealed segment verified.
+    Scrub(ScrubJob<D::File>),
+    /// Have it written down that a segment is damaged.
+    Note(DamageNote<D>),
     /// Give to the control thread.
     Control(ControlAsk),
     /// Tell the control thread that a change is in effect here.
@@ -121,7 +128,7 @@ pub struct Shard<D: Disk> {
 impl<D: Disk> Shard<D> {
     /// A shard without connections or partitions.
     pub fn new(now: Now, id: ShardId, config: BrokerConfig) -> Shard<D> {
-        let back = Back::new(now, config.retention_check_interval_ms, config.handles_max);
+        let back = Back::new(now, &config);
         Shard { id, front: Front::new(id, config), back, outputs: VecDeque::new() }
     }
 
@@ -152,7 +159,8 @@ impl<D: Disk> Shard<D> {
                 self.back.give_up_oldest(now);
             }
             Event::Loaded(token) => self.back.loaded(now, token),
-            Event::Apply(apply) => self.apply(apply),
+            Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
+            Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }
         self.pump(now);
@@ -205,7 +213,7 @@ impl<D: Disk> Shard<D> {
         self.back.into_logs()
     }
 
-    fn apply(&mut self, apply: Apply<D>) {
+    fn apply(&mut self, now: Now, apply: Apply<D>) {
         let mut reconfigured: Vec<TopicId> = Vec::new();
         for change in &apply.changes {
             self.front.image_mut().replay(change);
@@ -225,6 +233,9 @@ impl<D: Disk> Shard<D> {
                 self.back.configure_topic(topic_id, &config);
             }
         }
+        // What was deleted leaves before the change counts as applied: the next command may make
+        // a topic of the same name, and its directory must not be the one that is taken away.
+        self.pump(now);
         self.outputs.push_back(Output::Applied(apply.version));
     }
 
@@ -269,6 +280,8 @@ impl<D: Disk> Shard<D> {
                 self.outputs.push_back(Output::Notice(request.shard, Notice::Progress(request)));
             }
             BackOutput::Load(load) => self.outputs.push_back(Output::Load(load)),
+            BackOutput::Scrub(job) => self.outputs.push_back(Output::Scrub(job)),
+            BackOutput::Note(note) => self.outputs.push_back(Output::Note(note)),
             BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
         }
     }

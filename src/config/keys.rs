@@ -52,6 +52,13 @@ enum Kind {
 /// Another name of a key.
 const ALIASES: &[(&str, &str)] = &[("node.id", "broker.id"), ("log.dir", "log.dirs")];
 
+/// Keys that set a topic-level key's default in a unit of their own.
+const UNITS: &[(&str, &str)] = &[
+    ("log.roll.hours", "segment.ms"),
+    ("log.retention.hours", "retention.ms"),
+    ("log.retention.minutes", "retention.ms"),
+];
+
 /// In the order of [`DISK_FULL_POLICIES`].
 const DISK_FULL_WORDS: &[&str] = &["delete-oldest", "refuse"];
 const DISK_FULL_POLICIES: [DiskFullPolicy; 2] =
@@ -207,7 +214,7 @@ pub(super) const KEYS: &[Key] = &[
         "log.cleanup.policy",
         "\"delete\"",
         Kind::Topic("cleanup.policy"),
-        "What happens to old records: \"delete\", \"compact\" or \"compact,delete\".",
+        "What happens to old records: \"delete\"; compaction is not there yet.",
     ),
     reload(
         "message.max.bytes",
@@ -358,7 +365,7 @@ pub(super) const KEYS: &[Key] = &[
         "scrub.interval.ms",
         "604800000",
         Kind::Integer { min: 0, max: MS_MAX, put: |c, n| c.scrub_interval_ms = n as u64 },
-        "Time in which every sealed segment is read and verified once; 0 for never.",
+        "Time between two passes that read and verify every sealed segment; 0 for never.",
     ),
     reload(
         "scrub.bytes.per.second",
@@ -403,6 +410,14 @@ impl Key {
         let alias = ALIASES.iter().find(|alias| alias.0 == name);
         let name = alias.map_or(name, |alias| alias.1);
         KEYS.iter().position(|key| key.name == name)
+    }
+
+    /// The topic-level key whose default this key sets.
+    pub(super) fn topic_key(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Topic(key) => Some(key),
+            _ => UNITS.iter().find(|unit| unit.0 == self.name).map(|unit| unit.1),
+        }
     }
 
     /// The key that `name` was probably meant to be; a topic-level key means its default.
@@ -484,7 +499,10 @@ fn put_topic_default(
         (Boolean, RawValue::Boolean(flag)) => flag.to_string(),
         _ => return Err(Expected::Simple(expected)),
     };
-    topic.set(key, &text).map_err(|_| Expected::Simple(expected))?;
+    topic.set_served(key, &text).map_err(|why| match why {
+        TopicConfigError::Uncompacted => Expected::Uncompacted,
+        _ => Expected::Simple(expected),
+    })?;
     Ok(topic.text(key).expect("a key that was set has a text"))
 }
 

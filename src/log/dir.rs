@@ -65,6 +65,8 @@ pub struct RecoveryReport {
     pub partitions: Vec<LogReport>,
     /// Directories that were left alone.
     pub unknown: Vec<UnknownDir>,
+    /// Directories of partitions that were never made to the end, now gone.
+    pub unfinished_count: usize,
     /// Whether the last stop was a clean one.
     pub was_clean: bool,
     /// Entries of the journal whose partition has no directory any more.
@@ -81,6 +83,7 @@ pub struct LogDir<D: Disk> {
     was_clean: bool,
     found: BTreeMap<TopicPartition, Found>,
     unknown: Vec<UnknownDir>,
+    unfinished_count: usize,
 }
 
 /// A partition's directory and what the journal proved about it so far.
@@ -116,6 +119,7 @@ impl<D: Disk> LogDir<D> {
             was_clean,
             found: BTreeMap::new(),
             unknown: Vec::new(),
+            unfinished_count: 0,
         };
         dir.find_partitions()?;
         dir.disk.sync_dir(path).map_err(at_path)?;
@@ -147,6 +151,10 @@ impl<D: Disk> LogDir<D> {
     ) -> Result<(), OpenError> {
         let topic_id = identity::topic_id(&self.disk, &dir);
         let Some(topic_id) = topic_id.map_err(|error| OpenError::io(&dir, error))? else {
+            if is_unfinished(&self.disk, &dir).map_err(|error| OpenError::io(&dir, error))? {
+                self.unfinished_count += 1;
+                return self.disk.remove_dir_all(&dir).map_err(|error| OpenError::io(&dir, error));
+            }
             self.unknown.push(UnknownDir { name, why: Unknown::NoTopicId });
             return Ok(());
         };
@@ -183,6 +191,7 @@ impl<D: Disk> LogDir<D> {
     ) -> Result<(Vec<Log<D>>, RecoveryReport), OpenError> {
         let mut report = RecoveryReport {
             unknown: std::mem::take(&mut self.unknown),
+            unfinished_count: self.unfinished_count,
             was_clean: self.was_clean,
             ..RecoveryReport::default()
         };
@@ -243,6 +252,17 @@ impl<D: Disk> LogDir<D> {
         now: Now,
     ) -> Result<Log<D>, super::LogError> {
         Log::create(self.disk.clone(), &self.path, name, topic_partition, config, now)
+    }
+
+    /// Removes a partition that no topic has, if there was never a record in it: what a stop left
+    /// of a request that was making partitions. Answers the log where it must stay.
+    pub fn remove_unfinished(&self, log: Log<D>) -> io::Result<Option<Log<D>>> {
+        let is_empty = log.end_offset() == Offset::ZERO && is_unfinished(&self.disk, log.dir())?;
+        if !is_empty {
+            return Ok(Some(log));
+        }
+        // Stopped half-way it is still unfinished, and goes at the next start.
+        self.disk.remove_dir_all(log.dir()).map(|()| None)
     }
 
     /// Finishes a deletion that a stop interrupted.
@@ -393,6 +413,26 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         found.is_forgotten |= state == SmallState::Forget;
         found.state.get_or_insert_with(PartitionState::default).take(state);
     }
+}
+
+/// Whether a partition's directory holds nothing but what making one writes: identity, and a
+/// segment without a byte. Whatever else lies there keeps it.
+pub(super) fn is_unfinished(disk: &impl Disk, dir: &Path) -> io::Result<bool> {
+    for name in disk.list(dir)? {
+        let Some(text) = name.to_str() else { return Ok(false) };
+        if identity::is_identity_file(text) || text == kafka_files::LEADER_EPOCHS {
+            continue;
+        }
+        let base = Offset::ZERO;
+        let is_cache =
+            ["index", "timeindex", "summary"].iter().any(|suffix| text == file_name(base, suffix));
+        let is_empty_segment =
+            text == file_name(base, "log") && disk.open(&dir.join(text), Open::Read)?.len()? == 0;
+        if !is_cache && !is_empty_segment {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn read_clock(disk: &impl Disk, path: &Path) -> io::Result<Option<Timestamp>> {

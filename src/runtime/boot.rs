@@ -8,8 +8,6 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use crate::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, MetadataError, metadata_topic_config,
 };
@@ -21,19 +19,17 @@ use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
-    BROKER_PARTITIONS_MAX, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
-    MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
+    JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN,
+    SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
 use crate::runtime::disk::FileDisk;
+use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
 use crate::runtime::threads::Threads;
 use crate::runtime::{Broker, StartError, accept, clock};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
-
-/// File handles kept for everything that is not a partition.
-const HANDLES_RESERVED: u64 = 64;
 
 /// An open file of the disk.
 pub(super) type File = <FileDisk as Disk>::File;
@@ -56,10 +52,10 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     }
 
     let metrics: &'static ProcessMetrics = Box::leak(Box::default());
-    let partitions_max = raise_handles(config.max_connections as u64);
+    let handles = Handles::claim(config.max_connections);
     let mut opened = OpenDir::open(config, dir, now)?;
     opened.report(metrics);
-    let controller_config = controller_config(config, partitions_max);
+    let controller_config = controller_config(config, handles.partitions_max);
     let log = opened.take_metadata(now)?;
     let start = ControlStart {
         disk: FileDisk::new(),
@@ -77,7 +73,7 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, dir, handles_max: partitions_max, metrics, now };
+    let threads = Threads { config, sizes, dir, handles, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listeners)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
     Ok(Broker {
@@ -122,18 +118,6 @@ fn listen(config: &Config) -> Result<Vec<(Protocol, TcpListener)>, StartError> {
         Ok((listener.protocol, opened.map_err(|why| StartError::Listen(address, why))?))
     };
     config.listeners.iter().map(open).collect()
-}
-
-/// Raises the limit of file handles as far as it goes; answers how many partitions it allows.
-fn raise_handles(connections_max: u64) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(why) = setrlimit(Resource::Nofile, raised) {
-        log::warn!("the limit of file handles stays at {:?}: {why}", limit.current);
-    }
-    let handles = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let for_partitions = handles.saturating_sub(connections_max + HANDLES_RESERVED);
-    usize::try_from(for_partitions).unwrap_or(usize::MAX).min(BROKER_PARTITIONS_MAX)
 }
 
 fn random<const N: usize>() -> [u8; N] {
@@ -254,14 +238,31 @@ impl OpenDir {
                 settled.push(log);
             }
         }
-        for stray in found.values() {
-            log::warn!(
-                "{}-{} belongs to no topic of this cluster; it is kept as it is",
-                stray.name(),
-                stray.topic_partition().partition
-            );
-        }
+        self.remove_unfinished(found.into_values())?;
         Ok(settled)
+    }
+
+    /// Clears away what a stop left of a request that was making partitions.
+    fn remove_unfinished(
+        &self,
+        strays: impl Iterator<Item = Log<FileDisk>>,
+    ) -> Result<(), StartError> {
+        let mut removed_count = self.recovery.unfinished_count;
+        for stray in strays {
+            let kept = self.dir.remove_unfinished(stray);
+            match kept.map_err(|why| StartError::LogDirIo(self.dir.path().to_owned(), why))? {
+                Some(stray) => log::warn!(
+                    "{}-{} belongs to no topic of this cluster; it is kept as it is",
+                    stray.name(),
+                    stray.topic_partition().partition
+                ),
+                None => removed_count += 1,
+            }
+        }
+        if 0 < removed_count {
+            log::info!("{removed_count} partitions that were never made to the end are removed");
+        }
+        Ok(())
     }
 
     fn replace(

@@ -5,6 +5,7 @@
 //!                │  ▲   each to each: spsc    │
 //!                │  └──── durable ◄───────────┘
 //!                ├──► loader    cold bytes into the page cache
+//!                ├──► scrubber  sealed segments verified, damage written down
 //!                └──► control   metadata, free space, removal of what was deleted
 //! ```
 //!
@@ -18,12 +19,14 @@ mod connection;
 mod control_loop;
 pub mod disk;
 mod flusher;
+mod handles;
 mod ledger;
 mod loader;
 mod lock;
 mod mailbox;
 mod peers;
 mod recover;
+mod scrubber;
 mod shard_loop;
 pub mod signals;
 mod threads;
@@ -164,6 +167,7 @@ impl Broker {
         for (inbox, _) in &self.wiring.shards {
             inbox.send(Event::Defaults(Box::new(config.topic_defaults.clone())));
         }
+        self.wiring.scrub_rate.store(config.scrub_bytes_per_second, Ordering::Relaxed);
         self.controller_config =
             boot::controller_config(config, self.controller_config.partitions_max);
         let fresh = Box::new(self.controller_config.clone());
@@ -175,7 +179,7 @@ impl Broker {
     /// dir can then be opened by Kafka's own tools.
     pub fn stop(self) {
         let Wiring { acceptor, acceptor_poller, acceptor_stop, shards, control, .. } = self.wiring;
-        let Wiring { control_events, flusher, flusher_stop, loader, .. } = self.wiring;
+        let Wiring { control_events, flusher, flusher_stop, loader, scrubber, .. } = self.wiring;
         acceptor_stop.store(true, Ordering::Release);
         let _ = acceptor_poller.notify();
         join(acceptor);
@@ -193,6 +197,7 @@ impl Broker {
         flusher.thread().unpark();
         let journal = join(flusher);
         join(loader);
+        join(scrubber);
         let Some(journal) = journal else { return };
         let closed = journal.close().map_err(|why| why.to_string());
         let now = clock::now();

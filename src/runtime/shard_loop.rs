@@ -32,6 +32,7 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::LoadJob;
 use crate::runtime::mailbox::{Mail, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
+use crate::runtime::scrubber::ScrubWork;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
@@ -133,6 +134,8 @@ where
     pub flusher: Thread,
     /// To the loader.
     pub loader: Sender<LoadJob<D>>,
+    /// To the scrubber.
+    pub scrubber: Sender<ScrubWork<D>>,
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
@@ -318,6 +321,12 @@ where
                     let done = Loaded::Read(load.token);
                     self.load(load.file, load.position, load.bytes, done);
                 }
+                // The scrubber ends after the shards.
+                Output::Scrub(job) => {
+                    let work = ScrubWork::Verify(job, self.parts.inbox.clone());
+                    drop(self.parts.scrubber.send(work));
+                }
+                Output::Note(note) => drop(self.parts.scrubber.send(ScrubWork::Note(note))),
                 // Control threads end after shards do, so these are heard.
                 Output::Control(ask) => drop(self.parts.control.send(ControlEvent::Ask(ask))),
                 Output::Applied(version) => {

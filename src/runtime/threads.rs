@@ -1,9 +1,10 @@
 //! The threads of a broker, and the queues between them.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -26,13 +27,16 @@ use crate::runtime::boot::{File, Sizes};
 use crate::runtime::control_loop::{ControlEvent, ControlLoop, SpacePolicy};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::flusher::{FlushQueue, Flusher};
+use crate::runtime::handles::Handles;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::{self, LoadJob};
 use crate::runtime::mailbox::{self, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
+use crate::runtime::scrubber::{self, ScrubWork};
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
 use crate::runtime::{ConnectionLimits, StartError};
 use crate::time::Now;
+use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
 
 /// Everything that runs.
@@ -46,6 +50,9 @@ pub(super) struct Wiring {
     pub(super) flusher: JoinHandle<Journal<FileDisk>>,
     pub(super) flusher_stop: Arc<AtomicBool>,
     pub(super) loader: JoinHandle<()>,
+    pub(super) scrubber: JoinHandle<()>,
+    /// `scrub.bytes.per.second`.
+    pub(super) scrub_rate: Arc<AtomicU64>,
 }
 
 /// What the threads are started with.
@@ -56,8 +63,8 @@ pub(super) struct Threads<'a> {
     pub(super) sizes: Sizes,
     /// The log dir.
     pub(super) dir: &'a Path,
-    /// Files that all logs together may keep open.
-    pub(super) handles_max: usize,
+    /// How many files connections and logs may keep open.
+    pub(super) handles: Handles,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
     /// The present.
@@ -77,6 +84,7 @@ struct Lane {
 struct Shared {
     flusher: Thread,
     loader: Sender<LoadJob<FileDisk>>,
+    scrubber: Sender<ScrubWork<FileDisk>>,
     control: Sender<ControlEvent<FileDisk>>,
     ledger: Arc<Ledger>,
     peers: Arc<Peers>,
@@ -125,14 +133,15 @@ impl Threads<'_> {
         }
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
+        let scrub_rate = Arc::new(AtomicU64::new(self.config.scrub_bytes_per_second));
+        let (scrub_works, scrubber) = scrubber::spawn(Arc::clone(&scrub_rate), self.metrics)?;
         Self::hand_out(&inboxes, logs, image);
         let peers = Arc::new(Peers::new(self.config.max_connections_per_ip));
-        let flusher_thread = flusher.thread().clone();
-        let control_sender = control_events.clone();
         let shared = Shared {
-            flusher: flusher_thread,
+            flusher: flusher.thread().clone(),
             loader: load_jobs,
-            control: control_sender,
+            scrubber: scrub_works,
+            control: control_events.clone(),
             ledger,
             peers: Arc::clone(&peers),
         };
@@ -149,6 +158,8 @@ impl Threads<'_> {
             flusher,
             flusher_stop,
             loader,
+            scrubber,
+            scrub_rate,
         })
     }
 
@@ -171,6 +182,7 @@ impl Threads<'_> {
                 flush_queue: lane.flush_queue,
                 flusher: shared.flusher.clone(),
                 loader: shared.loader.clone(),
+                scrubber: shared.scrubber.clone(),
                 control: shared.control.clone(),
                 ledger: Arc::clone(&shared.ledger),
                 peers: Arc::clone(&shared.peers),
@@ -195,7 +207,7 @@ impl Threads<'_> {
             listeners,
             poller: Arc::clone(&poller),
             shards,
-            connections_max: self.config.max_connections as u64,
+            connections_max: self.handles.connections_max,
             peers,
             metrics: self.metrics,
             stop: Arc::clone(&stop),
@@ -229,8 +241,11 @@ impl Threads<'_> {
         }
     }
 
-    fn frame_bytes_max(&self) -> u64 {
-        self.sizes.memory_limit / FRAME_SHARE_OF_MEMORY
+    /// A share of the memory, however much that is: below 2 GiB a length and what is added to it
+    /// fit in 32 bits, on the wire and in a small board's addresses.
+    fn frame_bytes_max(&self) -> u32 {
+        let share = self.sizes.memory_limit / FRAME_SHARE_OF_MEMORY;
+        share.min(i32::MAX as u64) as u32
     }
 
     fn connection_limits(&self) -> ConnectionLimits {
@@ -248,12 +263,14 @@ impl Threads<'_> {
         BrokerConfig {
             node_id: config.broker_id,
             shard_count: self.sizes.shards,
-            frame_bytes_max: u32::try_from(self.frame_bytes_max()).unwrap_or(u32::MAX),
-            fetch_bytes_max: u32::try_from(self.frame_bytes_max() * 4).unwrap_or(u32::MAX),
+            frame_bytes_max: self.frame_bytes_max(),
+            fetch_bytes_max: self.frame_bytes_max().saturating_mul(4),
             auto_create_topics_enable: config.auto_create_topics_enable,
             retention_check_interval_ms: config.log_retention_check_interval_ms,
-            handles_max: self.handles_max / usize::from(self.sizes.shards),
+            scrub_interval_ms: config.scrub_interval_ms,
+            handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
             topic_defaults: config.topic_defaults.clone(),
+            topic_sources: topic_sources(config),
             shown,
             process: self.metrics,
         }
@@ -261,13 +278,21 @@ impl Threads<'_> {
 }
 
 fn shown(setting: &Setting) -> Option<ConfigText> {
-    let source = match setting.source {
+    Some((setting.key.to_owned(), setting.value.clone()?, wire_source(setting.source)))
+}
+
+fn topic_sources(config: &Config) -> BTreeMap<&'static str, ConfigSource> {
+    let source = |key: &&'static str| (*key, wire_source(config.topic_source(key)));
+    TopicConfig::KEYS.iter().map(source).collect()
+}
+
+fn wire_source(source: Source) -> ConfigSource {
+    match source {
         Source::Default => ConfigSource::Default,
         Source::File => ConfigSource::File,
         Source::Environment => ConfigSource::Environment,
         Source::CommandLine => ConfigSource::CommandLine,
-    };
-    Some((setting.key.to_owned(), setting.value.clone()?, source))
+    }
 }
 
 /// All shards' queues, and the flusher's ends of them.
