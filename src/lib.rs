@@ -94,6 +94,8 @@ pub mod controller;
 #[cfg(feature = "std")]
 pub mod journal;
 #[cfg(feature = "std")]
+pub mod kafka;
+#[cfg(feature = "std")]
 pub mod log;
 #[cfg(feature = "std")]
 pub mod runtime;

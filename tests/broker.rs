@@ -64,7 +64,8 @@ impl Running {
     }
 
     fn client(&self) -> RawClient {
-        let address = self.broker.as_ref().expect("running").address(Protocol::Wire).expect("it listens");
+        let address =
+            self.broker.as_ref().expect("running").address(Protocol::Wire).expect("it listens");
         RawClient::connect(address)
     }
 }

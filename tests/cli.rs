@@ -120,7 +120,10 @@ fn topics_are_managed_and_their_files_looked_into() {
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
     assert_eq!(run(&["topic", "create", "a", &server]).0, 1);
     assert_eq!(run(&["topic", "create", "a", "--if-not-exists", &server]).0, 0);
-    let admin = Admin::new(AdminConfig::new(&broker.address(Protocol::Wire).expect("it listens").to_string())).expect("legal");
+    let admin = Admin::new(AdminConfig::new(
+        &broker.address(Protocol::Wire).expect("it listens").to_string(),
+    ))
+    .expect("legal");
     let created = admin.create_topics(&[NewTopic::new("b")]).expect("it answers");
     assert!(created[0].is_ok());
     assert_eq!(run(&["topic", "list", &server]).1, "a\nb\n");

@@ -24,7 +24,8 @@ pub(super) fn response<F: Clone>(header: ResponseHeader, gathering: Gathering<F>
             let (partitions, slices) = fetched(fetch);
             let bytes: u64 = slices.iter().map(|slice| slice.bytes).sum();
             frame::encode(&header, &FetchResponse { partitions }, bytes as usize, &mut head);
-            return Response { head, slices };
+            let tail = slices.into_iter().map(|slice| (slice, Vec::new())).collect();
+            return Response { head, tail };
         }
         gathering => {
             let body = body(gathering);
@@ -32,7 +33,7 @@ pub(super) fn response<F: Clone>(header: ResponseHeader, gathering: Gathering<F>
             head.extend_from_slice(&body);
         }
     }
-    Response { head, slices: Vec::new() }
+    Response::of(head)
 }
 
 /// The same for a door.

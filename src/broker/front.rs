@@ -34,13 +34,31 @@ use crate::wire::list_offsets::ListedOffset;
 use crate::wire::produce::ProducedPartition;
 use crate::wire::{ApiKey, ErrorCode, ResponseHeader, frame};
 
-/// Bytes to send: a frame's prefix, header and body, then slices of segments as they are.
+/// Bytes to send, and between them slices of segments as they are.
 #[derive(Debug)]
 pub struct Response<F> {
     /// First these,
     pub head: Vec<u8>,
-    /// then these.
-    pub slices: Vec<Slice<F>>,
+    /// then each slice and the bytes behind it.
+    pub tail: Vec<(Slice<F>, Vec<u8>)>,
+}
+
+impl<F> Response<F> {
+    /// These bytes.
+    pub fn of(head: Vec<u8>) -> Response<F> {
+        Response { head, tail: Vec::new() }
+    }
+
+    /// And then these.
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        let end = self.tail.last_mut().map_or(&mut self.head, |(_, behind)| behind);
+        end.extend_from_slice(bytes);
+    }
+
+    /// And then this.
+    pub fn push_slice(&mut self, slice: Slice<F>) {
+        self.tail.push((slice, Vec::new()));
+    }
 }
 
 /// A request from a door: another protocol's, put in our words.
@@ -100,7 +118,7 @@ pub enum Answer<F> {
 }
 
 /// An answer, ready to leave.
-enum Ready<F> {
+pub(super) enum Ready<F> {
     Frame(Response<F>),
     Door(Answer<F>),
 }
@@ -454,7 +472,7 @@ impl<F: Clone> Front<F> {
         let mut head = Vec::new();
         let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
         frame::encode(&header, body, 0, &mut head);
-        Ready::Frame(Response { head, slices: Vec::new() })
+        Ready::Frame(Response::of(head))
     }
 
     fn has_door(&self, connection: ConnectionId) -> bool {
@@ -617,7 +635,7 @@ impl<F: Clone> Front<F> {
             let mut head = Vec::new();
             frame::encode(&header, &(), body.len(), &mut head);
             head.extend_from_slice(body);
-            Ready::Frame(Response { head, slices: Vec::new() })
+            Ready::Frame(Response::of(head))
         };
         self.fill_slot(pending.connection, request.number, ready);
     }

@@ -13,7 +13,7 @@ use crate::broker::front::{
 use crate::broker::mail::{
     AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
 };
-use crate::broker::{CloseReason, ConnectionId};
+use crate::broker::{CloseReason, ConnectionId, Topics};
 use crate::controller::image::TopicImage;
 use crate::ids::{NodeId, Partition, TopicId, TopicName, TopicPartition};
 use crate::time::{Boot, Now};
@@ -107,7 +107,10 @@ impl<F: Clone> Front<F> {
                 self.read(call, max_wait_ms, (min_bytes, max_bytes), wanted);
             }
             Request::Wire(api, body) => {
-                self.dispatch(call, api, body).expect("a door's words are ours");
+                // A door bounds what it says by its frame, which may be more than the wire allows.
+                if self.dispatch(call, api, body).is_err() {
+                    self.refuse(connection, frame_bytes, CloseReason::Malformed);
+                }
             }
         }
     }
@@ -248,15 +251,17 @@ impl<F: Clone> Front<F> {
         Ok(topic_partition)
     }
 
+    /// The topics there are.
+    pub fn topics(&self) -> Topics<'_> {
+        Topics { image: &self.image, config: &self.config }
+    }
+
     fn resolve(
         &self,
         topic: TopicRef<'_>,
         partition: Partition,
     ) -> Result<TopicPartition, ErrorCode> {
-        match self.image.find_partition(topic, partition) {
-            Some((topic_partition, _)) => Ok(topic_partition),
-            None => Err(unknown(topic, self.image.find(topic).is_some())),
-        }
+        self.topics().resolve(topic, partition)
     }
 
     fn start_or_complete(
@@ -604,7 +609,7 @@ fn metadata_topic(topic_id: TopicId, image: &TopicImage) -> MetadataTopic<'_> {
 /// A key, its value and where that comes from.
 pub type ConfigText = (String, String, ConfigSource);
 
-fn unknown(topic: TopicRef<'_>, topic_exists: bool) -> ErrorCode {
+pub(super) fn unknown(topic: TopicRef<'_>, topic_exists: bool) -> ErrorCode {
     if topic_exists { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { unknown_topic(topic) }
 }
 

@@ -8,9 +8,8 @@ use crate::broker::back::{Back, BackOutput, Flushed, Load};
 use crate::broker::front::{Answer, ControlAsk, Front, FrontOutput, Request, Response};
 use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
 use crate::broker::scrub::ScrubJob;
-use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
+use crate::broker::{BrokerConfig, CloseReason, ConnectionId, Topics};
 use crate::controller::change::Change;
-use crate::controller::image::Image;
 use crate::ids::TopicId;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
@@ -198,9 +197,9 @@ impl<D: Disk> Shard<D> {
         self.front.said_hello(connection)
     }
 
-    /// The cluster as this shard knows it.
-    pub fn image(&self) -> &Image {
-        self.front.image()
+    /// The topics, as this shard knows them.
+    pub fn topics(&self) -> Topics<'_> {
+        self.front.topics()
     }
 
     /// Requests under way: a graceful stop waits for them.

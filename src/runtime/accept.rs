@@ -23,7 +23,8 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Opens a listener. The address may have port 0.
 pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     // After a restart the old connections' ports must not keep the listener away.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -86,12 +87,7 @@ where
         }
     }
 
-    fn accept_all(
-        &self,
-        protocol: Protocol,
-        listener: &TcpListener,
-        complaints: &mut LogThrottle,
-    ) {
+    fn accept_all(&self, protocol: Protocol, listener: &TcpListener, complaints: &mut LogThrottle) {
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => self.admit(protocol, stream, peer, complaints),

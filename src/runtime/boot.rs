@@ -76,14 +76,7 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let threads = Threads { config, sizes, dir, handles, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listeners)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker {
-        addresses,
-        wiring,
-        log_dir: opened.dir,
-        controller_config,
-        metrics,
-        _lock: lock,
-    })
+    Ok(Broker { addresses, wiring, log_dir: opened.dir, controller_config, metrics, _lock: lock })
 }
 
 /// What the configuration leaves to the machine.

@@ -35,7 +35,12 @@ impl Running {
 
     /// `HOST:PORT` of its wire listener.
     pub fn address(&self) -> String {
-        self.broker.as_ref().expect("it runs").address(Protocol::Wire).expect("it listens").to_string()
+        self.broker
+            .as_ref()
+            .expect("it runs")
+            .address(Protocol::Wire)
+            .expect("it listens")
+            .to_string()
     }
 
     /// Stops it and starts it again, on the same port.
