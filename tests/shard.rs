@@ -18,7 +18,7 @@ use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
 use odradek::journal::disk::Disk;
-use odradek::journal::{Entry, Journal};
+use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{DamageNote, Log, LogDir, OpenParameters, Scrubbed};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::time::{Boot, Now, Timestamp};
@@ -285,6 +285,26 @@ fn a_segment_that_is_deleted_meanwhile_is_let_go() {
     let outputs = world.step(1000, Event::Scrubbed(job, Some(Scrubbed::Going)));
     assert!(!outputs.iter().any(|output| matches!(output, Output::Scrub(_))), "not read on");
     assert_eq!(world.scrub(1001).0, [2, 4, 6, 8, 10, 12], "the pass goes on behind it");
+}
+
+#[test]
+fn one_segment_at_a_time_is_given_up() {
+    // The disk is looked at more often than a commit takes, and its room counts only afterwards.
+    let mut world = rolled();
+    let starts = |outputs| -> Vec<Offset> {
+        let start = |entry| match entry {
+            Entry::State { state: SmallState::LogStart(offset), .. } => Some(offset),
+            _ => None,
+        };
+        persisted(outputs).into_iter().filter_map(start).collect()
+    };
+    assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(2)]);
+    assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [], "its room is not there yet");
+    let start = Some(Offset(2));
+    let durable = Flushed { topic_partition: TOPIC, durable_offset: None, log_start_offset: start };
+    world.step(1000, Event::Flushed(vec![durable]));
+    assert!(!world.disk.files().contains_key(&segment(0)), "without delay");
+    assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(4)]);
 }
 
 #[test]

@@ -416,8 +416,12 @@ impl<D: Disk> Back<D> {
     }
 
     /// Makes room by giving up the oldest segment of the largest log, at the latest when the disk
-    /// is full (`disk.full.policy = "delete-oldest"`). Answers whether there was one.
+    /// is full (`disk.full.policy = "delete-oldest"`). While one is on its way out it is the only
+    /// one: its room is not seen before. Answers whether one goes.
     pub fn give_up_oldest(&mut self, now: Now) -> bool {
+        if self.partitions.values().any(|state| state.gives_up) {
+            return true;
+        }
         let candidates = self.partitions.iter_mut().filter(|(_, s)| 1 < s.log.segment_count());
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {

@@ -30,6 +30,9 @@ use crate::time::Boot;
 /// How often free space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The same while old segments are given up: whoever writes to a full disk waits for each of them.
+const SPACE_INTERVAL_TIGHT: Duration = Duration::from_millis(50);
+
 /// What reaches the control thread.
 pub enum ControlEvent<D: Disk> {
     /// A front asks.
@@ -99,8 +102,9 @@ where
         let mut removals: BTreeSet<(Boot, PathBuf)> = BTreeSet::new();
         let mut has_space = true;
         let mut space_at = Boot(0);
+        let mut interval = SPACE_INTERVAL;
         loop {
-            let event = self.events.recv_timeout(SPACE_INTERVAL);
+            let event = self.events.recv_timeout(interval);
             let now = clock::now();
             match event {
                 Ok(ControlEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
@@ -111,8 +115,8 @@ where
             }
             self.act(&mut removals);
             if space_at <= now.boot {
-                space_at = now.boot.plus_ms(SPACE_INTERVAL.as_millis() as u64);
-                has_space = self.watch_space(has_space);
+                (has_space, interval) = self.watch_space(has_space);
+                space_at = now.boot.plus_ms(interval.as_millis() as u64);
                 self.remove_due(&mut removals, now.boot);
             }
         }
@@ -181,8 +185,9 @@ where
         }
     }
 
-    fn watch_space(&self, had_space: bool) -> bool {
-        let Ok(space) = self.disk.space(&self.log_dir) else { return had_space };
+    /// Answers whether appends have room, and when to look again.
+    fn watch_space(&self, had_space: bool) -> (bool, Duration) {
+        let Ok(space) = self.disk.space(&self.log_dir) else { return (had_space, SPACE_INTERVAL) };
         let has_space = self.space.reserve_bytes <= space.free_bytes;
         if has_space != had_space {
             self.metrics.disk_full_now.store(u64::from(!has_space), Ordering::Relaxed);
@@ -204,8 +209,9 @@ where
             for shard in &self.shards {
                 shard.send(Event::GiveUpOldest);
             }
+            return (has_space, SPACE_INTERVAL_TIGHT);
         }
-        has_space
+        (has_space, SPACE_INTERVAL)
     }
 
     fn remove_due(&self, removals: &mut BTreeSet<(Boot, PathBuf)>, now: Boot) {
