@@ -7,12 +7,12 @@ mod sim_disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use odradek::broker::BrokerConfig;
 use odradek::broker::back::Flushed;
 use odradek::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
+use odradek::broker::{BrokerConfig, LiveConfig};
 use odradek::controller::change::Change;
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
@@ -48,14 +48,16 @@ impl World {
             shard_count: 1,
             frame_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
-            auto_create_topics_enable: false,
-            retention_check_interval_ms: 1_000_000,
-            scrub_interval_ms: 1000,
             handles_max: 100,
-            topic_defaults: config.clone(),
-            topic_sources: BTreeMap::new(),
-            shown: Vec::new(),
             process: Box::leak(Box::default()),
+            live: LiveConfig {
+                auto_create_topics_enable: false,
+                retention_check_interval_ms: 1_000_000,
+                scrub_interval_ms: 1000,
+                topic_defaults: config.clone(),
+                topic_sources: BTreeMap::new(),
+                shown: Vec::new(),
+            },
         };
         let disk = SimDisk::new();
         let name = TopicName::new("t").expect("legal");

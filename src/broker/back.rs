@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
-use crate::broker::BrokerConfig;
 use crate::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place, ProduceItem,
     Reply, ReplyBody, RequestId, TrimItem,
@@ -21,6 +20,7 @@ use crate::broker::mail::{
 use crate::broker::metrics::BackMetrics;
 use crate::broker::rejection;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
+use crate::broker::{BrokerConfig, LiveConfig};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
@@ -149,7 +149,7 @@ pub struct Back<D: Disk> {
 impl<D: Disk> Back<D> {
     /// A back without partitions.
     pub fn new(now: Now, config: &BrokerConfig) -> Back<D> {
-        let retention_interval_ms = config.retention_check_interval_ms;
+        let retention_interval_ms = config.live.retention_check_interval_ms;
         Back {
             partitions: BTreeMap::new(),
             produces: BTreeMap::new(),
@@ -162,7 +162,7 @@ impl<D: Disk> Back<D> {
             retention_interval_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
-            scrub: ScrubPlan::new(now.boot, config.scrub_interval_ms),
+            scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -250,6 +250,15 @@ impl<D: Disk> Back<D> {
             self.partitions.get_mut(&topic_partition).expect("found above").owes_flush = false;
         }
         Ok(())
+    }
+
+    /// Takes over what may change at run time. Topics are configured one by one.
+    pub fn reconfigure(&mut self, now: Now, config: &LiveConfig) {
+        if self.retention_interval_ms != config.retention_check_interval_ms {
+            self.retention_interval_ms = config.retention_check_interval_ms;
+            self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
+        }
+        self.scrub.set_interval(now.boot, config.scrub_interval_ms);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
@@ -543,10 +552,9 @@ impl<D: Disk> Back<D> {
         let before = state.high_watermark();
         state.log.mark_durable(durable_offset);
         state.is_flushing = false;
-        if !state.log.config().acks_durable {
-            if state.log.durable_offset() < state.log.end_offset() {
-                self.schedule_flush(now, topic_partition);
-            }
+        let is_behind = state.log.durable_offset() < state.log.end_offset();
+        if is_behind && !state.log.config().acks_durable {
+            self.schedule_flush(now, topic_partition);
         }
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
         let high_watermark = state.high_watermark();

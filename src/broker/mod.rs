@@ -64,22 +64,29 @@ pub struct BrokerConfig {
     pub frame_bytes_max: u32,
     /// Most bytes in one answer to a fetch.
     pub fetch_bytes_max: u32,
+    /// Files that the logs of one shard may keep open.
+    pub handles_max: usize,
+    /// Counts of the process.
+    pub process: &'static ProcessMetrics,
+    /// What may change while it runs.
+    pub live: LiveConfig,
+}
+
+/// What SIGHUP may change of a shard's configuration ([`shard::Event::Reconfigure`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveConfig {
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: u64,
     /// `scrub.interval.ms`.
     pub scrub_interval_ms: u64,
-    /// Files that the logs of one shard may keep open.
-    pub handles_max: usize,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
     /// Where those come from, by topic-level key; built in where none is named.
     pub topic_sources: BTreeMap<&'static str, ConfigSource>,
     /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
-    /// Counts of the process.
-    pub process: &'static ProcessMetrics,
 }
 
 /// Why the broker closes a connection.

@@ -14,6 +14,7 @@ use crate::broker::metrics::ProcessMetrics;
 use crate::journal::disk::Disk;
 use crate::runtime::clock;
 use crate::runtime::peers::Peers;
+use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::{Inbox, Input};
 use crate::runtime::throttle::LogThrottle;
 
@@ -39,9 +40,9 @@ pub struct Acceptor<D: Disk> {
     pub poller: Arc<Poller>,
     /// To each shard.
     pub shards: Vec<Inbox<D>>,
-    /// `max.connections`.
-    pub connections_max: u64,
-    /// `max.connections.per.ip`.
+    /// `max.connections` and `max.connections.per.ip`.
+    pub dials: Arc<Dials>,
+    /// Connections by address.
     pub peers: Arc<Peers>,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
@@ -97,20 +98,23 @@ where
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, complaints: &mut LogThrottle) {
         let open = self.metrics.connections_now.load(Ordering::Relaxed);
-        if self.connections_max <= open {
+        let limit = self.dials.connections_max.load(Ordering::Relaxed);
+        if limit <= open {
             self.metrics.connections_refused_count.fetch_add(1, Ordering::Relaxed);
-            let limit = self.connections_max;
             complaints.warn(
                 clock::boot(),
                 format_args!("{peer} is refused: `max.connections` = {limit} are open"),
             );
             return;
         }
-        if !self.peers.enter(peer.ip()) {
+        let per_ip_max = self.dials.connections_per_ip_max.load(Ordering::Relaxed);
+        if !self.peers.enter(peer.ip(), per_ip_max) {
             self.metrics.connections_refused_count.fetch_add(1, Ordering::Relaxed);
             complaints.warn(
                 clock::boot(),
-                format_args!("{peer} is refused: `max.connections.per.ip` are open from there"),
+                format_args!(
+                    "{peer} is refused: `max.connections.per.ip` = {per_ip_max} are open from there"
+                ),
             );
             return;
         }

@@ -15,18 +15,18 @@ use crate::broker::control::{
 };
 use crate::broker::metrics::ProcessMetrics;
 use crate::config::Config;
-use crate::controller::ControllerConfig;
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
-    BROKER_PARTITIONS_MAX, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
-    MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
+    BROKER_PARTITIONS_MAX, FRAME_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN,
+    JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::{DirLock, LockError};
+use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::threads::Threads;
 use crate::runtime::{Broker, StartError, accept, clock};
 use crate::time::Now;
@@ -58,12 +58,18 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let partitions_max = raise_handles(config.max_connections as u64);
     let mut opened = OpenDir::open(config, dir, now)?;
     opened.report(metrics);
-    let controller_config = controller_config(config, partitions_max);
+    let fixed = Fixed {
+        config: config.clone(),
+        frame_bytes_max: sizes.frame_bytes_max(),
+        partitions_max,
+        space: FileDisk::new().space(dir).map_err(|why| StartError::LogDirIo(dir.clone(), why))?,
+    };
+    let reload = Reload::of(config, &fixed);
     let log = opened.take_metadata(now)?;
     let start = ControlStart {
         disk: FileDisk::new(),
         log_dir: dir.clone(),
-        controller: controller_config.clone(),
+        controller: reload.controller.clone(),
         log,
         shard_count: sizes.shards,
         seed,
@@ -76,17 +82,10 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, dir, handles_max: partitions_max, metrics, now };
+    let threads = Threads { config, sizes, reload, dir, handles_max: partitions_max, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker {
-        wire_address,
-        wiring,
-        log_dir: opened.dir,
-        controller_config,
-        metrics,
-        _lock: lock,
-    })
+    Ok(Broker { wire_address, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
 }
 
 /// What the configuration leaves to the machine.
@@ -109,6 +108,11 @@ impl Sizes {
         let ram_bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit));
         let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
+    }
+
+    /// Largest frame that is read.
+    fn frame_bytes_max(self) -> usize {
+        usize::try_from(self.memory_limit / FRAME_SHARE_OF_MEMORY).unwrap_or(usize::MAX)
     }
 }
 
@@ -312,16 +316,4 @@ impl OpenDir {
 fn next_epoch(log: &Log<FileDisk>, image: LeaderEpoch) -> LeaderEpoch {
     let beyond = log.leader_epoch().next().expect("2^31 boots are not reached");
     image.max(beyond)
-}
-
-/// The controller's share of the configuration.
-pub(super) fn controller_config(config: &Config, partitions_max: usize) -> ControllerConfig {
-    ControllerConfig {
-        node_id: config.broker_id,
-        num_partitions: config.num_partitions,
-        default_replication_factor: config.default_replication_factor,
-        delete_topic_enable: config.delete_topic_enable,
-        partitions_max,
-        topic_defaults: config.topic_defaults.clone(),
-    }
 }

@@ -45,13 +45,13 @@ pub enum ControlEvent<D: Disk> {
     /// The log dir failed.
     StorageFailed,
     /// SIGHUP: what may change at run time.
-    Reconfigure(Box<ControllerConfig>),
+    Reconfigure(Box<ControllerConfig>, SpacePolicy),
     /// End, and give the metadata log back.
     Stop,
 }
 
 /// When appends stop for want of space.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpacePolicy {
     /// Appends stop when less is free.
     pub reserve_bytes: u64,
@@ -127,7 +127,10 @@ where
             ControlEvent::Retired(log) => self.control.retired(log),
             ControlEvent::Prepared(is_ok) => self.control.prepared(now, is_ok),
             ControlEvent::StorageFailed => self.control.storage_failed(now),
-            ControlEvent::Reconfigure(config) => self.control.reconfigure(*config),
+            ControlEvent::Reconfigure(config, space) => {
+                self.control.reconfigure(*config);
+                self.space = space;
+            }
             ControlEvent::Stop => {}
         }
     }

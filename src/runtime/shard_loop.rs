@@ -65,6 +65,8 @@ pub enum Input<D: Disk> {
     Loaded(Loaded),
     /// A client connected from there.
     Connection(TcpStream, SocketAddr),
+    /// Timeouts and sizes are others now.
+    Limits(ConnectionLimits),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -267,6 +269,7 @@ where
                     }
                 }
                 Input::Connection(stream, peer) => self.open(now, stream, peer),
+                Input::Limits(limits) => self.parts.limits = limits,
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
