@@ -552,8 +552,8 @@ impl<D: Disk> Back<D> {
         let before = state.high_watermark();
         state.log.mark_durable(durable_offset);
         state.is_flushing = false;
-        let is_behind = state.log.durable_offset() < state.log.end_offset();
-        if is_behind && !state.log.config().acks_durable {
+        let is_weak = !state.log.config().acks_durable;
+        if is_weak && state.log.durable_offset() < state.log.end_offset() {
             self.schedule_flush(now, topic_partition);
         }
         let state = self.partitions.get_mut(&topic_partition).expect("found above");

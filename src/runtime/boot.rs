@@ -8,8 +8,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use crate::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, MetadataError, metadata_topic_config,
 };
@@ -20,20 +18,18 @@ use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
-    BROKER_PARTITIONS_MAX, FRAME_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN,
-    JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
+    FRAME_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
+    MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
 use crate::runtime::disk::FileDisk;
+use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
 use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::threads::Threads;
 use crate::runtime::{Broker, StartError, accept, clock};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
-
-/// File handles kept for everything that is not a partition.
-const HANDLES_RESERVED: u64 = 64;
 
 /// An open file of the disk.
 pub(super) type File = <FileDisk as Disk>::File;
@@ -55,13 +51,13 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let wire_address = listener.local_addr()?;
 
     let metrics: &'static ProcessMetrics = Box::leak(Box::default());
-    let partitions_max = raise_handles(config.max_connections as u64);
+    let handles = Handles::claim(config.max_connections);
     let mut opened = OpenDir::open(config, dir, now)?;
     opened.report(metrics);
     let fixed = Fixed {
         config: config.clone(),
         frame_bytes_max: sizes.frame_bytes_max(),
-        partitions_max,
+        handles,
         space: FileDisk::new().space(dir).map_err(|why| StartError::LogDirIo(dir.clone(), why))?,
     };
     let reload = Reload::of(config, &fixed);
@@ -82,7 +78,7 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, reload, dir, handles_max: partitions_max, metrics, now };
+    let threads = Threads { config, sizes, reload, dir, handles, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
     Ok(Broker { wire_address, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
@@ -110,9 +106,10 @@ impl Sizes {
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
     }
 
-    /// Largest frame that is read.
+    /// A share of the memory, however much that is: below 2 GiB a length and what is added to it
+    /// fit in 32 bits, on the wire and in a small board's addresses.
     fn frame_bytes_max(self) -> usize {
-        usize::try_from(self.memory_limit / FRAME_SHARE_OF_MEMORY).unwrap_or(usize::MAX)
+        (self.memory_limit / FRAME_SHARE_OF_MEMORY).min(i32::MAX as u64) as usize
     }
 }
 
@@ -121,18 +118,6 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
     let name = listener.address();
     let unresolved = || StartError::Resolve(name.clone());
     name.to_socket_addrs().map_err(|_| unresolved())?.next().ok_or_else(unresolved)
-}
-
-/// Raises the limit of file handles as far as it goes; answers how many partitions it allows.
-fn raise_handles(connections_max: u64) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(why) = setrlimit(Resource::Nofile, raised) {
-        log::warn!("the limit of file handles stays at {:?}: {why}", limit.current);
-    }
-    let handles = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let for_partitions = handles.saturating_sub(connections_max + HANDLES_RESERVED);
-    usize::try_from(for_partitions).unwrap_or(usize::MAX).min(BROKER_PARTITIONS_MAX)
 }
 
 fn random<const N: usize>() -> [u8; N] {

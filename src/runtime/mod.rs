@@ -19,6 +19,7 @@ mod connection;
 mod control_loop;
 pub mod disk;
 mod flusher;
+mod handles;
 mod ledger;
 mod loader;
 mod lock;
@@ -169,6 +170,11 @@ impl Broker {
         for (inbox, _) in &self.wiring.shards {
             inbox.give(Input::Limits(limits));
             inbox.send(Event::Reconfigure(Box::new(live.clone())));
+        }
+        let (wanted, ceiling) = (config.max_connections as u64, self.fixed.handles);
+        if ceiling.connections(wanted) < wanted {
+            let allowed = ceiling.connections(wanted);
+            log::warn!("max.connections is {allowed}: more file handles need a restart");
         }
         self.wiring.dials.set(dials);
         // A control thread that has ended is on its way out with the process.

@@ -13,6 +13,7 @@ use crate::controller::ControllerConfig;
 use crate::journal::disk::Space;
 use crate::runtime::ConnectionLimits;
 use crate::runtime::control_loop::SpacePolicy;
+use crate::runtime::handles::Handles;
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
 
@@ -38,8 +39,8 @@ pub(super) struct Fixed {
     pub(super) config: Config,
     /// Largest frame that is read.
     pub(super) frame_bytes_max: usize,
-    /// Partitions that the file handles allow.
-    pub(super) partitions_max: usize,
+    /// What the file handles allow.
+    pub(super) handles: Handles,
     /// The log dir's disk.
     pub(super) space: Space,
 }
@@ -64,7 +65,7 @@ impl Reload {
             },
             dials: DialValues {
                 flush_linger_ms: config.flush_linger_ms,
-                connections_max: config.max_connections as u64,
+                connections_max: fixed.handles.connections(config.max_connections as u64),
                 connections_per_ip_max: config.max_connections_per_ip as u64,
                 scrub_bytes_per_second: config.scrub_bytes_per_second,
             },
@@ -138,7 +139,7 @@ fn controller(config: &Config, fixed: &Fixed) -> ControllerConfig {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
         delete_topic_enable: config.delete_topic_enable,
-        partitions_max: fixed.partitions_max,
+        partitions_max: fixed.handles.partitions_max,
         topic_defaults: config.topic_defaults.clone(),
     }
 }
@@ -222,7 +223,7 @@ mod tests {
         Fixed {
             config: Config::default(),
             frame_bytes_max: 1 << 20,
-            partitions_max: 100,
+            handles: Handles::share(20_000, 2048),
             space: Space { total_bytes: 1 << 40, free_bytes: 1 << 40 },
         }
     }

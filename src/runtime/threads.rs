@@ -25,6 +25,7 @@ use crate::runtime::boot::{File, Sizes};
 use crate::runtime::control_loop::{ControlEvent, ControlLoop};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::flusher::{FlushQueue, Flusher};
+use crate::runtime::handles::Handles;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::{self, LoadJob};
 use crate::runtime::mailbox::{self, Outbox, ShardMail};
@@ -59,8 +60,8 @@ pub(super) struct Threads<'a> {
     pub(super) reload: Reload,
     /// The log dir.
     pub(super) dir: &'a Path,
-    /// Files that all logs together may keep open.
-    pub(super) handles_max: usize,
+    /// How many files connections and logs may keep open.
+    pub(super) handles: Handles,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
     /// The present.
@@ -233,9 +234,9 @@ impl Threads<'_> {
         BrokerConfig {
             node_id: self.config.broker_id,
             shard_count: self.sizes.shards,
-            frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
-            fetch_bytes_max: u32::try_from(frame_bytes_max.saturating_mul(4)).unwrap_or(u32::MAX),
-            handles_max: self.handles_max / usize::from(self.sizes.shards),
+            frame_bytes_max: frame_bytes_max as u32,
+            fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
+            handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
             process: self.metrics,
             live: self.reload.live.clone(),
         }
