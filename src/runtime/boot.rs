@@ -22,6 +22,7 @@ use crate::limits::{
     MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
+use crate::runtime::accept::SocketBuffers;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
@@ -46,7 +47,11 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         LockError::Io(why) => StartError::LogDirIo(dir.clone(), why),
     })?;
     let listener_address = resolve(config)?;
-    let listener = accept::listen(listener_address, config.socket_listen_backlog_size)
+    let buffers = SocketBuffers {
+        send_bytes: config.socket_send_buffer_bytes,
+        receive_bytes: config.socket_receive_buffer_bytes,
+    };
+    let listener = accept::listen(listener_address, config.socket_listen_backlog_size, buffers)
         .map_err(|why| StartError::Listen(listener_address, why))?;
     let wire_address = listener.local_addr()?;
 
