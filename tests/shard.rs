@@ -51,6 +51,7 @@ impl World {
             handles_max: 100,
             process: Box::leak(Box::default()),
             live: LiveConfig {
+                advertised: None,
                 auto_create_topics_enable: false,
                 retention_check_interval_ms: 1_000_000,
                 scrub_interval_ms: 1000,

@@ -411,7 +411,7 @@ impl<F: Clone> Front<F> {
                 return;
             }
         }
-        let (host, port) = self.local_address(connection);
+        let (host, port) = self.own_address(connection);
         let topics = match &request.topics {
             None => self.image.topics().map(|(id, image)| metadata_topic(id, image)).collect(),
             Some(topics) => topics.iter().map(|topic| self.find_metadata(*topic)).collect(),
@@ -473,7 +473,7 @@ impl<F: Clone> Front<F> {
     fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
         frame::decode::<DescribeClusterRequest>(body)?;
         let number = self.reserve_slot(call.connection);
-        let (host, port) = self.local_address(call.connection);
+        let (host, port) = self.own_address(call.connection);
         let host = host.to_owned();
         let node_id: NodeId = self.config.node_id;
         let response = DescribeClusterResponse {

@@ -75,6 +75,8 @@ pub struct BrokerConfig {
 /// What SIGHUP may change of a shard's configuration ([`shard::Event::Reconfigure`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveConfig {
+    /// `advertised.listeners`: host and port that clients are told; `None`: those they came to.
+    pub advertised: Option<(Box<str>, u16)>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.

@@ -122,7 +122,9 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
     let settings = config.settings().iter().zip(started.settings());
     // What waits for a restart is shown as it is in force.
     let in_force = settings.map(|(new, old)| if new.reloadable { new } else { old });
+    let advertised = config.advertised_listeners.as_ref();
     LiveConfig {
+        advertised: advertised.map(|listener| (listener.host.as_str().into(), listener.port)),
         auto_create_topics_enable: config.auto_create_topics_enable,
         retention_check_interval_ms: config.log_retention_check_interval_ms,
         scrub_interval_ms: config.scrub_interval_ms,
@@ -172,6 +174,7 @@ mod tests {
         ("broker.id", "2"),
         ("log.dirs", "elsewhere"),
         ("listeners", "wire://127.0.0.1:1"),
+        ("advertised.listeners", "wire://edge-1.local:7092"),
         ("num.partitions", "3"),
         ("default.replication.factor", "3"),
         ("auto.create.topics.enable", "false"),

@@ -394,7 +394,8 @@ where
             self.parts.poller.add_with_mode(connection.stream(), interest, PollMode::Edge)?;
         }
         self.connections[slot] = Some(connection);
-        Ok((local.ip().to_string().into(), local.port()))
+        // An IPv4 client of a listener on `::` knows nothing of IPv6.
+        Ok((local.ip().to_canonical().to_string().into(), local.port()))
     }
 
     fn begin_close(&mut self, id: ConnectionId, reason: CloseReason) {
