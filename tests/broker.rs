@@ -442,3 +442,48 @@ fn clients_are_told_an_address_that_they_can_reach() {
     let (host, port, _) = told(&running);
     assert_eq!((host.as_str(), port), ("edge-1.local", 7092));
 }
+
+fn metric(client: &mut RawClient, name: &str) -> u64 {
+    let body = client.call(ApiKey::DescribeMetrics, &DescribeMetricsRequest {}, &[]);
+    let metrics: DescribeMetricsResponse<'_> = frame::decode(&body).expect("decodes");
+    let found = metrics.metrics.iter().find(|metric| metric.name == name);
+    found.expect("it is counted").value
+}
+
+#[test]
+fn a_batch_may_not_decompress_to_more_than_the_memory_limit_allows() {
+    let running = Running::start("window", 1, &["memory.limit=16MiB"]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        for (bytes, expected) in
+            [(1 << 20, ErrorCode::NONE), (3 << 20, ErrorCode::MESSAGE_TOO_LARGE)]
+        {
+            let mut builder = BatchBuilder::new();
+            builder.push(Timestamp(1_790_000_000_000), None, Some(&vec![0; bytes]), &[]);
+            let response = produce(&mut client, "t", 0, -1, &builder.finish(codec));
+            assert_eq!(response.partitions[0].error, expected, "{codec:?}, {bytes}");
+        }
+    }
+    assert_eq!(metric(&mut client, "memory_windows_bytes_now"), 0, "all of it is given back");
+}
+
+#[test]
+fn answers_that_nobody_reads_are_in_the_books() {
+    let running = Running::start("unread", 1, &[]);
+    let mut client = running.client();
+    assert_eq!(metric(&mut client, "memory_responses_bytes_now"), 0);
+    let mut deaf = running.client();
+    let request = DescribeConfigsRequest { resources: vec![ConfigResource::Broker; 256] };
+    for _ in 0..60 {
+        deaf.send(ApiKey::DescribeConfigs, &request, &[]);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while metric(&mut client, "memory_responses_bytes_now") < 1 << 19 {
+        assert!(std::time::Instant::now() < deadline, "what waits for a deaf client is counted");
+    }
+    drop(deaf);
+    while metric(&mut client, "memory_responses_bytes_now") != 0 {
+        assert!(std::time::Instant::now() < deadline, "and no longer when it is gone");
+    }
+}

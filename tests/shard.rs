@@ -12,7 +12,7 @@ use odradek::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
-use odradek::broker::{BrokerConfig, LiveConfig};
+use odradek::broker::{BrokerConfig, LiveConfig, Memory};
 use odradek::controller::change::Change;
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
@@ -35,6 +35,22 @@ fn at(ms: u64) -> Now {
     Now { boot: Boot(0).plus_ms(ms), wall, wall_trusted: true }
 }
 
+/// Memory without end.
+#[derive(Debug)]
+struct Plenty;
+
+impl Memory for Plenty {
+    fn windows_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn try_hold_window(&self, _bytes: u64) -> bool {
+        true
+    }
+
+    fn release_window(&self, _bytes: u64) {}
+}
+
 /// A shard with one topic `t` of one partition, on a disk of its own.
 struct World {
     disk: SimDisk,
@@ -50,6 +66,7 @@ impl World {
             fetch_bytes_max: 1 << 20,
             handles_max: 100,
             process: Box::leak(Box::default()),
+            memory: &Plenty,
             live: LiveConfig {
                 advertised: None,
                 auto_create_topics_enable: false,

@@ -13,20 +13,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
+use crate::broker::admit::admit;
 use crate::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place, ProduceItem,
     Reply, ReplyBody, RequestId, TrimItem,
 };
 use crate::broker::metrics::BackMetrics;
-use crate::broker::rejection;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
-use crate::broker::{BrokerConfig, LiveConfig};
+use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::limits::DESCRIBED_DAMAGE_MAX;
 use crate::log::{DamageNote, FlushTarget, FoundOffset, Log, LogError, ReadError, Scrubbed};
-use crate::record::{ProduceRules, admit_produce};
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -144,6 +143,7 @@ pub struct Back<D: Disk> {
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
     metrics: BackMetrics,
+    memory: &'static (dyn Memory + Sync),
 }
 
 impl<D: Disk> Back<D> {
@@ -167,6 +167,7 @@ impl<D: Disk> Back<D> {
             has_space: true,
             outputs: VecDeque::new(),
             metrics: BackMetrics::default(),
+            memory: config.memory,
         }
     }
 
@@ -501,7 +502,7 @@ impl<D: Disk> Back<D> {
         self.pay_flush(topic_partition)?;
         let state = self.partitions.get_mut(&topic_partition).expect("found just now");
         let config = state.log.config();
-        prepare(now, config, &mut batch)?;
+        admit(now, config, self.memory, &mut batch)?;
         let appended = state.log.append(now, &mut batch).map_err(|why| log_error(&why))?;
         let end_offset = appended.end_offset;
         let produced = ProducedPartition {
@@ -893,24 +894,6 @@ impl<D: Disk> Back<D> {
             suspects: log.suspects().take(DESCRIBED_DAMAGE_MAX).collect(),
         }
     }
-}
-
-/// Validates a batch by its topic's rules, and brings it into the topic's codec.
-fn prepare(now: Now, config: &TopicConfig, batch: &mut BytesMut) -> Result<(), ErrorCode> {
-    let rules = ProduceRules {
-        now: now.wall,
-        max_message_bytes: config.max_message_bytes as usize,
-        compacted: config.cleanup_policy.compact,
-        timestamp_type: config.message_timestamp_type,
-        timestamp_before_max_ms: config.message_timestamp_before_max_ms,
-        timestamp_after_max_ms: config.message_timestamp_after_max_ms,
-        compression: config.compression_type,
-    };
-    let admitted = admit_produce(batch, &rules).map_err(rejection::error_code)?;
-    if let Some(rewritten) = admitted.rewritten {
-        *batch = BytesMut::from(&rewritten[..]);
-    }
-    Ok(())
 }
 
 fn check_epoch(requested: LeaderEpoch, current: LeaderEpoch) -> ErrorCode {

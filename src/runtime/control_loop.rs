@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle, Thread};
@@ -80,7 +79,7 @@ pub struct ControlLoop<D: Disk> {
     /// About a full disk.
     pub space: SpacePolicy,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
 }

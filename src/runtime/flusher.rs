@@ -53,7 +53,7 @@ where
     /// `flush.linger.ms`.
     pub dials: Arc<Dials>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
     /// Set when all shards have stopped: drain, then end.

@@ -140,7 +140,7 @@ where
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// `max.connections.per.ip`.
     pub peers: Arc<Peers>,
     /// Timeouts and sizes.
@@ -296,6 +296,7 @@ where
     /// Does what the core wants done.
     fn act(&mut self) {
         let mut wakes_flusher = false;
+        let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
@@ -306,6 +307,7 @@ where
                 Output::Respond(id, response) => {
                     if let Some(connection) = self.connection(id) {
                         connection.queue(response);
+                        connection.account(ledger);
                         self.active.insert(slot_of(id));
                     }
                 }
@@ -408,7 +410,8 @@ where
     }
 
     fn close(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].take() else { return };
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        connection.discard(self.parts.ledger);
         // A socket that cannot be deleted was never added.
         let _ = self.parts.poller.delete(connection.stream());
         self.parts.ledger.release_frame(connection.reserved_bytes());
@@ -491,7 +494,9 @@ where
         for slot in slots {
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             if connection.is_writable && !connection.is_loading && connection.has_output() {
-                match connection.send(now) {
+                let sent = connection.send(now);
+                connection.account(self.parts.ledger);
+                match sent {
                     Sent::All | Sent::Full => {}
                     Sent::Cold(slice) => {
                         connection.is_loading = true;

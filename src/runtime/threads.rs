@@ -83,7 +83,7 @@ struct Shared {
     loader: Sender<LoadJob<FileDisk>>,
     scrubber: Sender<ScrubWork<FileDisk>>,
     control: Sender<ControlEvent<FileDisk>>,
-    ledger: Arc<Ledger>,
+    ledger: &'static Ledger,
     peers: Arc<Peers>,
 }
 
@@ -99,7 +99,7 @@ impl Threads<'_> {
     ) -> Result<Wiring, StartError> {
         let (lanes, queues) = lanes(usize::from(self.sizes.shards))?;
         let inboxes: Vec<Inbox<FileDisk>> = lanes.iter().map(|lane| lane.inbox.clone()).collect();
-        let ledger = Arc::new(Ledger::new(self.sizes.memory_limit, self.metrics));
+        let ledger: &_ = Box::leak(Ledger::new(self.sizes.memory_limit, self.metrics).into());
         let dials = Arc::new(Dials::of(self.reload.dials));
         let (control_events, events) = channel();
         let (flusher_queue, control_queue) = channel();
@@ -111,7 +111,7 @@ impl Threads<'_> {
             shards: inboxes.clone(),
             control: control_events.clone(),
             dials: Arc::clone(&dials),
-            ledger: Arc::clone(&ledger),
+            ledger,
             metrics: self.metrics,
             stop: Arc::clone(&flusher_stop),
         }
@@ -126,7 +126,7 @@ impl Threads<'_> {
             flusher: flusher.thread().clone(),
             shards: inboxes.clone(),
             space: self.reload.space,
-            ledger: Arc::clone(&ledger),
+            ledger,
             metrics: self.metrics,
         }
         .spawn()?;
@@ -171,7 +171,7 @@ impl Threads<'_> {
             let inbox = lane.inbox.clone();
             let thread = ShardLoop {
                 id,
-                shard: Shard::new(self.now, id, self.broker_config()),
+                shard: Shard::new(self.now, id, self.broker_config(shared.ledger)),
                 poller: lane.poller,
                 inputs: lane.inputs,
                 inbox: lane.inbox,
@@ -181,7 +181,7 @@ impl Threads<'_> {
                 loader: shared.loader.clone(),
                 scrubber: shared.scrubber.clone(),
                 control: shared.control.clone(),
-                ledger: Arc::clone(&shared.ledger),
+                ledger: shared.ledger,
                 peers: Arc::clone(&shared.peers),
                 limits: self.reload.limits,
                 metrics: self.metrics,
@@ -229,7 +229,7 @@ impl Threads<'_> {
         }
     }
 
-    fn broker_config(&self) -> BrokerConfig {
+    fn broker_config(&self, ledger: &'static Ledger) -> BrokerConfig {
         let frame_bytes_max = self.reload.limits.frame_bytes_max;
         BrokerConfig {
             node_id: self.config.broker_id,
@@ -238,6 +238,7 @@ impl Threads<'_> {
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
             process: self.metrics,
+            memory: ledger,
             live: self.reload.live.clone(),
         }
     }
