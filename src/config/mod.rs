@@ -1,6 +1,6 @@
 //! The broker's configuration: one table of keys, four sources, one typed value.
 //!
-//! [`keys`] names every key with its kind, default and one line of comment, and drives all there
+//! `keys` names every key with its kind, default and one line of comment, and drives all there
 //! is: the TOML file, `ODRADEK_…` environment variables, `--set key=value`, `config show`, and the
 //! `config.toml` at the root of the repository. Keys that Kafka has bear Kafka's name and meaning.
 //!
