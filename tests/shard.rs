@@ -7,12 +7,12 @@ mod sim_disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use odradek::broker::BrokerConfig;
 use odradek::broker::back::Flushed;
 use odradek::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
+use odradek::broker::{BrokerConfig, LiveConfig, Memory};
 use odradek::controller::change::Change;
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
@@ -35,6 +35,22 @@ fn at(ms: u64) -> Now {
     Now { boot: Boot(0).plus_ms(ms), wall, wall_trusted: true }
 }
 
+/// Memory without end.
+#[derive(Debug)]
+struct Plenty;
+
+impl Memory for Plenty {
+    fn windows_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn try_hold_window(&self, _bytes: u64) -> bool {
+        true
+    }
+
+    fn release_window(&self, _bytes: u64) {}
+}
+
 /// A shard with one topic `t` of one partition, on a disk of its own.
 struct World {
     disk: SimDisk,
@@ -48,14 +64,18 @@ impl World {
             shard_count: 1,
             frame_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
-            auto_create_topics_enable: false,
-            retention_check_interval_ms: 1_000_000,
-            scrub_interval_ms: 1000,
             handles_max: 100,
-            topic_defaults: config.clone(),
-            topic_sources: BTreeMap::new(),
-            shown: Vec::new(),
             process: Box::leak(Box::default()),
+            memory: &Plenty,
+            live: LiveConfig {
+                advertised: None,
+                auto_create_topics_enable: false,
+                retention_check_interval_ms: 1_000_000,
+                scrub_interval_ms: 1000,
+                topic_defaults: config.clone(),
+                topic_sources: BTreeMap::new(),
+                shown: Vec::new(),
+            },
         };
         let disk = SimDisk::new();
         let name = TopicName::new("t").expect("legal");

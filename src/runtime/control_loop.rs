@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle, Thread};
@@ -48,13 +47,13 @@ pub enum ControlEvent<D: Disk> {
     /// The log dir failed.
     StorageFailed,
     /// SIGHUP: what may change at run time.
-    Reconfigure(Box<ControllerConfig>),
+    Reconfigure(Box<ControllerConfig>, SpacePolicy),
     /// End, and give the metadata log back.
     Stop,
 }
 
 /// When appends stop for want of space.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpacePolicy {
     /// Appends stop when less is free.
     pub reserve_bytes: u64,
@@ -83,7 +82,7 @@ pub struct ControlLoop<D: Disk> {
     /// About a full disk.
     pub space: SpacePolicy,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
 }
@@ -131,7 +130,10 @@ where
             ControlEvent::Retired(log) => self.control.retired(log),
             ControlEvent::Prepared(is_ok) => self.control.prepared(now, is_ok),
             ControlEvent::StorageFailed => self.control.storage_failed(now),
-            ControlEvent::Reconfigure(config) => self.control.reconfigure(*config),
+            ControlEvent::Reconfigure(config, space) => {
+                self.control.reconfigure(*config);
+                self.space = space;
+            }
             ControlEvent::Stop => {}
         }
     }
