@@ -50,6 +50,8 @@ pub struct Config {
     pub log_dirs: Vec<PathBuf>,
     /// Where clients connect; at least one, no two alike.
     pub listeners: Vec<Listener>,
+    /// Where clients are told to connect; `None`: where they did.
+    pub advertised_listeners: Vec<Listener>,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -275,6 +277,7 @@ impl Config {
             broker_id: NodeId::default(),
             log_dirs: Vec::new(),
             listeners: Vec::new(),
+            advertised_listeners: Vec::new(),
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

@@ -8,6 +8,7 @@ use crate::wire::configs::{
     DescribedConfig, IncrementalAlterConfigsRequest as WireAlter,
     IncrementalAlterConfigsResponse as WireAltered,
 };
+use crate::wire::delete_topics::TopicOutcome;
 use crate::wire::kafka::alter_configs::{self, AlterConfigsRequest, AlterConfigsResponse};
 use crate::wire::kafka::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
@@ -60,15 +61,14 @@ pub(super) fn described(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let mut described = answer.resources.iter();
     let results = request.resources.iter().map(|asked| {
         let known = resource(call.topics, asked.resource_type, asked.resource_name);
-        let (error, configs) = match known {
-            Err(error) => (error, Vec::new()),
-            Ok(_) => {
-                let found = described.next().expect("one result per resource");
-                let wanted = found.configs.iter().filter(|config| is_wanted(asked, config));
-                let with_synonyms = request.include_synonyms;
-                let kind = asked.resource_type;
-                (found.error, wanted.map(|config| entry(config, kind, with_synonyms)).collect())
-            }
+        let (error, configs) = if let Err(error) = known {
+            (error, Vec::new())
+        } else {
+            let found = described.next().expect("one result per resource");
+            let wanted = found.configs.iter().filter(|config| is_wanted(asked, config));
+            let with_synonyms = request.include_synonyms;
+            let kind = asked.resource_type;
+            (found.error, wanted.map(|config| entry(config, kind, with_synonyms)).collect())
         };
         DescribeConfigsResult {
             error_code: error,
@@ -78,7 +78,7 @@ pub(super) fn described(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             configs,
         }
     });
-    call.encode(&DescribeConfigsResponse { results: results.collect(), ..<_>::default() })
+    Ok(call.encode(&DescribeConfigsResponse { results: results.collect(), ..<_>::default() }))
 }
 
 fn is_wanted(asked: &DescribeConfigsResource<'_>, config: &DescribedConfig<'_>) -> bool {
@@ -153,13 +153,8 @@ pub(super) fn altered(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let answer: WireAltered<'_> = call.answer()?;
     let mut outcomes = answer.resources.iter();
     let responses = request.resources.iter().map(|asked| {
-        let (error_code, error_message) = match changes(call.topics, asked) {
-            Err(error) => (error, message_of(error, "")),
-            Ok(_) => {
-                let outcome = outcomes.next().expect("one result per resource");
-                (outcome.error, message_of(outcome.error, outcome.message))
-            }
-        };
+        let judged = changes(call.topics, asked).map(|_| ());
+        let (error_code, error_message) = outcome(judged, &mut outcomes);
         AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -167,10 +162,22 @@ pub(super) fn altered(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             resource_name: asked.resource_name,
         }
     });
-    call.encode(&IncrementalAlterConfigsResponse {
+    Ok(call.encode(&IncrementalAlterConfigsResponse {
         responses: responses.collect(),
         ..<_>::default()
-    })
+    }))
+}
+
+/// What became of a resource: the door's own judgement, or else the broker's next one.
+fn outcome<'a>(
+    judged: Result<(), ErrorCode>,
+    outcomes: &mut std::slice::Iter<'a, TopicOutcome<'a>>,
+) -> (ErrorCode, Option<&'a str>) {
+    if let Err(error) = judged {
+        return (error, message_of(error, ""));
+    }
+    let outcome = outcomes.next().expect("one result per resource that was asked for");
+    (outcome.error, message_of(outcome.error, outcome.message))
 }
 
 /// `AlterConfigs` names all that is to be set: every other key goes back to its default.
@@ -208,13 +215,8 @@ pub(super) fn replaced(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let answer: WireAltered<'_> = call.answer()?;
     let mut outcomes = answer.resources.iter();
     let responses = request.resources.iter().map(|asked| {
-        let (error_code, error_message) = match replacement(call.topics, asked) {
-            Err(error) => (error, message_of(error, "")),
-            Ok(_) => {
-                let outcome = outcomes.next().expect("one result per resource");
-                (outcome.error, message_of(outcome.error, outcome.message))
-            }
-        };
+        let judged = replacement(call.topics, asked).map(|_| ());
+        let (error_code, error_message) = outcome(judged, &mut outcomes);
         alter_configs::AlterConfigsResourceResponse {
             error_code,
             error_message,
@@ -222,5 +224,5 @@ pub(super) fn replaced(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             resource_name: asked.resource_name,
         }
     });
-    call.encode(&AlterConfigsResponse { responses: responses.collect(), ..<_>::default() })
+    Ok(call.encode(&AlterConfigsResponse { responses: responses.collect(), ..<_>::default() }))
 }

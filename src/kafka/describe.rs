@@ -30,12 +30,12 @@ pub(super) fn cluster(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let request: DescribeClusterRequest = call.request()?;
     let answer: WireClusterAnswer<'_> = call.answer()?;
     if request.endpoint_type != BROKERS {
-        return call.encode(&DescribeClusterResponse {
+        return Ok(call.encode(&DescribeClusterResponse {
             error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE,
             error_message: Some("this is a broker's endpoint"),
             endpoint_type: request.endpoint_type,
             ..DescribeClusterResponse::default()
-        });
+        }));
     }
     let brokers = answer.brokers.iter().map(|broker| DescribeClusterBroker {
         broker_id: broker.node_id,
@@ -45,13 +45,13 @@ pub(super) fn cluster(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         is_fenced: false,
     });
     let cluster_id = answer.cluster_id.to_string();
-    call.encode(&DescribeClusterResponse {
+    Ok(call.encode(&DescribeClusterResponse {
         error_code: answer.error,
         cluster_id: &cluster_id,
         controller_id: answer.controller_id,
         brokers: brokers.collect(),
         ..DescribeClusterResponse::default()
-    })
+    }))
 }
 
 /// The topics that are asked for, in order.
@@ -97,7 +97,7 @@ pub(super) fn log_dirs(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     }
     let log_dir = call.topics.setting("log.dirs").unwrap_or_default();
     let result = DescribeLogDirsResult { log_dir, topics, ..DescribeLogDirsResult::default() };
-    call.encode(&DescribeLogDirsResponse { results: vec![result], ..<_>::default() })
+    Ok(call.encode(&DescribeLogDirsResponse { results: vec![result], ..<_>::default() }))
 }
 
 fn is_wanted(

@@ -3,9 +3,10 @@
 //! Sessions (KIP-227) are declined by session id 0, as Kafka does when its cache is full: the
 //! client then names all its partitions each time.
 
+use super::AskedTopic;
 use crate::broker::Topics;
 use crate::broker::front::{FetchWanted, Request, Response};
-use crate::ids::{LeaderEpoch, Partition, TopicId};
+use crate::ids::{LeaderEpoch, Partition};
 use crate::wire::fetch::FetchedPartition;
 use crate::wire::kafka::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
@@ -16,20 +17,12 @@ use crate::wire::{ErrorCode, TopicRef};
 /// The first version that names topics by id.
 const TOPIC_ID_VERSION: i16 = 13;
 
-/// What the answer repeats of the request.
-#[derive(Debug)]
-pub(super) struct Topic {
-    name: Box<str>,
-    topic_id: TopicId,
-    partitions: Vec<Partition>,
-}
-
 /// The request in our words, and what its answer will repeat.
 pub(super) fn take(
     topics: Topics<'_>,
     version: i16,
     body: &[u8],
-) -> Result<(Request, Vec<Topic>), KafkaError> {
+) -> Result<(Request, Vec<AskedTopic>), KafkaError> {
     let request = FetchRequest::decode(version, body)?;
     // Only brokers of this cluster fetch as replicas, and they speak the wire.
     let is_replica = 0 <= request.replica_id.0 || 0 <= request.replica_state.replica_id.0;
@@ -43,9 +36,9 @@ pub(super) fn take(
                 want(topics, topic_ref(version, topic), item)
             });
         }
-        asked.push(Topic {
+        asked.push(AskedTopic {
             name: topic.topic.into(),
-            topic_id: topic.topic_id,
+            id: topic.topic_id,
             partitions: topic.partitions.iter().map(|item| item.partition).collect(),
         });
     }
@@ -83,7 +76,7 @@ fn want(
 pub(super) fn respond<F>(
     version: i16,
     correlation_id: i32,
-    asked: &[Topic],
+    asked: &[AskedTopic],
     fetched: &[FetchedPartition],
     slices: Vec<crate::broker::Slice<F>>,
 ) -> Response<F> {
@@ -107,7 +100,7 @@ pub(super) fn respond<F>(
     };
     let responses = asked.iter().map(|topic| FetchableTopicResponse {
         topic: &topic.name,
-        topic_id: topic.topic_id,
+        topic_id: topic.id,
         partitions: topic.partitions.iter().map(&mut result).collect(),
     });
     let response = FetchResponse { responses: responses.collect(), ..<_>::default() };

@@ -34,6 +34,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::broker::Topics;
 use crate::broker::front::{Answer, Request, Response};
+use crate::ids::{Partition, TopicId};
 use crate::limits::PIPELINE_REQUESTS_MAX;
 use crate::wire::kafka::{self, ApiKey, Frame, KafkaError, Message, RequestHeader};
 use crate::wire::{self, ErrorCode, FrameError, frame};
@@ -70,10 +71,18 @@ struct Context {
 
 #[derive(Debug)]
 enum Asked {
-    Produce(Vec<produce::Topic>),
-    Fetch(Vec<fetch::Topic>),
+    Produce(Vec<AskedTopic>),
+    Fetch(Vec<AskedTopic>),
     /// The request, to be read once more beside its answer, and what the broker was asked.
     Body(ApiKey, Bytes, Vec<u8>),
+}
+
+/// A topic as a request named it, which is what the answer repeats.
+#[derive(Debug)]
+struct AskedTopic {
+    name: Box<str>,
+    id: TopicId,
+    partitions: Vec<Partition>,
 }
 
 impl<F> Default for Door<F> {
@@ -259,8 +268,8 @@ impl<'a> Call<'a> {
     }
 
     /// The response's frame.
-    fn encode<'m, M: Message<'m>>(self, message: &M) -> Result<Vec<u8>, AnswerError> {
-        Ok(encode(self.version, self.correlation_id, message))
+    fn encode<'m, M: Message<'m>>(self, message: &M) -> Vec<u8> {
+        encode(self.version, self.correlation_id, message)
     }
 }
 
@@ -277,7 +286,7 @@ pub enum AnswerError {
 fn encode<'m, M: Message<'m>>(version: i16, correlation_id: i32, message: &M) -> Vec<u8> {
     let mut frame = Frame::new();
     kafka::encode_response(version, correlation_id, message, &mut frame);
-    frame.into_bytes()
+    frame.into_parts().0
 }
 
 /// Longest message that is passed on; Kafka's strings end at 32,767 bytes.

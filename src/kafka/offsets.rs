@@ -71,7 +71,7 @@ pub(super) fn listed(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         });
         ListOffsetsTopicResponse { name: topic.name, partitions: partitions.collect() }
     });
-    call.encode(&ListOffsetsResponse { topics: topics.collect(), ..<_>::default() })
+    Ok(call.encode(&ListOffsetsResponse { topics: topics.collect(), ..<_>::default() }))
 }
 
 pub(super) fn ask_trim(version: i16, body: &[u8]) -> Result<Vec<u8>, KafkaError> {
@@ -104,5 +104,5 @@ pub(super) fn trimmed(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         });
         DeleteRecordsTopicResult { name: topic.name, partitions: partitions.collect() }
     });
-    call.encode(&DeleteRecordsResponse { topics: topics.collect(), ..<_>::default() })
+    Ok(call.encode(&DeleteRecordsResponse { topics: topics.collect(), ..<_>::default() }))
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
+use super::AskedTopic;
 use crate::broker::Topics;
 use crate::broker::front::{Request, Response};
-use crate::ids::{Partition, TopicId, TopicPartition};
+use crate::ids::{Partition, TopicPartition};
 use crate::wire::kafka::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceData, TopicProduceResponse,
@@ -21,14 +22,6 @@ pub(super) const VERSION_MIN: i16 = 3;
 
 /// The first version that names topics by id.
 const TOPIC_ID_VERSION: i16 = 13;
-
-/// What the answer repeats of the request.
-#[derive(Debug)]
-pub(super) struct Topic {
-    name: Box<str>,
-    topic_id: TopicId,
-    partitions: Vec<Partition>,
-}
 
 /// Answers a version that is not served, in its own words.
 pub(super) fn refuse<F>(
@@ -66,7 +59,7 @@ pub(super) fn take(
     topics: Topics<'_>,
     version: i16,
     body: BytesMut,
-) -> Result<(Request, Vec<Topic>), KafkaError> {
+) -> Result<(Request, Vec<AskedTopic>), KafkaError> {
     let request = ProduceRequest::decode(version, &body)?;
     // Values of `acks` that do not exist are refused by the broker, partition by partition.
     let acks = i8::try_from(request.acks).unwrap_or(i8::MAX);
@@ -85,9 +78,9 @@ pub(super) fn take(
             let records = item.records.bytes().unwrap_or_default();
             places.push((target, place_of(&body, records)));
         }
-        asked.push(Topic {
+        asked.push(AskedTopic {
             name: topic.name.into(),
-            topic_id: topic.topic_id,
+            id: topic.topic_id,
             partitions: topic.partition_data.iter().map(|item| item.index).collect(),
         });
     }
@@ -134,7 +127,7 @@ fn cut(
 pub(super) fn respond<F>(
     version: i16,
     correlation_id: i32,
-    asked: &[Topic],
+    asked: &[AskedTopic],
     results: &[ProducedPartition],
 ) -> Response<F> {
     let mut results = results.iter();
@@ -152,7 +145,7 @@ pub(super) fn respond<F>(
     };
     let responses = asked.iter().map(|topic| TopicProduceResponse {
         name: &topic.name,
-        topic_id: topic.topic_id,
+        topic_id: topic.id,
         partition_responses: topic.partitions.iter().map(&mut result).collect(),
     });
     let response = ProduceResponse { responses: responses.collect(), ..<_>::default() };

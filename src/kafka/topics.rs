@@ -77,13 +77,13 @@ pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         ..MetadataResponseTopic::default()
     });
     let cluster_id = answer.cluster_id.to_string();
-    call.encode(&MetadataResponse {
+    Ok(call.encode(&MetadataResponse {
         brokers: brokers.collect(),
         cluster_id: Some(&cluster_id),
         controller_id: answer.controller_id,
         topics: topics.collect(),
         ..MetadataResponse::default()
-    })
+    }))
 }
 
 fn partition(partition: &MetadataPartition) -> MetadataResponsePartition {
@@ -135,7 +135,7 @@ pub(super) fn describe(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             break;
         }
     }
-    call.encode(&DescribeTopicPartitionsResponse { topics, next_cursor, ..<_>::default() })
+    Ok(call.encode(&DescribeTopicPartitionsResponse { topics, next_cursor, ..<_>::default() }))
 }
 
 fn cursor<'a>(topic: &MetadataTopic<'a>, partition: usize) -> Cursor<'a> {
@@ -219,29 +219,27 @@ pub(super) fn created(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let request: CreateTopicsRequest<'_> = call.request()?;
     let answer: WireCreated<'_> = call.answer()?;
     let mut created = answer.topics.iter();
-    let topics = request.topics.iter().map(|topic| match counts(call.topics, topic) {
-        Err(error) => CreatableTopicResult {
+    let topics = request.topics.iter().map(|topic| {
+        let result = CreatableTopicResult {
             name: topic.name,
-            error_code: error,
-            error_message: message_of(error, ""),
             configs: Some(Vec::new()),
             ..CreatableTopicResult::default()
-        },
-        Ok(_) => {
-            let created = created.next().expect("one result per topic that was asked for");
-            CreatableTopicResult {
-                name: topic.name,
-                topic_id: created.topic_id,
-                error_code: created.error,
-                error_message: message_of(created.error, created.message),
-                num_partitions: created.partition_count,
-                replication_factor: created.replication_factor,
-                configs: Some(Vec::new()),
-                ..CreatableTopicResult::default()
-            }
+        };
+        if let Err(error_code) = counts(call.topics, topic) {
+            let error_message = message_of(error_code, "");
+            return CreatableTopicResult { error_code, error_message, ..result };
+        }
+        let created = created.next().expect("one result per topic that was asked for");
+        CreatableTopicResult {
+            topic_id: created.topic_id,
+            error_code: created.error,
+            error_message: message_of(created.error, created.message),
+            num_partitions: created.partition_count,
+            replication_factor: created.replication_factor,
+            ..result
         }
     });
-    call.encode(&CreateTopicsResponse { topics: topics.collect(), ..<_>::default() })
+    Ok(call.encode(&CreateTopicsResponse { topics: topics.collect(), ..<_>::default() }))
 }
 
 pub(super) fn ask_delete(version: i16, body: &[u8]) -> Result<Vec<u8>, KafkaError> {
@@ -276,7 +274,7 @@ pub(super) fn deleted(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             error_message: message_of(outcome.error, outcome.message),
         }
     });
-    call.encode(&DeleteTopicsResponse { responses: responses.collect(), ..<_>::default() })
+    Ok(call.encode(&DeleteTopicsResponse { responses: responses.collect(), ..<_>::default() }))
 }
 
 pub(super) fn ask_grow(version: i16, body: &[u8]) -> Result<Vec<u8>, KafkaError> {
@@ -302,5 +300,5 @@ pub(super) fn grown(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             error_message: message_of(outcome.error, outcome.message),
         }
     });
-    call.encode(&CreatePartitionsResponse { results: results.collect(), ..<_>::default() })
+    Ok(call.encode(&CreatePartitionsResponse { results: results.collect(), ..<_>::default() }))
 }

@@ -69,6 +69,8 @@ pub enum Input<D: Disk> {
     Loaded(Loaded),
     /// A client connected from there, to speak this.
     Connection(Protocol, TcpStream, SocketAddr),
+    /// Timeouts and sizes are others now.
+    Limits(ConnectionLimits),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -142,7 +144,7 @@ where
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// `max.connections.per.ip`.
     pub peers: Arc<Peers>,
     /// Timeouts and sizes.
@@ -273,7 +275,10 @@ where
                         self.active.insert(slot_of(id));
                     }
                 }
-                Input::Connection(protocol, stream, peer) => self.open(now, protocol, stream, peer),
+                Input::Connection(protocol, stream, peer) => {
+                    self.open(now, protocol, stream, peer);
+                }
+                Input::Limits(limits) => self.parts.limits = limits,
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -300,6 +305,7 @@ where
     /// Does what the core wants done.
     fn act(&mut self) {
         let mut wakes_flusher = false;
+        let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
@@ -310,6 +316,7 @@ where
                 Output::Respond(id, response) => {
                     if let Some(connection) = self.connection(id) {
                         connection.queue(response);
+                        connection.account(ledger);
                         self.active.insert(slot_of(id));
                     }
                 }
@@ -454,7 +461,8 @@ where
             self.parts.poller.add_with_mode(connection.stream(), interest, PollMode::Edge)?;
         }
         self.connections[slot] = Some(connection);
-        Ok((local.ip().to_string().into(), local.port()))
+        // An IPv4 client of a listener on `::` knows nothing of IPv6.
+        Ok((local.ip().to_canonical().to_string().into(), local.port()))
     }
 
     fn begin_close(&mut self, id: ConnectionId, reason: CloseReason) {
@@ -467,8 +475,9 @@ where
     }
 
     fn close(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].take() else { return };
+        let Some(mut connection) = self.connections[slot].take() else { return };
         self.doors.remove(&slot);
+        connection.discard(self.parts.ledger);
         // A socket that cannot be deleted was never added.
         let _ = self.parts.poller.delete(connection.stream());
         self.parts.ledger.release_frame(connection.reserved_bytes());
@@ -555,7 +564,9 @@ where
         for slot in slots {
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             if connection.is_writable && !connection.is_loading && connection.has_output() {
-                match connection.send(now) {
+                let sent = connection.send(now);
+                connection.account(self.parts.ledger);
+                match sent {
                     Sent::All | Sent::Full => {}
                     Sent::Cold(slice) => {
                         connection.is_loading = true;

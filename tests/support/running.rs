@@ -35,12 +35,13 @@ impl Running {
 
     /// `HOST:PORT` of its wire listener.
     pub fn address(&self) -> String {
-        self.broker
-            .as_ref()
-            .expect("it runs")
-            .address(Protocol::Wire)
-            .expect("it listens")
-            .to_string()
+        self.address_of(Protocol::Wire)
+    }
+
+    /// `HOST:PORT` of its first listener for a protocol.
+    pub fn address_of(&self, protocol: Protocol) -> String {
+        let broker = self.broker.as_ref().expect("it runs");
+        broker.address(protocol).expect("it listens").to_string()
     }
 
     /// Stops it and starts it again, on the same port.
