@@ -54,6 +54,16 @@ pub const CONFIG_ENTRIES_MAX: usize = 256;
 /// Characters of a client id or a configuration key or value, and of a message in a response.
 pub const TEXT_CHARS_MAX: usize = 4096;
 
+/// Tagged fields of one structure in a message of Kafka's protocol; Kafka itself has up to four.
+pub const KAFKA_TAGGED_FIELDS_MAX: u32 = 256;
+
+/// A message of Kafka's protocol may take this much memory when it is decoded, however small it is.
+pub const KAFKA_DECODED_BYTES_ALWAYS: usize = 8 << 10;
+
+/// Beyond that it may take so many times its own size: lists of one-byte elements, which ask for
+/// more, are no client's.
+pub const KAFKA_DECODED_RATIO_MAX: usize = 4;
+
 /// Metrics in one response.
 pub const METRICS_MAX: usize = 4096;
 

@@ -35,6 +35,7 @@ pub mod error;
 pub mod fetch;
 pub mod frame;
 pub mod hello;
+pub mod kafka;
 pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
