@@ -36,7 +36,7 @@ fn through<'a, M: Message<'a> + std::fmt::Debug>(
     let mut frame = Frame::new();
     message.encode(version, &mut frame);
     assert!(frame.is_whole(), "what was decoded has no gaps");
-    Ok(Outcome { shown: format!("{message:?}"), again: frame.into_bytes() })
+    Ok(Outcome { shown: format!("{message:?}"), again: frame.into_parts().0 })
 }
 
 macro_rules! messages {

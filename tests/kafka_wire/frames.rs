@@ -207,6 +207,28 @@ fn null_is_read_and_written_only_where_the_version_has_it() {
 }
 
 #[test]
+fn text_is_cut_at_the_longest_that_the_format_has() {
+    for text in ["x".repeat(40_000), "é".repeat(20_000), "語".repeat(20_000)] {
+        let error_message = Some(&*text);
+        let response = PartitionProduceResponse { error_message, ..Default::default() };
+        let responses = vec![TopicProduceResponse {
+            partition_responses: vec![response],
+            ..Default::default()
+        }];
+        let response = ProduceResponse { responses, ..Default::default() };
+        for version in [8, 9] {
+            let mut frame = Frame::new();
+            response.encode(version, &mut frame);
+            let decoded = ProduceResponse::decode(version, frame.bytes()).expect("what we wrote");
+            let cut = decoded.responses[0].partition_responses[0].error_message;
+            let cut = cut.expect("not null");
+            assert!(text.starts_with(cut), "{version}");
+            assert!((32_765..=32_767).contains(&cut.len()), "{version}: {}", cut.len());
+        }
+    }
+}
+
+#[test]
 fn what_consumers_tell_each_other_agrees_with_another_codec() {
     let owned = vec![TopicPartition { topic: "t", partitions: vec![Partition(3), Partition(0)] }];
     let subscription = ConsumerProtocolSubscription {

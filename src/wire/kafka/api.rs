@@ -1,4 +1,4 @@
-//! The APIs: their numbers, their versions, from which version on they are flexible, their messages.
+//! The APIs: their numbers and versions, from which version on they are flexible, their messages.
 //!
 //! The table is Apache Kafka 4.3's, for the keys that are served. `Produce` is described from 0
 //! though Kafka dropped 0 to 2: librdkafka wants to see them advertised, and a request in one of
@@ -46,7 +46,8 @@ pub trait Message<'a>: Field<'a> {
 macro_rules! apis {
     ($(
         $name:ident = $number:literal, $versions:expr, flexible $flexible:expr,
-            $request:ty, $response:ty;
+            $module:ident: $request:ident $(<$request_life:lifetime>)?,
+            $response:ident $(<$response_life:lifetime>)?;
     )*) => {
         /// An API, by Kafka's name and number.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +83,7 @@ macro_rules! apis {
         /// Any request.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "each variant is documented in the module of its name")]
-        pub enum Request<'a> { $($name($request),)* }
+        pub enum Request<'a> { $($name($module::$request $(<$request_life>)?),)* }
 
         impl<'a> Request<'a> {
             /// Reads the request that `header` announces from all of `body`.
@@ -92,18 +93,18 @@ macro_rules! apis {
             ) -> Result<Request<'a>, KafkaError> {
                 match header.api {
                     $(ApiKey::$name => {
-                        <$request>::decode(header.version, body).map(Request::$name)
+                        Message::decode(header.version, body).map(Request::$name)
                     })*
                 }
             }
         }
 
         $(
-            impl<'a> Message<'a> for $request {
+            impl<'a> Message<'a> for $module::$request $(<$request_life>)? {
                 const API: ApiKey = ApiKey::$name;
             }
 
-            impl<'a> Message<'a> for $response {
+            impl<'a> Message<'a> for $module::$response $(<$response_life>)? {
                 const API: ApiKey = ApiKey::$name;
             }
         )*
@@ -115,67 +116,71 @@ const NEVER: i16 = i16::MAX;
 
 apis! {
     Produce = 0, 0..=13, flexible 9,
-        produce::ProduceRequest<'a>, produce::ProduceResponse<'a>;
+        produce: ProduceRequest<'a>, ProduceResponse<'a>;
     Fetch = 1, 4..=18, flexible 12,
-        fetch::FetchRequest<'a>, fetch::FetchResponse<'a>;
+        fetch: FetchRequest<'a>, FetchResponse<'a>;
     ListOffsets = 2, 1..=11, flexible 6,
-        list_offsets::ListOffsetsRequest<'a>, list_offsets::ListOffsetsResponse<'a>;
+        list_offsets: ListOffsetsRequest<'a>, ListOffsetsResponse<'a>;
     Metadata = 3, 0..=13, flexible 9,
-        metadata::MetadataRequest<'a>, metadata::MetadataResponse<'a>;
+        metadata: MetadataRequest<'a>, MetadataResponse<'a>;
     OffsetCommit = 8, 2..=10, flexible 8,
-        offset_commit::OffsetCommitRequest<'a>, offset_commit::OffsetCommitResponse<'a>;
+        offset_commit: OffsetCommitRequest<'a>, OffsetCommitResponse<'a>;
     OffsetFetch = 9, 1..=10, flexible 6,
-        offset_fetch::OffsetFetchRequest<'a>, offset_fetch::OffsetFetchResponse<'a>;
+        offset_fetch: OffsetFetchRequest<'a>, OffsetFetchResponse<'a>;
     FindCoordinator = 10, 0..=6, flexible 3,
-        find_coordinator::FindCoordinatorRequest<'a>, find_coordinator::FindCoordinatorResponse<'a>;
+        find_coordinator: FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>;
     JoinGroup = 11, 0..=9, flexible 6,
-        join_group::JoinGroupRequest<'a>, join_group::JoinGroupResponse<'a>;
+        join_group: JoinGroupRequest<'a>, JoinGroupResponse<'a>;
     Heartbeat = 12, 0..=4, flexible 4,
-        heartbeat::HeartbeatRequest<'a>, heartbeat::HeartbeatResponse;
+        heartbeat: HeartbeatRequest<'a>, HeartbeatResponse;
     LeaveGroup = 13, 0..=5, flexible 4,
-        leave_group::LeaveGroupRequest<'a>, leave_group::LeaveGroupResponse<'a>;
+        leave_group: LeaveGroupRequest<'a>, LeaveGroupResponse<'a>;
     SyncGroup = 14, 0..=5, flexible 4,
-        sync_group::SyncGroupRequest<'a>, sync_group::SyncGroupResponse<'a>;
+        sync_group: SyncGroupRequest<'a>, SyncGroupResponse<'a>;
     DescribeGroups = 15, 0..=6, flexible 5,
-        describe_groups::DescribeGroupsRequest<'a>, describe_groups::DescribeGroupsResponse<'a>;
+        describe_groups: DescribeGroupsRequest<'a>, DescribeGroupsResponse<'a>;
     ListGroups = 16, 0..=5, flexible 3,
-        list_groups::ListGroupsRequest<'a>, list_groups::ListGroupsResponse<'a>;
+        list_groups: ListGroupsRequest<'a>, ListGroupsResponse<'a>;
     ApiVersions = 18, 0..=4, flexible 3,
-        api_versions::ApiVersionsRequest<'a>, api_versions::ApiVersionsResponse<'a>;
+        api_versions: ApiVersionsRequest<'a>, ApiVersionsResponse<'a>;
     CreateTopics = 19, 2..=7, flexible 5,
-        create_topics::CreateTopicsRequest<'a>, create_topics::CreateTopicsResponse<'a>;
+        create_topics: CreateTopicsRequest<'a>, CreateTopicsResponse<'a>;
     DeleteTopics = 20, 1..=6, flexible 4,
-        delete_topics::DeleteTopicsRequest<'a>, delete_topics::DeleteTopicsResponse<'a>;
+        delete_topics: DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>;
     DeleteRecords = 21, 0..=2, flexible 2,
-        delete_records::DeleteRecordsRequest<'a>, delete_records::DeleteRecordsResponse<'a>;
+        delete_records: DeleteRecordsRequest<'a>, DeleteRecordsResponse<'a>;
     InitProducerId = 22, 0..=6, flexible 2,
-        init_producer_id::InitProducerIdRequest<'a>, init_producer_id::InitProducerIdResponse;
+        init_producer_id: InitProducerIdRequest<'a>, InitProducerIdResponse;
     OffsetForLeaderEpoch = 23, 2..=4, flexible 4,
-        offset_for_leader_epoch::OffsetForLeaderEpochRequest<'a>, offset_for_leader_epoch::OffsetForLeaderEpochResponse<'a>;
+        offset_for_leader_epoch: OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>;
     DescribeConfigs = 32, 1..=4, flexible 4,
-        describe_configs::DescribeConfigsRequest<'a>, describe_configs::DescribeConfigsResponse<'a>;
+        describe_configs: DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>;
     AlterConfigs = 33, 0..=2, flexible 2,
-        alter_configs::AlterConfigsRequest<'a>, alter_configs::AlterConfigsResponse<'a>;
+        alter_configs: AlterConfigsRequest<'a>, AlterConfigsResponse<'a>;
     DescribeLogDirs = 35, 1..=5, flexible 2,
-        describe_log_dirs::DescribeLogDirsRequest<'a>, describe_log_dirs::DescribeLogDirsResponse<'a>;
+        describe_log_dirs: DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>;
     CreatePartitions = 37, 0..=3, flexible 2,
-        create_partitions::CreatePartitionsRequest<'a>, create_partitions::CreatePartitionsResponse<'a>;
+        create_partitions: CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>;
     DeleteGroups = 42, 0..=2, flexible 2,
-        delete_groups::DeleteGroupsRequest<'a>, delete_groups::DeleteGroupsResponse<'a>;
+        delete_groups: DeleteGroupsRequest<'a>, DeleteGroupsResponse<'a>;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1,
-        incremental_alter_configs::IncrementalAlterConfigsRequest<'a>, incremental_alter_configs::IncrementalAlterConfigsResponse<'a>;
+        incremental_alter_configs: IncrementalAlterConfigsRequest<'a>,
+        IncrementalAlterConfigsResponse<'a>;
     OffsetDelete = 47, 0..=0, flexible NEVER,
-        offset_delete::OffsetDeleteRequest<'a>, offset_delete::OffsetDeleteResponse<'a>;
+        offset_delete: OffsetDeleteRequest<'a>, OffsetDeleteResponse<'a>;
     DescribeCluster = 60, 0..=2, flexible 0,
-        describe_cluster::DescribeClusterRequest, describe_cluster::DescribeClusterResponse<'a>;
+        describe_cluster: DescribeClusterRequest, DescribeClusterResponse<'a>;
     DescribeProducers = 61, 0..=0, flexible 0,
-        describe_producers::DescribeProducersRequest<'a>, describe_producers::DescribeProducersResponse<'a>;
+        describe_producers: DescribeProducersRequest<'a>, DescribeProducersResponse<'a>;
     ConsumerGroupHeartbeat = 68, 0..=1, flexible 0,
-        consumer_group_heartbeat::ConsumerGroupHeartbeatRequest<'a>, consumer_group_heartbeat::ConsumerGroupHeartbeatResponse<'a>;
+        consumer_group_heartbeat: ConsumerGroupHeartbeatRequest<'a>,
+        ConsumerGroupHeartbeatResponse<'a>;
     ConsumerGroupDescribe = 69, 0..=1, flexible 0,
-        consumer_group_describe::ConsumerGroupDescribeRequest<'a>, consumer_group_describe::ConsumerGroupDescribeResponse<'a>;
+        consumer_group_describe: ConsumerGroupDescribeRequest<'a>,
+        ConsumerGroupDescribeResponse<'a>;
     DescribeTopicPartitions = 75, 0..=0, flexible 0,
-        describe_topic_partitions::DescribeTopicPartitionsRequest<'a>, describe_topic_partitions::DescribeTopicPartitionsResponse<'a>;
+        describe_topic_partitions: DescribeTopicPartitionsRequest<'a>,
+        DescribeTopicPartitionsResponse<'a>;
 }
 
 impl ApiKey {

@@ -59,7 +59,7 @@ fn encode<'a, T: Field<'a>>(value: &T, version: i16) -> Vec<u8> {
     let mut writer = Writer::new(&mut frame, version, false);
     version.write(&mut writer);
     value.write(&mut writer);
-    frame.into_bytes()
+    frame.into_parts().0
 }
 
 impl<'a> ConsumerProtocolSubscription<'a> {

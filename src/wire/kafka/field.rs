@@ -79,6 +79,19 @@ numbers! {
         |id: TopicId| u128::from_be_bytes(id.0.0);
 }
 
+/// Bytes of a string, in all versions.
+pub(super) const STRING_BYTES_MAX: usize = i16::MAX as usize;
+
+/// As much of a text as fits.
+fn cut(text: &str) -> &str {
+    if text.len() <= STRING_BYTES_MAX {
+        return text;
+    }
+    // A character has at most four bytes, so that one of the last places is the end of one.
+    let mut ends = (STRING_BYTES_MAX - 3..=STRING_BYTES_MAX).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
 impl<'a> Field<'a> for &'a str {
     #[inline]
     fn bytes_min(_version: i16, is_flexible: bool) -> usize {
@@ -90,8 +103,9 @@ impl<'a> Field<'a> for &'a str {
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
-        writer.string_length(Some(self.len()));
-        writer.put(self.as_bytes());
+        let text = cut(self);
+        writer.string_length(Some(text.len()));
+        writer.put(text.as_bytes());
     }
 }
 

@@ -12,7 +12,8 @@
 //! the frame; memory is taken for arrays alone, in proportion to the frame.
 //!
 //! **Invariant:** encoding does not fail. A field that the version lacks is left out, null where
-//! the version has none is written empty, and lengths beyond the format are bugs of the caller.
+//! the version has none is written empty, and text beyond 32,767 bytes is cut, because answers may
+//! quote what a peer sent.
 //! Unknown tagged fields are skipped and not kept: a broker does not pass messages on.
 //!
 //! # Why
@@ -72,4 +73,4 @@ pub use error::{Expected, KafkaError, Place};
 pub use field::{Field, Nullable, Records};
 pub use header::{RequestHeader, decode_response_header, encode_request, encode_response};
 pub use reader::Reader;
-pub use writer::{Frame, Segment, Writer};
+pub use writer::{Frame, Gap, Segment, Writer};

@@ -20,7 +20,7 @@
 use alloc::vec::Vec;
 
 use super::error::{Expected, KafkaError, Place};
-use super::field::Field;
+use super::field::{Field, STRING_BYTES_MAX};
 use crate::limits;
 use crate::wire::kafka::ApiKey;
 
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
             return classic(i32::from(i16::from_be_bytes(self.array()?)));
         }
         match compact(self.varint()?)? {
-            Some(length) if (i16::MAX as usize) < length => Err(Expected::Length),
+            Some(length) if STRING_BYTES_MAX < length => Err(Expected::Length),
             length => Ok(length),
         }
     }

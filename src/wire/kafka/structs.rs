@@ -55,7 +55,7 @@ macro_rules! refuse_null {
     ($value:expr, $version:expr) => {};
     ($value:expr, $version:expr, $nulls:tt) => {
         if $value.is_none() && !within!($nulls, $version) {
-            return Err($crate::wire::kafka::Expected::NotNull);
+            return Err(Expected::NotNull);
         }
     };
 }
@@ -63,7 +63,7 @@ macro_rules! refuse_null {
 /// Writes a value, or something empty for a null where it is not legal.
 macro_rules! write_value {
     ($value:expr, $version:expr, $writer:expr) => {
-        $crate::wire::kafka::field::Field::write(&$value, $writer);
+        $value.write($writer);
     };
     ($value:expr, $version:expr, $writer:expr, $nulls:tt) => {
         $crate::wire::kafka::field::write_or_empty(
@@ -99,90 +99,96 @@ macro_rules! structs {
             }
         }
 
-        #[allow(unused, reason = "not every structure has fields, tags or versions that differ")]
-        impl<'a> $crate::wire::kafka::field::Field<'a> for $name $(<$life>)? {
-            fn bytes_min(version: i16, is_flexible: bool) -> usize {
-                usize::from(is_flexible)
-                $( + if within!([$($versions)+], version) {
-                    if_tagged!(($($tag)?) { 0 } else {
-                        <$type as $crate::wire::kafka::field::Field<'a>>::bytes_min(
-                            version,
-                            is_flexible,
-                        )
-                    })
-                } else {
-                    0
-                } )*
-            }
+        #[allow(unused, reason = "not every structure has fields, tags or nulls")]
+        const _: () = {
+            use $crate::wire::kafka::{Expected, Field, Nullable, Place, Reader, Writer};
 
-            fn read(reader: &mut $crate::wire::kafka::Reader<'a>) -> Result<Self, $crate::wire::kafka::Expected> {
-                let version = reader.version();
-                let mut value = Self::default();
-                $( if_tagged!(($($tag)?) {} else {
-                    if within!([$($versions)+], version) {
-                        reader.enter(place!($name, $field));
-                        value.$field = $crate::wire::kafka::field::Field::read(reader)?;
-                        refuse_null!(value.$field, version $(, [$($nulls)+])?);
-                    }
-                }); )*
-                if reader.is_flexible() {
-                    let mut tags = reader.tags()?;
-                    while let Some(tag) = reader.next_tag(&mut tags)? {
-                        $( if_tagged!(($($tag)?) {
-                            if tag == ($($tag)?) && within!([$($versions)+], version) {
-                                reader.enter(place!($name, $field));
-                                value.$field = $crate::wire::kafka::field::Field::read(reader)?;
-                                reader.end_tag(&tags)?;
-                                continue;
-                            }
-                        }); )*
-                        reader.skip_tag(&tags);
-                    }
+            impl<'a> Field<'a> for $name $(<$life>)? {
+                fn bytes_min(version: i16, is_flexible: bool) -> usize {
+                    usize::from(is_flexible)
+                    $( + if within!([$($versions)+], version) {
+                        if_tagged!(($($tag)?) { 0 } else {
+                            <$type as Field<'a>>::bytes_min(
+                                version,
+                                is_flexible,
+                            )
+                        })
+                    } else {
+                        0
+                    } )*
                 }
-                Ok(value)
-            }
 
-            fn write(&self, writer: &mut $crate::wire::kafka::Writer<'_>) {
-                let version = writer.version();
-                $( if_tagged!(($($tag)?) {} else {
-                    if within!([$($versions)+], version) {
-                        write_value!(self.$field, version, writer $(, [$($nulls)+])?);
-                    }
-                }); )*
-                if writer.is_flexible() {
-                    let unset = Self::default();
-                    let tag_count = 0 $( + if_tagged!(($($tag)?) {
-                        u32::from(within!([$($versions)+], version) && self.$field != unset.$field)
-                    } else 0) )*;
-                    writer.varint(tag_count);
-                    $( if_tagged!(($($tag)?) {
-                        if within!([$($versions)+], version) && self.$field != unset.$field {
-                            writer.tagged($($tag)?, &self.$field);
+                fn read(reader: &mut Reader<'a>) -> Result<Self, Expected> {
+                    let version = reader.version();
+                    let mut value = Self::default();
+                    $( if_tagged!(($($tag)?) {} else {
+                        if within!([$($versions)+], version) {
+                            reader.enter(place!($name, $field));
+                            value.$field = Field::read(reader)?;
+                            refuse_null!(value.$field, version $(, [$($nulls)+])?);
                         }
                     }); )*
+                    if reader.is_flexible() {
+                        let mut tags = reader.tags()?;
+                        while let Some(tag) = reader.next_tag(&mut tags)? {
+                            $( if_tagged!(($($tag)?) {
+                                if tag == ($($tag)?) && within!([$($versions)+], version) {
+                                    reader.enter(place!($name, $field));
+                                    value.$field = Field::read(reader)?;
+                                    reader.end_tag(&tags)?;
+                                    continue;
+                                }
+                            }); )*
+                            reader.skip_tag(&tags);
+                        }
+                    }
+                    Ok(value)
+                }
+
+                fn write(&self, writer: &mut Writer<'_>) {
+                    let version = writer.version();
+                    $( if_tagged!(($($tag)?) {} else {
+                        if within!([$($versions)+], version) {
+                            write_value!(self.$field, version, writer $(, [$($nulls)+])?);
+                        }
+                    }); )*
+                    if writer.is_flexible() {
+                        let unset = Self::default();
+                        let tag_count = 0 $( + if_tagged!(($($tag)?) {
+                            u32::from(
+                                within!([$($versions)+], version) && self.$field != unset.$field
+                            )
+                        } else 0) )*;
+                        writer.varint(tag_count);
+                        $( if_tagged!(($($tag)?) {
+                            if within!([$($versions)+], version) && self.$field != unset.$field {
+                                writer.tagged($($tag)?, &self.$field);
+                            }
+                        }); )*
+                    }
                 }
             }
-        }
 
-        impl<'a> $crate::wire::kafka::field::Nullable<'a> for $name $(<$life>)? {
-            fn read_nullable(reader: &mut $crate::wire::kafka::Reader<'a>) -> Result<Option<Self>, $crate::wire::kafka::Expected> {
-                let [presence] = reader.array()?;
-                // Kafka writes -1 or 1, and takes anything negative for null.
-                if 0x7f < presence { Ok(None) } else { <Self as $crate::wire::kafka::field::Field>::read(reader).map(Some) }
-            }
+            impl<'a> Nullable<'a> for $name $(<$life>)? {
+                fn read_nullable(reader: &mut Reader<'a>) -> Result<Option<Self>, Expected> {
+                    let [presence] = reader.array()?;
+                    // Kafka writes -1 or 1, and takes anything negative for null.
+                    if 0x7f < presence { Ok(None) } else { Self::read(reader).map(Some) }
+                }
 
-            fn write_some(&self, writer: &mut $crate::wire::kafka::Writer<'_>) {
-                writer.put(&[1]);
-                $crate::wire::kafka::field::Field::write(self, writer);
-            }
+                fn write_some(&self, writer: &mut Writer<'_>) {
+                    writer.put(&[1]);
+                    self.write(writer);
+                }
 
-            fn write_null(writer: &mut $crate::wire::kafka::Writer<'_>) {
-                writer.put(&[u8::MAX]);
-            }
+                fn write_null(writer: &mut Writer<'_>) {
+                    writer.put(&[u8::MAX]);
+                }
 
-            fn write_empty(writer: &mut $crate::wire::kafka::Writer<'_>) {
-                $crate::wire::kafka::field::Field::write(&Self::default(), writer);
+                fn write_empty(writer: &mut Writer<'_>) {
+                    Self::default().write(writer);
+                }
             }
-        }
+        };
     )* };
 }

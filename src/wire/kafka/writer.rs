@@ -11,10 +11,11 @@ use crate::limits::FRAME_PREFIX_BYTES;
 
 /// Where bytes go that the frame does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Gap {
-    /// The position in `Frame::bytes` before which they go.
-    at: usize,
-    bytes: u32,
+pub struct Gap {
+    /// The position in [`Frame::bytes`] before which they go.
+    pub at: usize,
+    /// How many they are, at least one.
+    pub bytes: u32,
 }
 
 /// A part of a frame, in the order of sending.
@@ -22,7 +23,8 @@ struct Gap {
 pub enum Segment<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
-    /// So many bytes of the next [`Records::Gap`](super::Records::Gap) in the message.
+    /// So many bytes, of the next [`Records::Gap`](super::Records::Gap) in the message that is not
+    /// of 0.
     Gap(u32),
 }
 
@@ -50,9 +52,14 @@ impl Frame {
         &self.bytes
     }
 
-    /// The bytes, taken out. The gaps must have been looked at before.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// The gaps between them, in order.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// The bytes and the gaps, taken out.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Gap>) {
+        (self.bytes, self.gaps)
     }
 
     /// Bytes of the frame with its gaps filled.
@@ -161,21 +168,16 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// A tagged field: tag, size, value. The size is known when the value is written, so the value
-    /// moves over when its size takes more than the one byte left for it.
+    /// A tagged field: tag, size, value. The size is known once the value is there, so it is
+    /// written behind it and turned to the front. No field with records, and so none with a gap,
+    /// is tagged.
     pub(super) fn tagged<'a, T: Field<'a>>(&mut self, tag: u32, value: &T) {
         self.varint(tag);
-        let size_at = self.frame.bytes.len();
-        self.frame.bytes.push(0);
+        let start = self.frame.bytes.len();
         value.write(self);
-        let value_at = size_at + 1;
-        let size = u32::try_from(self.frame.bytes.len() - value_at).expect("far below 4 GiB");
         let end = self.frame.bytes.len();
-        self.varint(size);
+        self.varint(u32::try_from(end - start).expect("a field is far below 4 GiB"));
         let size_bytes = self.frame.bytes.len() - end;
-        let tail = self.frame.bytes.get_mut(value_at..).expect("the value begins there");
-        // The size stands behind the value: turn it to the front, then drop the byte left for it.
-        tail.rotate_right(size_bytes);
-        self.frame.bytes.remove(size_at);
+        self.frame.bytes.get_mut(start..).expect("written above").rotate_right(size_bytes);
     }
 }
