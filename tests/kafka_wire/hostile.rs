@@ -73,6 +73,16 @@ fn hostile_counts_at_every_place_are_refused_without_memory() {
 }
 
 #[test]
+fn a_count_beyond_the_bytes_left_is_refused_before_the_first_element_is_read() {
+    // Three names take at least six bytes; the first of them would even be there.
+    let body = [0, 0, 0, 3, 0, 2, b'a', b'b', 0];
+    let error = MetadataRequest::decode(0, &body).expect_err("two elements are missing");
+    let KafkaError::Malformed { place, expected, .. } = error else { panic!("{error:?}") };
+    assert_eq!((place.structure, place.field), ("MetadataRequest", "topics"));
+    assert_eq!(expected, Expected::MoreBytes);
+}
+
+#[test]
 fn a_message_cut_anywhere_or_with_bytes_behind_it_is_refused() {
     for_each_version(|schema, version| {
         let value = schema::fill(&schema.fields, version, &mut Fill::Plain);
