@@ -147,6 +147,18 @@ impl TopicConfig {
         Ok(())
     }
 
+    /// As [`set`](TopicConfig::set), for a value that somebody asks for now: what is legal but not
+    /// done yet is refused. `set` alone takes what was persisted, whichever release did it.
+    pub fn set_served(&mut self, key: &str, value: &str) -> Result<(), TopicConfigError> {
+        let mut config = self.clone();
+        config.set(key, value)?;
+        if key == "cleanup.policy" && config.cleanup_policy.compact {
+            return Err(TopicConfigError::Uncompacted);
+        }
+        *self = config;
+        Ok(())
+    }
+
     /// The value of `key` as [`set`](TopicConfig::set) reads it, or `None` for an unknown key.
     pub fn text(&self, key: &str) -> Option<String> {
         Some(match key {
@@ -198,6 +210,8 @@ pub enum TopicConfigError {
         /// What it takes.
         expected: Expected,
     },
+    /// `cleanup.policy` asks for compaction, which is not there yet.
+    Uncompacted,
 }
 
 impl TopicConfigError {
@@ -223,6 +237,10 @@ impl fmt::Display for TopicConfigError {
                 write!(f, "unknown key `{key}`: did you mean `{nearest}`?")
             }
             TopicConfigError::Value { key, expected } => write!(f, "`{key}` takes {expected}"),
+            TopicConfigError::Uncompacted => f.write_str(
+                "`cleanup.policy` takes `delete` only: nothing compacts yet, and records that \
+                 are never cleaned up would fill the disk",
+            ),
         }
     }
 }

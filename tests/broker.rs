@@ -11,13 +11,14 @@ use odradek::runtime::Broker;
 use odradek::time::Timestamp;
 use odradek::wire::configs::{
     AlterResource, ConfigChange, ConfigResource, DescribeConfigsRequest, DescribeConfigsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    DescribedConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
 use odradek::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse,
 };
 use odradek::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use odradek::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use odradek::wire::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use odradek::wire::describe_metrics::{DescribeMetricsRequest, DescribeMetricsResponse};
 use odradek::wire::fetch::{FetchPartition, FetchRequest, FetchResponse};
@@ -390,4 +391,99 @@ fn bad_produce_requests_get_the_code_that_semantics_3_names() {
         // The request for metrics itself is the one frame that is held.
         assert!(value("memory_frames_bytes_now").is_some_and(|bytes| bytes < 100));
     });
+}
+
+#[test]
+fn a_topics_configuration_says_where_each_value_comes_from() {
+    // Kafka's ConfigSource: DYNAMIC_TOPIC_CONFIG, STATIC_BROKER_CONFIG, DEFAULT_CONFIG.
+    let running = Running::start("sources", 1, &["log.retention.minutes=90"]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    let resource = ConfigResource::Topic("t");
+    let changes = vec![ConfigChange::Set { key: "segment.bytes", value: "65536" }];
+    let resources = vec![AlterResource { resource, changes }];
+    let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
+    client.call(ApiKey::IncrementalAlterConfigs, &request, &[]);
+    let request = DescribeConfigsRequest { resources: vec![resource] };
+    let body = client.call(ApiKey::DescribeConfigs, &request, &[]);
+    let described: DescribeConfigsResponse<'_> = frame::decode(&body).expect("decodes");
+    let found = |key| {
+        let is_it = |config: &&DescribedConfig<'_>| config.key == key;
+        let config = described.resources[0].configs.iter().find(is_it).expect("described");
+        (config.value.to_owned(), config.source.kafka_name())
+    };
+    assert_eq!(found("retention.ms"), ("5400000".to_owned(), "STATIC_BROKER_CONFIG"));
+    assert_eq!(found("segment.bytes"), ("65536".to_owned(), "DYNAMIC_TOPIC_CONFIG"));
+    assert_eq!(found("flush.ms"), ("1000".to_owned(), "DEFAULT_CONFIG"));
+}
+
+#[test]
+fn clients_are_told_an_address_that_they_can_reach() {
+    let told = |running: &Running| {
+        let port = running.broker.as_ref().expect("running").wire_address().port();
+        let mut client = RawClient::connect(([127, 0, 0, 1], port).into());
+        let body = client.call(ApiKey::DescribeCluster, &DescribeClusterRequest {}, &[]);
+        let cluster: DescribeClusterResponse<'_> = frame::decode(&body).expect("decodes");
+        let request = MetadataRequest { topics: None, allow_auto_topic_creation: false };
+        let body = client.call(ApiKey::Metadata, &request, &[]);
+        let metadata: MetadataResponse<'_> = frame::decode(&body).expect("decodes");
+        assert_eq!(cluster.brokers, metadata.brokers);
+        (cluster.brokers[0].host.to_owned(), cluster.brokers[0].port, port)
+    };
+    let has_ipv6 = std::net::TcpListener::bind("[::]:0").is_ok();
+    for everywhere in ["0.0.0.0", "[::]"].into_iter().take(1 + usize::from(has_ipv6)) {
+        let listeners = format!("listeners=wire://{everywhere}:0");
+        let running = Running::start("told", 1, &[&listeners]);
+        let (host, port, bound) = told(&running);
+        assert_eq!((host.as_str(), port), ("127.0.0.1", bound), "{everywhere}");
+    }
+    let advertised = "advertised.listeners=wire://edge-1.local:7092";
+    let running = Running::start("told", 1, &["listeners=wire://0.0.0.0:0", advertised]);
+    let (host, port, _) = told(&running);
+    assert_eq!((host.as_str(), port), ("edge-1.local", 7092));
+}
+
+fn metric(client: &mut RawClient, name: &str) -> u64 {
+    let body = client.call(ApiKey::DescribeMetrics, &DescribeMetricsRequest {}, &[]);
+    let metrics: DescribeMetricsResponse<'_> = frame::decode(&body).expect("decodes");
+    let found = metrics.metrics.iter().find(|metric| metric.name == name);
+    found.expect("it is counted").value
+}
+
+#[test]
+fn a_batch_may_not_decompress_to_more_than_the_memory_limit_allows() {
+    let running = Running::start("window", 1, &["memory.limit=16MiB"]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        for (bytes, expected) in
+            [(1 << 20, ErrorCode::NONE), (3 << 20, ErrorCode::MESSAGE_TOO_LARGE)]
+        {
+            let mut builder = BatchBuilder::new();
+            builder.push(Timestamp(1_790_000_000_000), None, Some(&vec![0; bytes]), &[]);
+            let response = produce(&mut client, "t", 0, -1, &builder.finish(codec));
+            assert_eq!(response.partitions[0].error, expected, "{codec:?}, {bytes}");
+        }
+    }
+    assert_eq!(metric(&mut client, "memory_windows_bytes_now"), 0, "all of it is given back");
+}
+
+#[test]
+fn answers_that_nobody_reads_are_in_the_books() {
+    let running = Running::start("unread", 1, &[]);
+    let mut client = running.client();
+    assert_eq!(metric(&mut client, "memory_responses_bytes_now"), 0);
+    let mut deaf = running.client();
+    let request = DescribeConfigsRequest { resources: vec![ConfigResource::Broker; 256] };
+    for _ in 0..60 {
+        deaf.send(ApiKey::DescribeConfigs, &request, &[]);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while metric(&mut client, "memory_responses_bytes_now") < 1 << 19 {
+        assert!(std::time::Instant::now() < deadline, "what waits for a deaf client is counted");
+    }
+    drop(deaf);
+    while metric(&mut client, "memory_responses_bytes_now") != 0 {
+        assert!(std::time::Instant::now() < deadline, "and no longer when it is gone");
+    }
 }

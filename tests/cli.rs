@@ -132,7 +132,7 @@ fn topics_are_managed_and_their_files_looked_into() {
     let (code, stdout, _) = run(&["topic", "describe", "a", "--json", &server]);
     assert_eq!(code, 0);
     assert!(stdout.contains(r#""partition":2,"leader":7"#), "{stdout}");
-    assert!(stdout.contains(r#""retention.ms":{"value":"604800000","source":"default"}"#));
+    assert!(stdout.contains(r#""retention.ms":{"value":"604800000","source":"DEFAULT_CONFIG"}"#));
     let (code, _, stderr) = run(&["topic", "alter", "a", "--set=retension.ms=1", &server]);
     assert_eq!(code, 1);
     assert!(stderr.contains("did you mean `retention.ms`?"), "{stderr}");

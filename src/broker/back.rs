@@ -13,17 +13,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
+use crate::broker::admit::admit;
 use crate::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place, ProduceItem,
     Reply, ReplyBody, RequestId, TrimItem,
 };
 use crate::broker::metrics::BackMetrics;
-use crate::broker::rejection;
+use crate::broker::scrub::{ScrubJob, ScrubPlan};
+use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{FlushTarget, FoundOffset, Log, LogError, ReadError};
-use crate::record::{ProduceRules, admit_produce};
+use crate::limits::DESCRIBED_DAMAGE_MAX;
+use crate::log::{DamageNote, FlushTarget, FoundOffset, Log, LogError, ReadError, Scrubbed};
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -42,6 +44,10 @@ pub enum BackOutput<D: Disk> {
     Progress(RequestId),
     /// Bring these bytes into the page cache, then say so by [`Back::loaded`].
     Load(Load<D::File>),
+    /// Verify a sealed segment, slowly, then say so by [`Back::scrubbed`].
+    Scrub(ScrubJob<D::File>),
+    /// Write down that a segment is damaged.
+    Note(DamageNote<D>),
     /// The partition is no longer here: its files may go.
     Retired(Box<Log<D>>),
 }
@@ -84,12 +90,17 @@ struct PartitionState<D: Disk> {
     is_flushing: bool,
     /// Whether the segments on their way out go without delay.
     gives_up: bool,
+    /// End of what consumers saw when the topic became durable: they do not see less afterwards.
+    seen: Offset,
+    /// Whether what was appended before that is still to be flushed. Nothing may be appended until
+    /// it is on its way: a commit behind it would be taken for proof of it.
+    owes_flush: bool,
 }
 
 impl<D: Disk> PartitionState<D> {
     fn high_watermark(&self) -> Offset {
         if self.log.config().acks_durable {
-            self.log.durable_offset()
+            self.log.durable_offset().max(self.seen)
         } else {
             self.log.end_offset()
         }
@@ -127,15 +138,18 @@ pub struct Back<D: Disk> {
     retention_interval_ms: u64,
     handles_at: Boot,
     handles_max: usize,
+    scrub: ScrubPlan,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
     metrics: BackMetrics,
+    memory: &'static (dyn Memory + Sync),
 }
 
 impl<D: Disk> Back<D> {
     /// A back without partitions.
-    pub fn new(now: Now, retention_interval_ms: u64, handles_max: usize) -> Back<D> {
+    pub fn new(now: Now, config: &BrokerConfig) -> Back<D> {
+        let retention_interval_ms = config.live.retention_check_interval_ms;
         Back {
             partitions: BTreeMap::new(),
             produces: BTreeMap::new(),
@@ -147,11 +161,13 @@ impl<D: Disk> Back<D> {
             retention_at: now.boot.plus_ms(retention_interval_ms),
             retention_interval_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
-            handles_max,
+            handles_max: config.handles_max,
+            scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
             metrics: BackMetrics::default(),
+            memory: config.memory,
         }
     }
 
@@ -166,6 +182,8 @@ impl<D: Disk> Back<D> {
             flush_at: None,
             is_flushing: false,
             gives_up: false,
+            seen: Offset::ZERO,
+            owes_flush: false,
         };
         let replaced = self.partitions.insert(topic_partition, state);
         assert!(replaced.is_none(), "a partition has one owner");
@@ -196,11 +214,52 @@ impl<D: Disk> Back<D> {
 
     /// Gives all partitions of a topic another configuration.
     pub fn configure_topic(&mut self, topic_id: TopicId, config: &TopicConfig) {
-        for (topic_partition, state) in &mut self.partitions {
-            if topic_partition.topic_id == topic_id {
-                state.log.set_config(config.clone());
-            }
+        let is_of = |topic_partition: &&TopicPartition| topic_partition.topic_id == topic_id;
+        let configured: Vec<_> = self.partitions.keys().filter(is_of).copied().collect();
+        for topic_partition in configured {
+            self.configure(topic_partition, config);
         }
+    }
+
+    fn configure(&mut self, topic_partition: TopicPartition, config: &TopicConfig) {
+        let state = self.partitions.get_mut(&topic_partition).expect("listed by the caller");
+        let before = state.high_watermark();
+        let becomes_durable = !state.log.config().acks_durable && config.acks_durable;
+        state.log.set_config(config.clone());
+        if becomes_durable {
+            state.seen = before;
+            state.owes_flush = true;
+            // What fails here is tried again, and answered for, by the next append.
+            let _ = self.pay_flush(topic_partition);
+        }
+        let state = self.partitions.get(&topic_partition).expect("found above");
+        if before < state.high_watermark() {
+            self.raise_high_watermark(topic_partition, u64::MAX);
+            self.complete_produces(topic_partition);
+        }
+    }
+
+    /// Hands what was appended while acks were weak to the flusher, ahead of whatever is appended
+    /// from now on.
+    fn pay_flush(&mut self, topic_partition: TopicPartition) -> Result<(), ErrorCode> {
+        let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
+        if state.owes_flush {
+            if let Some(at) = state.flush_at {
+                self.flush_timers.remove(&(at, topic_partition));
+            }
+            self.flush_weak(topic_partition)?;
+            self.partitions.get_mut(&topic_partition).expect("found above").owes_flush = false;
+        }
+        Ok(())
+    }
+
+    /// Takes over what may change at run time. Topics are configured one by one.
+    pub fn reconfigure(&mut self, now: Now, config: &LiveConfig) {
+        if self.retention_interval_ms != config.retention_check_interval_ms {
+            self.retention_interval_ms = config.retention_check_interval_ms;
+            self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
+        }
+        self.scrub.set_interval(now.boot, config.scrub_interval_ms);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
@@ -232,7 +291,7 @@ impl<D: Disk> Back<D> {
     pub fn next_deadline(&self) -> Boot {
         // Files whose delay is over go with the next retention check: nobody waits for them.
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
-        flush_at.min(self.retention_at).min(self.handles_at)
+        flush_at.min(self.retention_at).min(self.handles_at).min(self.scrub.next_at())
     }
 
     /// Does what is due.
@@ -242,7 +301,8 @@ impl<D: Disk> Back<D> {
                 break;
             }
             self.flush_timers.pop_first();
-            self.flush_weak(topic_partition);
+            // Said already; what is appended next has it tried again.
+            let _ = self.flush_weak(topic_partition);
         }
         if self.handles_at <= now.boot {
             self.handles_at = now.boot.plus_ms(HANDLES_INTERVAL_MS);
@@ -252,6 +312,74 @@ impl<D: Disk> Back<D> {
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
             self.expire_all(now);
         }
+        if self.scrub.next_at() <= now.boot {
+            self.scrub_next(now);
+        }
+    }
+
+    // Scrub.
+
+    /// Has the next sealed segment verified, if the pass is not over.
+    fn scrub_next(&mut self, now: Now) {
+        let first = self.scrub.partition().unwrap_or_default();
+        for (&topic_partition, state) in self.partitions.range(first..) {
+            match state.log.scrub(self.scrub.segment_in(topic_partition)) {
+                Ok(Some(scrub)) => {
+                    self.scrub.begin(now.boot, topic_partition, scrub.segment());
+                    let job = ScrubJob { topic_partition, scrub };
+                    return self.outputs.push_back(BackOutput::Scrub(job));
+                }
+                Ok(None) => {}
+                Err(why) => log::error!("{}: the scrub cannot read it: {why}", state.log.name()),
+            }
+        }
+        self.scrub.end_pass(now.boot);
+    }
+
+    /// A part of a segment was verified; `None` when it could not be read.
+    pub fn scrubbed(&mut self, now: Now, job: ScrubJob<D::File>, found: Option<Scrubbed>) {
+        let (topic_partition, segment) = (job.topic_partition, job.scrub.segment());
+        let state = self.partitions.get(&topic_partition);
+        let is_there = state.is_some_and(|state| state.log.has_segment(segment));
+        if found == Some(Scrubbed::Going) && is_there && self.scrub.is_wanted() {
+            // A segment that was deleted meanwhile is let go: its room may be needed.
+            return self.outputs.push_back(BackOutput::Scrub(job));
+        }
+        self.scrub.go_on(now.boot);
+        self.metrics.scrub_segment_count += u64::from(found == Some(Scrubbed::Sound));
+        if let Some(Scrubbed::Damaged { position, .. }) = found {
+            self.suspect(topic_partition, segment, position);
+        }
+    }
+
+    /// Has it written down that a segment is damaged, when that is news.
+    fn suspect(&mut self, topic_partition: TopicPartition, segment: Offset, position: u64) {
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+        let Some(note) = state.log.note_suspect(segment) else { return };
+        log::error!(
+            "{}-{}: segment {segment} is damaged at byte {position}; the next start scans it, \
+             keeps what is good and names what is lost",
+            state.log.name(),
+            topic_partition.partition
+        );
+        self.metrics.damage_found_count += 1;
+        self.outputs.push_back(BackOutput::Note(note));
+    }
+
+    /// The answer to a read that failed. Damage that it met is taken note of.
+    fn read_failed(
+        &mut self,
+        topic_partition: TopicPartition,
+        why: &ReadError<D::File>,
+    ) -> ErrorCode {
+        match why {
+            ReadError::OffsetOutOfRange => return ErrorCode::OFFSET_OUT_OF_RANGE,
+            ReadError::Damaged { segment, position } => {
+                self.suspect(topic_partition, *segment, *position);
+            }
+            ReadError::Cold { .. } | ReadError::Io(_) => {}
+        }
+        ErrorCode::KAFKA_STORAGE_ERROR
     }
 
     /// Sealed segments are opened again when they are read, so closing them costs little.
@@ -262,18 +390,19 @@ impl<D: Disk> Back<D> {
         }
     }
 
-    fn flush_weak(&mut self, topic_partition: TopicPartition) {
-        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+    fn flush_weak(&mut self, topic_partition: TopicPartition) -> Result<(), ErrorCode> {
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return Ok(()) };
         state.flush_at = None;
-        let targets = match state.log.flush_targets() {
-            Ok(targets) => targets,
-            Err(why) => return log::error!("a flush failed: {why}"),
-        };
+        let targets = state.log.flush_targets().map_err(|why| {
+            log::error!("a flush of {} failed: {why}", state.log.name());
+            ErrorCode::KAFKA_STORAGE_ERROR
+        })?;
         state.is_flushing = !targets.is_empty();
         for FlushTarget { segment, end_offset, position_end } in targets {
             let entry = Entry::Flush { topic_partition, end_offset, segment, position_end };
             self.outputs.push_back(BackOutput::Persist(entry));
         }
+        Ok(())
     }
 
     fn expire_all(&mut self, now: Now) {
@@ -297,8 +426,12 @@ impl<D: Disk> Back<D> {
     }
 
     /// Makes room by giving up the oldest segment of the largest log, at the latest when the disk
-    /// is full (`disk.full.policy = "delete-oldest"`). Answers whether there was one.
+    /// is full (`disk.full.policy = "delete-oldest"`). While one is on its way out it is the only
+    /// one: its room is not seen before. Answers whether one goes.
     pub fn give_up_oldest(&mut self, now: Now) -> bool {
+        if self.partitions.values().any(|state| state.gives_up) {
+            return true;
+        }
         let candidates = self.partitions.iter_mut().filter(|(_, s)| 1 < s.log.segment_count());
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {
@@ -367,12 +500,13 @@ impl<D: Disk> Back<D> {
         if !self.is_writable || !self.has_space {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
-        let state = self
-            .partitions
-            .get_mut(&topic_partition)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if !self.partitions.contains_key(&topic_partition) {
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.pay_flush(topic_partition)?;
+        let state = self.partitions.get_mut(&topic_partition).expect("found just now");
         let config = state.log.config();
-        prepare(now, config, &mut batch)?;
+        admit(now, config, self.memory, &mut batch)?;
         let appended = state.log.append(now, &mut batch).map_err(|why| log_error(&why))?;
         let end_offset = appended.end_offset;
         let produced = ProducedPartition {
@@ -422,11 +556,10 @@ impl<D: Disk> Back<D> {
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
         let before = state.high_watermark();
         state.log.mark_durable(durable_offset);
-        if !state.log.config().acks_durable {
-            state.is_flushing = false;
-            if state.log.durable_offset() < state.log.end_offset() {
-                self.schedule_flush(now, topic_partition);
-            }
+        state.is_flushing = false;
+        let is_weak = !state.log.config().acks_durable;
+        if is_weak && state.log.durable_offset() < state.log.end_offset() {
+            self.schedule_flush(now, topic_partition);
         }
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
         let high_watermark = state.high_watermark();
@@ -496,7 +629,7 @@ impl<D: Disk> Back<D> {
                     self.load(ask, file, position, bytes);
                     return;
                 }
-                Err(why) => Fetched::failed(read_error(&why)),
+                Err(why) => Fetched::failed(self.read_failed(item.topic_partition, &why)),
             };
             has_error |= !fetched.error.is_ok();
             total_bytes += fetched.bytes();
@@ -606,7 +739,10 @@ impl<D: Disk> Back<D> {
                     self.load(ask, file, position, bytes);
                     return;
                 }
-                Err(why) => listed.push((item.place, ListedOffset::failed(read_error(&why)))),
+                Err(why) => {
+                    let error = self.read_failed(item.topic_partition, &why);
+                    listed.push((item.place, ListedOffset::failed(error)));
+                }
             }
         }
         self.reply(request, ReplyBody::Offsets(listed));
@@ -758,27 +894,10 @@ impl<D: Disk> Back<D> {
             size_bytes: log.size_bytes(),
             segment_count: log.segment_count() as u32,
             loss_window_ms: loss_window_ms(log.config()),
-            holes: log.holes().iter().map(hole).collect(),
+            holes: log.holes().iter().take(DESCRIBED_DAMAGE_MAX).map(hole).collect(),
+            suspects: log.suspects().take(DESCRIBED_DAMAGE_MAX).collect(),
         }
     }
-}
-
-/// Validates a batch by its topic's rules, and brings it into the topic's codec.
-fn prepare(now: Now, config: &TopicConfig, batch: &mut BytesMut) -> Result<(), ErrorCode> {
-    let rules = ProduceRules {
-        now: now.wall,
-        max_message_bytes: config.max_message_bytes as usize,
-        compacted: config.cleanup_policy.compact,
-        timestamp_type: config.message_timestamp_type,
-        timestamp_before_max_ms: config.message_timestamp_before_max_ms,
-        timestamp_after_max_ms: config.message_timestamp_after_max_ms,
-        compression: config.compression_type,
-    };
-    let admitted = admit_produce(batch, &rules).map_err(rejection::error_code)?;
-    if let Some(rewritten) = admitted.rewritten {
-        *batch = BytesMut::from(&rewritten[..]);
-    }
-    Ok(())
 }
 
 fn check_epoch(requested: LeaderEpoch, current: LeaderEpoch) -> ErrorCode {
@@ -809,12 +928,5 @@ fn log_error(why: &LogError) -> ErrorCode {
             log::error!("append failed: {why}");
             ErrorCode::KAFKA_STORAGE_ERROR
         }
-    }
-}
-
-fn read_error<F>(why: &ReadError<F>) -> ErrorCode {
-    match why {
-        ReadError::OffsetOutOfRange => ErrorCode::OFFSET_OUT_OF_RANGE,
-        _ => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }

@@ -212,7 +212,10 @@ impl<D: Disk> Control<D> {
     pub fn prepared(&mut self, now: Now, is_ok: bool) {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Preparing { work, logs } if is_ok => self.commit(now, work, logs),
-            State::Preparing { work, .. } => self.fail(work),
+            State::Preparing { work, logs } => {
+                self.abandon(logs);
+                self.fail(work);
+            }
             other => self.state = other,
         }
         self.advance(now);
@@ -322,26 +325,39 @@ impl<D: Disk> Control<D> {
     }
 
     fn prepare(&mut self, now: Now, work: Work) {
-        match self.create_logs(now, &work.outcome.changes) {
-            Ok(logs) if logs.is_empty() => self.commit(now, work, logs),
-            Ok(logs) => {
+        let mut logs = Vec::new();
+        match self.create_logs(now, &work.outcome.changes, &mut logs) {
+            Ok(()) if logs.is_empty() => self.commit(now, work, logs),
+            Ok(()) => {
                 self.state = State::Preparing { work, logs };
                 self.outputs.push_back(ControlOutput::Prepare);
             }
             Err(why) => {
                 log::error!("a partition could not be created: {why}");
+                self.abandon(logs);
                 self.fail(work);
             }
         }
     }
 
-    fn create_logs(&self, now: Now, changes: &[Change]) -> Result<Vec<Log<D>>, LogError> {
+    /// Has the directories removed that were made for a command that failed.
+    fn abandon(&mut self, logs: Vec<Log<D>>) {
+        let removed = logs.into_iter().map(|log| ControlOutput::Remove(Box::new(log)));
+        self.outputs.extend(removed);
+    }
+
+    /// Makes the logs of new partitions; none of them is durable until [`Control::prepared`].
+    fn create_logs(
+        &self,
+        now: Now,
+        changes: &[Change],
+        logs: &mut Vec<Log<D>>,
+    ) -> Result<(), LogError> {
         // The new topics are seen as they will be, in an image that is thrown away.
         let mut image = self.controller.image().clone();
         for change in changes {
             image.replay(change);
         }
-        let mut logs = Vec::new();
         for change in changes {
             let Change::Partition { topic_id, partition, leader_epoch, .. } = change else {
                 continue;
@@ -350,14 +366,14 @@ impl<D: Disk> Control<D> {
             let topic = image.topic(*topic_id).expect("it was replayed just now");
             let name = TopicName::new(&topic.name).expect("the controller checked it");
             let config = topic.effective(&self.topic_defaults);
-            let disk = self.disk.clone();
-            let mut log = Log::create(disk, &self.log_dir, &name, topic_partition, config, now)?;
+            let (disk, dir) = (self.disk.clone(), &self.log_dir);
+            let mut log = Log::create_unsynced(disk, dir, &name, topic_partition, config, now)?;
             // What the metadata says is what clients send back. There is nothing to persist: the
             // epoch is in the change, and in every batch.
             log.begin_epoch(*leader_epoch);
             logs.push(log);
         }
-        Ok(logs)
+        Ok(())
     }
 
     fn commit(&mut self, now: Now, work: Work, logs: Vec<Log<D>>) {

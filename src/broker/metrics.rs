@@ -57,6 +57,8 @@ pub struct BackMetrics {
     pub fetch_count: u64,
     pub fetch_bytes: u64,
     pub cold_read_count: u64,
+    pub scrub_segment_count: u64,
+    pub damage_found_count: u64,
 }
 
 impl BackMetrics {
@@ -65,11 +67,12 @@ impl BackMetrics {
         &self,
         logs: impl Iterator<Item = &'a Log<D>>,
     ) -> Vec<(&'static str, u64)> {
-        let (mut bytes, mut segments, mut holes) = (0, 0, 0);
+        let (mut bytes, mut segments, mut holes, mut suspects) = (0, 0, 0, 0);
         for log in logs {
             bytes += log.size_bytes();
             segments += log.segment_count() as u64;
             holes += log.holes().len() as u64;
+            suspects += log.suspects().len() as u64;
         }
         vec![
             ("append_batches_count", self.append_count),
@@ -80,6 +83,9 @@ impl BackMetrics {
             ("log_bytes_now", bytes),
             ("log_segments_now", segments),
             ("log_holes_now", holes),
+            ("log_suspect_segments_now", suspects),
+            ("scrub_segments_count", self.scrub_segment_count),
+            ("damage_found_count", self.damage_found_count),
         ]
     }
 }
@@ -99,12 +105,14 @@ pub struct ProcessMetrics {
     pub memory_frames_bytes_now: AtomicU64,
     pub memory_flusher_bytes_now: AtomicU64,
     pub memory_responses_bytes_now: AtomicU64,
+    pub memory_windows_bytes_now: AtomicU64,
     pub memory_refused_count: AtomicU64,
     pub storage_failed_now: AtomicU64,
     pub disk_full_now: AtomicU64,
     pub start_us: AtomicU64,
     pub recovery_torn_bytes: AtomicU64,
     pub scrub_bytes: AtomicU64,
+    pub scrub_failed_count: AtomicU64,
 }
 
 impl ProcessMetrics {
@@ -123,12 +131,14 @@ impl ProcessMetrics {
             ("memory_frames_bytes_now", &self.memory_frames_bytes_now),
             ("memory_flusher_bytes_now", &self.memory_flusher_bytes_now),
             ("memory_responses_bytes_now", &self.memory_responses_bytes_now),
+            ("memory_windows_bytes_now", &self.memory_windows_bytes_now),
             ("memory_refused_count", &self.memory_refused_count),
             ("storage_failed_now", &self.storage_failed_now),
             ("disk_full_now", &self.disk_full_now),
             ("start_us", &self.start_us),
             ("recovery_torn_bytes", &self.recovery_torn_bytes),
             ("scrub_bytes", &self.scrub_bytes),
+            ("scrub_failed_count", &self.scrub_failed_count),
         ]
         .map(read)
         .into_iter()

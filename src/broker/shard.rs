@@ -7,14 +7,14 @@ use bytes::BytesMut;
 use crate::broker::back::{Back, BackOutput, Flushed, Load};
 use crate::broker::front::{ControlAsk, Front, FrontOutput, Response};
 use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
-use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
+use crate::broker::scrub::ScrubJob;
+use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig};
 use crate::controller::change::Change;
 use crate::ids::TopicId;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::Log;
+use crate::log::{DamageNote, Log, Scrubbed};
 use crate::time::{Boot, Now};
-use crate::topic_config::TopicConfig;
 
 /// What happens to a shard.
 pub enum Event<D: Disk> {
@@ -48,12 +48,14 @@ pub enum Event<D: Disk> {
     StorageFailed,
     /// The disk has room for appends, or no longer has.
     Space(bool),
-    /// The broker's defaults for topics are others now.
-    Defaults(Box<TopicConfig>),
+    /// The broker's configuration is another now.
+    Reconfigure(Box<LiveConfig>),
     /// Give up the oldest segment, to make room.
     GiveUpOldest,
     /// Cold bytes are in the page cache now.
     Loaded(u64),
+    /// A part of a sealed segment was verified; `None` when it could not be read.
+    Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
     /// The metadata changed.
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
@@ -88,6 +90,10 @@ pub enum Output<D: Disk> {
     Notice(ShardId, Notice),
     /// Have cold bytes loaded.
     Load(Load<D::File>),
+    /// Have a part of a sealed segment verified.
+    Scrub(ScrubJob<D::File>),
+    /// Have it written down that a segment is damaged.
+    Note(DamageNote<D>),
     /// Give to the control thread.
     Control(ControlAsk),
     /// Tell the control thread that a change is in effect here.
@@ -107,7 +113,7 @@ pub struct Shard<D: Disk> {
 impl<D: Disk> Shard<D> {
     /// A shard without connections or partitions.
     pub fn new(now: Now, id: ShardId, config: BrokerConfig) -> Shard<D> {
-        let back = Back::new(now, config.retention_check_interval_ms, config.handles_max);
+        let back = Back::new(now, &config);
         Shard { id, front: Front::new(id, config), back, outputs: VecDeque::new() }
     }
 
@@ -130,12 +136,13 @@ impl<D: Disk> Shard<D> {
             }
             Event::StorageFailed => self.back.storage_failed(),
             Event::Space(has_space) => self.back.set_space(has_space),
-            Event::Defaults(defaults) => self.reconfigure(*defaults),
+            Event::Reconfigure(config) => self.reconfigure(now, *config),
             Event::GiveUpOldest => {
                 self.back.give_up_oldest(now);
             }
             Event::Loaded(token) => self.back.loaded(now, token),
-            Event::Apply(apply) => self.apply(apply),
+            Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
+            Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }
         self.pump(now);
@@ -183,7 +190,7 @@ impl<D: Disk> Shard<D> {
         self.back.into_logs()
     }
 
-    fn apply(&mut self, apply: Apply<D>) {
+    fn apply(&mut self, now: Now, apply: Apply<D>) {
         let mut reconfigured: Vec<TopicId> = Vec::new();
         for change in &apply.changes {
             self.front.image_mut().replay(change);
@@ -199,18 +206,22 @@ impl<D: Disk> Shard<D> {
         reconfigured.dedup();
         for topic_id in reconfigured {
             if let Some(topic) = self.front.image().topic(topic_id) {
-                let config = topic.effective(&self.front.config.topic_defaults);
+                let config = topic.effective(&self.front.config.live.topic_defaults);
                 self.back.configure_topic(topic_id, &config);
             }
         }
+        // What was deleted leaves before the change counts as applied: the next command may make
+        // a topic of the same name, and its directory must not be the one that is taken away.
+        self.pump(now);
         self.outputs.push_back(Output::Applied(apply.version));
     }
 
-    fn reconfigure(&mut self, defaults: TopicConfig) {
+    fn reconfigure(&mut self, now: Now, config: LiveConfig) {
         for (topic_id, topic) in self.front.image().topics() {
-            self.back.configure_topic(topic_id, &topic.effective(&defaults));
+            self.back.configure_topic(topic_id, &topic.effective(&config.topic_defaults));
         }
-        self.front.config.topic_defaults = defaults;
+        self.back.reconfigure(now, &config);
+        self.front.config.live = config;
     }
 
     /// Lets front and back talk until neither has anything left to say to the other.
@@ -247,6 +258,8 @@ impl<D: Disk> Shard<D> {
                 self.outputs.push_back(Output::Notice(request.shard, Notice::Progress(request)));
             }
             BackOutput::Load(load) => self.outputs.push_back(Output::Load(load)),
+            BackOutput::Scrub(job) => self.outputs.push_back(Output::Scrub(job)),
+            BackOutput::Note(note) => self.outputs.push_back(Output::Note(note)),
             BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
         }
     }

@@ -267,6 +267,10 @@ impl Accumulator {
             let batch = queue.batches.pop_front().expect("a ready queue has a first batch");
             queue.in_flight += 1;
             request.push((lane, batch));
+            if let Some(next) = queue.ready_at(&rules, is_pressed) {
+                // No answer is due before the next batch may follow this one.
+                turn.wait_until(next.max(now));
+            }
         }
         self.turn_from = left_over;
         self.queues.retain(|_, queue| !queue.batches.is_empty() || 0 < queue.in_flight);

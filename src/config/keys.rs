@@ -4,6 +4,7 @@
 //! keys set one field (`log.retention.hours`, `.minutes`, `.ms`), the finer unit stands later.
 
 use core::fmt::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::error::Expected;
@@ -45,12 +46,20 @@ enum Kind {
     },
     Directories,
     Listeners,
+    Advertised,
     /// A topic-level key's default; the text is the topic-level name.
     Topic(&'static str),
 }
 
 /// Another name of a key.
 const ALIASES: &[(&str, &str)] = &[("node.id", "broker.id"), ("log.dir", "log.dirs")];
+
+/// Keys that set a topic-level key's default in a unit of their own.
+const UNITS: &[(&str, &str)] = &[
+    ("log.roll.hours", "segment.ms"),
+    ("log.retention.hours", "retention.ms"),
+    ("log.retention.minutes", "retention.ms"),
+];
 
 /// In the order of [`DISK_FULL_POLICIES`].
 const DISK_FULL_WORDS: &[&str] = &["delete-oldest", "refuse"];
@@ -92,6 +101,13 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Listeners,
         "Where clients connect; 0.0.0.0 listens on every interface, port 0 takes a free one.",
     ),
+    Key {
+        name: "advertised.listeners",
+        default: None,
+        reloadable: true,
+        about: "The address that clients are told to connect to; unset: the one they came to.",
+        kind: Kind::Advertised,
+    },
     reload(
         "num.partitions",
         "1",
@@ -207,7 +223,7 @@ pub(super) const KEYS: &[Key] = &[
         "log.cleanup.policy",
         "\"delete\"",
         Kind::Topic("cleanup.policy"),
-        "What happens to old records: \"delete\", \"compact\" or \"compact,delete\".",
+        "What happens to old records: \"delete\"; compaction is not there yet.",
     ),
     reload(
         "message.max.bytes",
@@ -243,7 +259,7 @@ pub(super) const KEYS: &[Key] = &[
         "min.insync.replicas",
         "1",
         Kind::Topic("min.insync.replicas"),
-        "In-sync replicas without which acks=all is refused.",
+        "In-sync replicas without which acks=all is refused; no topic needs more than it has.",
     ),
     reload(
         "acks.durable",
@@ -358,7 +374,7 @@ pub(super) const KEYS: &[Key] = &[
         "scrub.interval.ms",
         "604800000",
         Kind::Integer { min: 0, max: MS_MAX, put: |c, n| c.scrub_interval_ms = n as u64 },
-        "Time in which every sealed segment is read and verified once; 0 for never.",
+        "Time between two passes that read and verify every sealed segment; 0 for never.",
     ),
     reload(
         "scrub.bytes.per.second",
@@ -403,6 +419,19 @@ impl Key {
         let alias = ALIASES.iter().find(|alias| alias.0 == name);
         let name = alias.map_or(name, |alias| alias.1);
         KEYS.iter().position(|key| key.name == name)
+    }
+
+    /// A value for the file, of a key that has no default.
+    fn example(&self) -> &'static str {
+        if matches!(self.kind, Kind::Advertised) { "[\"wire://edge-1.local:7092\"]" } else { "1" }
+    }
+
+    /// The topic-level key whose default this key sets.
+    pub(super) fn topic_key(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Topic(key) => Some(key),
+            _ => UNITS.iter().find(|unit| unit.0 == self.name).map(|unit| unit.1),
+        }
     }
 
     /// The key that `name` was probably meant to be; a topic-level key means its default.
@@ -460,6 +489,12 @@ impl Key {
                 config.listeners = listeners(value).ok_or(Expected::Listeners)?;
                 Ok(joined(config.listeners.iter().map(Listener::to_string)))
             }
+            Kind::Advertised => {
+                let advertised = advertised(value).ok_or(Expected::Advertised)?;
+                let text = advertised.to_string();
+                config.advertised_listeners = Some(advertised);
+                Ok(text)
+            }
             Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
         }
     }
@@ -484,7 +519,10 @@ fn put_topic_default(
         (Boolean, RawValue::Boolean(flag)) => flag.to_string(),
         _ => return Err(Expected::Simple(expected)),
     };
-    topic.set(key, &text).map_err(|_| Expected::Simple(expected))?;
+    topic.set_served(key, &text).map_err(|why| match why {
+        TopicConfigError::Uncompacted => Expected::Uncompacted,
+        _ => Expected::Simple(expected),
+    })?;
     Ok(topic.text(key).expect("a key that was set has a text"))
 }
 
@@ -552,6 +590,13 @@ fn listeners(value: &RawValue) -> Option<Vec<Listener>> {
     list(value)?.into_iter().map(Listener::parse).collect()
 }
 
+/// One address that a client can connect to.
+fn advertised(value: &RawValue) -> Option<Listener> {
+    let [listener] = &listeners(value)?[..] else { return None };
+    let is_everywhere = listener.host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified());
+    (!is_everywhere && listener.port != 0).then(|| listener.clone())
+}
+
 fn joined(texts: impl Iterator<Item = String>) -> String {
     texts.collect::<Vec<String>>().join(",")
 }
@@ -573,7 +618,7 @@ pub fn default_file() -> String {
         // Writing to a string cannot fail.
         let _ = match key.default {
             Some(default) => write!(file, "\n# {}{reload}\n{name} = {default}\n", key.about),
-            None => write!(file, "\n# {}{reload}\n# {name} = 1\n", key.about),
+            None => write!(file, "\n# {}{reload}\n# {name} = {}\n", key.about, key.example()),
         };
     }
     file

@@ -1,6 +1,6 @@
 //! The broker's configuration: one table of keys, four sources, one typed value.
 //!
-//! [`keys`] names every key with its kind, default and one line of comment, and drives all there
+//! `keys` names every key with its kind, default and one line of comment, and drives all there
 //! is: the TOML file, `ODRADEK_…` environment variables, `--set key=value`, `config show`, and the
 //! `config.toml` at the root of the repository. Keys that Kafka has bear Kafka's name and meaning.
 //!
@@ -50,6 +50,8 @@ pub struct Config {
     pub log_dirs: Vec<PathBuf>,
     /// Where clients connect; at least one, no two alike.
     pub listeners: Vec<Listener>,
+    /// Where clients are told to connect; `None`: where they did.
+    pub advertised_listeners: Option<Listener>,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -88,7 +90,7 @@ pub struct Config {
     pub socket_receive_buffer_bytes: Option<u32>,
     /// Connections that may wait to be accepted.
     pub socket_listen_backlog_size: i32,
-    /// Time in which every sealed segment is verified once; 0 never.
+    /// Time between two passes that verify every sealed segment; 0 never.
     pub scrub_interval_ms: u64,
     /// How fast sealed segments are read to verify them.
     pub scrub_bytes_per_second: u64,
@@ -111,6 +113,8 @@ pub struct Setting {
     pub source: Source,
     /// Whether SIGHUP puts a new value into effect; otherwise a restart does.
     pub reloadable: bool,
+    /// The topic-level key whose default it sets.
+    pub topic_key: Option<&'static str>,
 }
 
 /// Where a value comes from; a later variant overrides an earlier one.
@@ -202,6 +206,13 @@ impl Config {
         &self.settings
     }
 
+    /// Where a topic's default comes from. Several keys may set one (`log.retention.hours`,
+    /// `.ms`): the latest source among them is in force.
+    pub fn topic_source(&self, topic_key: &str) -> Source {
+        let of_key = self.settings.iter().filter(|setting| setting.topic_key == Some(topic_key));
+        of_key.map(|setting| setting.source).max().unwrap_or(Source::Default)
+    }
+
     /// The settings of this configuration that differ from `before`.
     pub fn changed_since(&self, before: &Config) -> Vec<&Setting> {
         let pairs = self.settings.iter().zip(&before.settings);
@@ -249,7 +260,13 @@ impl Config {
                 key.put(&mut config, &value).expect("a default is legal for its key")
             });
             let Key { name, reloadable, .. } = *key;
-            config.settings.push(Setting { key: name, value, source: Source::Default, reloadable });
+            config.settings.push(Setting {
+                key: name,
+                value,
+                source: Source::Default,
+                reloadable,
+                topic_key: key.topic_key(),
+            });
         }
         config
     }
@@ -260,6 +277,7 @@ impl Config {
             broker_id: NodeId::default(),
             log_dirs: Vec::new(),
             listeners: Vec::new(),
+            advertised_listeners: None,
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

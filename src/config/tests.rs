@@ -208,7 +208,7 @@ fn overrides_are_read_as_the_key_takes_them() {
         "listeners=[\"wire://[::1]:0\"]",
         "memory.limit=32MiB",
         "journal.bytes=33554432",
-        "log.cleanup.policy=compact,delete",
+        "log.cleanup.policy=delete",
         "acks.durable=false",
         "disk.full.policy=\"refuse\"",
         "compression.type=zstd",
@@ -218,13 +218,60 @@ fn overrides_are_read_as_the_key_takes_them() {
     assert_eq!(config.log_dirs, [PathBuf::from("a"), PathBuf::from("b")]);
     assert_eq!(config.listeners[0].address(), "[::1]:0");
     assert_eq!((config.memory_limit, config.journal_bytes), (Some(32 << 20), Some(32 << 20)));
-    let both = CleanupPolicy { delete: true, compact: true };
-    assert_eq!(config.topic_defaults.cleanup_policy, both);
+    let delete = CleanupPolicy { delete: true, compact: false };
+    assert_eq!(config.topic_defaults.cleanup_policy, delete);
     assert!(!config.topic_defaults.acks_durable);
     assert_eq!(config.disk_full_policy, DiskFullPolicy::Refuse);
     assert_eq!(config.socket_send_buffer_bytes, Some(4096));
     let error = load("", &[], &["log.level"]).expect_err("no value");
     assert_eq!(error.to_string(), "--set log.level: expected KEY=VALUE");
+}
+
+#[test]
+fn what_is_advertised_is_one_address_that_can_be_reached() {
+    for wrong in [
+        "wire://0.0.0.0:7092",
+        "wire://[::]:7092",
+        "wire://edge-1.local:0",
+        "wire://a:1,wire://b:1",
+        "edge-1.local:7092",
+    ] {
+        let error = load("", &[], &[&format!("advertised.listeners={wrong}")]).expect_err(wrong);
+        assert!(error.to_string().contains("one address that clients can connect to"), "{error}");
+    }
+    let right = load_file("advertised.listeners = [\"wire://edge-1.local:7092\"]").expect("legal");
+    let advertised = right.advertised_listeners.expect("set");
+    assert_eq!((advertised.host.as_str(), advertised.port), ("edge-1.local", 7092));
+    assert_eq!(Config::default().advertised_listeners, None);
+}
+
+#[test]
+fn every_topic_key_has_a_default_and_its_source() {
+    let config = Config::default();
+    for key in TopicConfig::KEYS {
+        let is_of = |setting: &&Setting| setting.topic_key == Some(*key);
+        assert!(config.settings().iter().any(|setting| is_of(&setting)), "{key} has a broker key");
+        assert_eq!(config.topic_source(key), Source::Default, "{key}");
+    }
+    let file = "log.retention.hours = 1\nlog.segment.bytes = 65536";
+    let config = load(file, &[("ODRADEK_LOG_SEGMENT_BYTES", "70000")], &["log.roll.ms=9"]);
+    let config = config.expect("legal");
+    assert_eq!(config.topic_source("retention.ms"), Source::File);
+    assert_eq!(config.topic_source("segment.bytes"), Source::Environment);
+    assert_eq!(config.topic_source("segment.ms"), Source::CommandLine);
+    assert_eq!(config.topic_source("flush.ms"), Source::Default);
+}
+
+#[test]
+fn compaction_is_refused_until_it_is_there() {
+    for policy in ["compact", "compact,delete"] {
+        let error = load("", &[], &[&format!("log.cleanup.policy={policy}")]).expect_err("refused");
+        let text = error.to_string();
+        let wanted = "`log.cleanup.policy` takes \"delete\" only (nothing compacts yet), not";
+        assert!(text.contains(wanted), "{text}");
+    }
+    let error = load_file("log.cleanup.policy = \"shred\"").expect_err("no such policy");
+    assert!(error.to_string().contains("takes one of"), "{error}");
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Controller {
                 let message = format!("`{}` is given twice", entry.key);
                 return Some(Verdict::refused(ErrorCode::INVALID_CONFIG, message));
             }
-            if let Err(why) = config.set(entry.key, entry.value) {
+            if let Err(why) = config.set_served(entry.key, entry.value) {
                 return Some(Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()));
             }
         }
@@ -282,12 +282,12 @@ impl Controller {
 }
 
 fn check_change(config: &mut TopicConfig, key: &str, value: Option<&str>) -> Result<(), Verdict> {
-    // A deleted key must still be a key: its present value is legal for it.
-    let present = config.text(key);
-    let value = value.or(present.as_deref()).unwrap_or_default();
-    config
-        .set(key, value)
-        .map_err(|why| Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()))
+    let checked = match value {
+        Some(value) => config.set_served(key, value),
+        // A deleted key must still be a key: its present value is legal for it.
+        None => config.set(key, &config.text(key).unwrap_or_default()),
+    };
+    checked.map_err(|why| Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()))
 }
 
 fn check_replication_factor(factor: i16) -> Option<Verdict> {

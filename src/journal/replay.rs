@@ -5,7 +5,7 @@
 //! read commit by commit: memory is bounded by the largest.
 
 use crate::ids::{Offset, TopicPartition};
-use crate::journal::commit::{CommitHeader, StoredEntry};
+use crate::journal::commit::{CommitHeader, Entries, StoredEntry};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::ring::{Found, Ring};
 use crate::journal::state::{Half, Point};
@@ -162,11 +162,13 @@ impl<D: Disk> Journal<D> {
         target: &mut impl Redo<D::File>,
     ) -> Result<(), JournalError> {
         let mut rest = body;
+        let mut entries = Entries::default();
         for _ in 0..header.entry_count {
             // The checksum is right, so this is what was written: if it does not decode, newer
             // software wrote it.
-            let (stored, tail) = postcard::take_from_bytes::<StoredEntry>(rest)
-                .map_err(|_| JournalError::Version(2))?;
+            let (stored, tail) = entries.take(rest).ok_or(JournalError::Version(2))?;
+            rest = tail;
+            let Some(stored) = stored else { continue };
             let bytes = match stored {
                 StoredEntry::Append { bytes, .. } => bytes as usize,
                 _ => 0,
@@ -210,6 +212,9 @@ impl<D: Disk> Journal<D> {
                         Point { segment, position: position + u64::from(bytes), end_offset };
                     note(&mut self.halves[half], topic_partition, point, segment_ref);
                 }
+            }
+            StoredEntry::Topic { .. } | StoredEntry::TopicAppend { .. } => {
+                unreachable!("entries are told in full")
             }
         }
         Ok(())

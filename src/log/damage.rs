@@ -91,6 +91,11 @@ impl Damage {
     pub fn truncate_start(&mut self, start: Offset) {
         self.holes.retain(|hole| start < hole.to);
     }
+
+    /// Forgets segments before the first one left.
+    pub fn drop_suspects(&mut self, first: Offset) {
+        self.suspects = self.suspects.split_off(&first);
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::identity::{self, DirIdentity, OpenError};
-use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT};
+use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS};
 use super::recovery::{self, Evidence, LogReport, remove_if_there};
 use super::segment::file_name;
 use super::small_file::{self, SmallFile};
@@ -65,6 +65,8 @@ pub struct RecoveryReport {
     pub partitions: Vec<LogReport>,
     /// Directories that were left alone.
     pub unknown: Vec<UnknownDir>,
+    /// Directories of partitions that were never made to the end, now gone.
+    pub unfinished_count: usize,
     /// Whether the last stop was a clean one.
     pub was_clean: bool,
     /// Entries of the journal whose partition has no directory any more.
@@ -79,8 +81,11 @@ pub struct LogDir<D: Disk> {
     identity: DirIdentity,
     newest_wall: Option<Timestamp>,
     was_clean: bool,
+    /// Log starts as the last clean stop noted them.
+    noted_starts: BTreeMap<(TopicName, Partition), Offset>,
     found: BTreeMap<TopicPartition, Found>,
     unknown: Vec<UnknownDir>,
+    unfinished_count: usize,
 }
 
 /// A partition's directory and what the journal proved about it so far.
@@ -108,7 +113,10 @@ impl<D: Disk> LogDir<D> {
         let was_clean = disk.exists(&mark).map_err(|error| OpenError::io(&mark, error))?;
         // Gone before anything changes: a crash from here on is an unclean stop.
         remove_if_there(&disk, &mark).map_err(|error| OpenError::io(&mark, error))?;
+        let noted = small_file::read_bytes(&disk, &path.join(LOG_STARTS)).map_err(at_path)?;
+        let noted = String::from_utf8(noted.unwrap_or_default()).unwrap_or_default();
         let mut dir = LogDir {
+            noted_starts: kafka_files::offsets_of(&noted),
             newest_wall: read_clock(&disk, path).map_err(at_path)?,
             disk,
             path: path.into(),
@@ -116,6 +124,7 @@ impl<D: Disk> LogDir<D> {
             was_clean,
             found: BTreeMap::new(),
             unknown: Vec::new(),
+            unfinished_count: 0,
         };
         dir.find_partitions()?;
         dir.disk.sync_dir(path).map_err(at_path)?;
@@ -147,6 +156,10 @@ impl<D: Disk> LogDir<D> {
     ) -> Result<(), OpenError> {
         let topic_id = identity::topic_id(&self.disk, &dir);
         let Some(topic_id) = topic_id.map_err(|error| OpenError::io(&dir, error))? else {
+            if is_unfinished(&self.disk, &dir).map_err(|error| OpenError::io(&dir, error))? {
+                self.unfinished_count += 1;
+                return self.disk.remove_dir_all(&dir).map_err(|error| OpenError::io(&dir, error));
+            }
             self.unknown.push(UnknownDir { name, why: Unknown::NoTopicId });
             return Ok(());
         };
@@ -183,6 +196,7 @@ impl<D: Disk> LogDir<D> {
     ) -> Result<(Vec<Log<D>>, RecoveryReport), OpenError> {
         let mut report = RecoveryReport {
             unknown: std::mem::take(&mut self.unknown),
+            unfinished_count: self.unfinished_count,
             was_clean: self.was_clean,
             ..RecoveryReport::default()
         };
@@ -194,6 +208,8 @@ impl<D: Disk> LogDir<D> {
                 continue;
             }
             let mark = found.mark.filter(|_| is_journal_whole);
+            let place = (found.name.clone(), topic_partition.partition);
+            let noted_start = self.noted_starts.get(&place).copied();
             let (log, log_report) = recovery::open(
                 self.disk.clone(),
                 &found.dir,
@@ -201,7 +217,7 @@ impl<D: Disk> LogDir<D> {
                 topic_partition,
                 parameters.config.clone(),
                 parameters.now,
-                Evidence { state: found.state, mark },
+                Evidence { state: found.state, mark, is_journal_whole, noted_start },
             )
             .map_err(|error| OpenError::io(&found.dir, error))?;
             logs.push(log);
@@ -245,6 +261,17 @@ impl<D: Disk> LogDir<D> {
         Log::create(self.disk.clone(), &self.path, name, topic_partition, config, now)
     }
 
+    /// Removes a partition that no topic has, if there was never a record in it: what a stop left
+    /// of a request that was making partitions. Answers the log where it must stay.
+    pub fn remove_unfinished(&self, log: Log<D>) -> io::Result<Option<Log<D>>> {
+        let is_empty = log.end_offset() == Offset::ZERO && is_unfinished(&self.disk, log.dir())?;
+        if !is_empty {
+            return Ok(Some(log));
+        }
+        // Stopped half-way it is still unfinished, and goes at the next start.
+        self.disk.remove_dir_all(log.dir()).map(|()| None)
+    }
+
     /// Finishes a deletion that a stop interrupted.
     fn remove_dir(&self, from: &Path, topic_id: Uuid) -> io::Result<()> {
         let Some(name) = from.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
@@ -274,7 +301,7 @@ impl<D: Disk> LogDir<D> {
         }
         for (name, rows) in [
             ("recovery-point-offset-checkpoint", &ends),
-            ("log-start-offset-checkpoint", &starts),
+            (LOG_STARTS, &starts),
             ("replication-offset-checkpoint", &ends),
         ] {
             let text = kafka_files::offset_checkpoint(rows);
@@ -393,6 +420,26 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         found.is_forgotten |= state == SmallState::Forget;
         found.state.get_or_insert_with(PartitionState::default).take(state);
     }
+}
+
+/// Whether a partition's directory holds nothing but what making one writes: identity, and a
+/// segment without a byte. Whatever else lies there keeps it.
+pub(super) fn is_unfinished(disk: &impl Disk, dir: &Path) -> io::Result<bool> {
+    for name in disk.list(dir)? {
+        let Some(text) = name.to_str() else { return Ok(false) };
+        if identity::is_identity_file(text) || text == kafka_files::LEADER_EPOCHS {
+            continue;
+        }
+        let base = Offset::ZERO;
+        let is_cache =
+            ["index", "timeindex", "summary"].iter().any(|suffix| text == file_name(base, suffix));
+        let is_empty_segment =
+            text == file_name(base, "log") && disk.open(&dir.join(text), Open::Read)?.len()? == 0;
+        if !is_cache && !is_empty_segment {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn read_clock(disk: &impl Disk, path: &Path) -> io::Result<Option<Timestamp>> {

@@ -230,14 +230,23 @@ fn identity_of(fields: &BTreeMap<&str, &str>) -> Option<DirIdentity> {
     })
 }
 
-/// Writes a partition directory's identity. It is durable once the files and the directory are
-/// synced, which this does for the files.
-pub(super) fn write_topic_id(disk: &impl Disk, dir: &Path, topic_id: TopicId) -> io::Result<()> {
-    small_file::create(disk, dir, IDENTITY_FILE, &format!("topic_id {topic_id}\n"))?;
-    let file = disk.open(&dir.join(PARTITION_METADATA), Open::CreateOrWrite)?;
-    file.set_len(0)?;
-    file.write_all_at(kafka_files::partition_metadata(topic_id).as_bytes(), 0)?;
-    file.sync_data()
+/// Writes a partition directory's identity. It is durable once the files that are answered, and
+/// the directory, are synced.
+pub(super) fn write_topic_id<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    topic_id: TopicId,
+) -> io::Result<[D::File; 2]> {
+    let ours = small_file::create(disk, dir, IDENTITY_FILE, &format!("topic_id {topic_id}\n"))?;
+    let kafkas = disk.open(&dir.join(PARTITION_METADATA), Open::CreateOrWrite)?;
+    kafkas.set_len(0)?;
+    kafkas.write_all_at(kafka_files::partition_metadata(topic_id).as_bytes(), 0)?;
+    Ok([ours, kafkas])
+}
+
+/// Whether a file of a partition's directory says only whose it is.
+pub(super) fn is_identity_file(name: &str) -> bool {
+    name == IDENTITY_FILE || name == PARTITION_METADATA
 }
 
 /// Whose partition directory it is, `None` when neither file says. Mends the other one.
@@ -252,7 +261,9 @@ pub(super) fn topic_id(disk: &impl Disk, dir: &Path) -> io::Result<Option<TopicI
     let kafkas = kafka_files::topic_id_of(&String::from_utf8_lossy(&bytes));
     let Some(topic_id) = ours.or(kafkas) else { return Ok(None) };
     if ours != kafkas {
-        write_topic_id(disk, dir, topic_id)?;
+        for file in write_topic_id(disk, dir, topic_id)? {
+            file.sync_data()?;
+        }
     }
     Ok(Some(topic_id))
 }

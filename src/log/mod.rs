@@ -75,7 +75,7 @@ pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
 pub use recovery::LogReport;
-pub use scrub::{Scrub, Scrubbed};
+pub use scrub::{DamageNote, Scrub, Scrubbed};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.
@@ -111,19 +111,51 @@ impl<D: Disk> Log<D> {
         config: TopicConfig,
         now: Now,
     ) -> Result<Self, LogError> {
+        let (log, identity) = Log::make(disk, log_dir, name, topic_partition, config, now)?;
+        for file in identity {
+            file.sync_data()?;
+        }
+        log.disk.sync_dir(&log.dir)?;
+        log.disk.sync_dir(log_dir)?;
+        Ok(log)
+    }
+
+    /// As [`Log::create`], without a sync. Whoever makes many partitions at once makes them all
+    /// durable by one [`Disk::sync_all`] of the log dir, before anybody hears of them. A stop
+    /// before that leaves directories that no metadata names; the next start removes them.
+    pub fn create_unsynced(
+        disk: D,
+        log_dir: &Path,
+        name: &TopicName,
+        topic_partition: TopicPartition,
+        config: TopicConfig,
+        now: Now,
+    ) -> Result<Self, LogError> {
+        Log::make(disk, log_dir, name, topic_partition, config, now).map(|(log, _)| log)
+    }
+
+    fn make(
+        disk: D,
+        log_dir: &Path,
+        name: &TopicName,
+        topic_partition: TopicPartition,
+        config: TopicConfig,
+        now: Now,
+    ) -> Result<(Self, [D::File; 2]), LogError> {
         let dir_name = format!("{name}-{}", topic_partition.partition);
         let dir: Arc<Path> = log_dir.join(&dir_name).into();
         if disk.exists(&dir)? {
-            let other = identity::topic_id(&disk, &dir)?.unwrap_or_default();
-            let aside = log_dir.join(dir::doomed_name(&dir_name, other.0, "stray"));
-            disk.rename(&dir, &aside)?;
+            if dir::is_unfinished(&disk, &dir)? {
+                disk.remove_dir_all(&dir)?;
+            } else {
+                let other = identity::topic_id(&disk, &dir)?.unwrap_or_default();
+                let aside = log_dir.join(dir::doomed_name(&dir_name, other.0, "stray"));
+                disk.rename(&dir, &aside)?;
+            }
         }
         disk.create_dir_all(&dir)?;
-        identity::write_topic_id(&disk, &dir, topic_partition.topic_id)?;
-        let place = Place { disk: &disk, dir: &dir };
-        let active = Segment::create(place, Offset::ZERO, now.boot)?;
-        disk.sync_dir(&dir)?;
-        disk.sync_dir(log_dir)?;
+        let identity = identity::write_topic_id(&disk, &dir, topic_partition.topic_id)?;
+        let active = Segment::create(Place { disk: &disk, dir: &dir }, Offset::ZERO, now.boot)?;
         let log = Log {
             disk,
             dir,
@@ -140,7 +172,7 @@ impl<D: Disk> Log<D> {
             is_poisoned: false,
         };
         log.invariants();
-        Ok(log)
+        Ok((log, identity))
     }
 
     /// Stamps a validated batch with the next offset and the epoch in force, and writes it at the

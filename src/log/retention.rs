@@ -148,6 +148,7 @@ impl<D: Disk> Log<D> {
             self.retention.doomed.push(Doomed { base, end, unlink_at: None });
         }
         let base = self.segments[0].base;
+        self.damage.drop_suspects(base);
         Ok(self.advance_start(base))
     }
 

@@ -1,14 +1,20 @@
 //! The scrub: sealed segments are read again, slowly, to find what rotted.
 //!
 //! A [`Scrub`] owns a handle and nothing else, so that it runs on any thread, a few bytes at a
-//! time. What it finds goes to [`Log::note_suspect`]; the next start then scans that segment and
-//! keeps what is good (reliability.md S4).
+//! time. What it finds goes to [`Log::note_suspect`], and the [`DamageNote`] that answers to disk,
+//! again on any thread; the next start then scans that segment and keeps what is good
+//! (reliability.md S4).
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
+use super::damage::Damage;
+use super::identity;
+use super::segment::Segment;
 use super::walk::{Walk, WalkError, crc_is_valid};
 use super::{Disk, Log};
-use crate::ids::Offset;
+use crate::ids::{Offset, TopicId};
 use crate::journal::disk::DiskFile;
 
 /// The check of one sealed segment.
@@ -44,6 +50,16 @@ impl<F: DiskFile> Scrub<F> {
         self.segment
     }
 
+    /// The file that it reads.
+    pub fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// Where it goes on.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Checks batches until `bytes_max` bytes were read, one batch at least. It waits for the disk.
     pub fn step(&mut self, bytes_max: u64) -> io::Result<Scrubbed> {
         let begin = self.position;
@@ -71,13 +87,33 @@ impl<F: DiskFile> Scrub<F> {
     }
 }
 
+/// What is known of a partition's damage, on its way to the file that says so.
+#[derive(Debug)]
+pub struct DamageNote<D> {
+    disk: D,
+    dir: Arc<Path>,
+    topic_id: TopicId,
+    damage: Damage,
+}
+
+impl<D: Disk> DamageNote<D> {
+    /// Writes it down. It waits for the disk.
+    pub fn save(&self) -> io::Result<()> {
+        // The topic may be gone by now, and another may have its name.
+        let is_there = self.disk.exists(&self.dir)?
+            && identity::topic_id(&self.disk, &self.dir)? == Some(self.topic_id);
+        if is_there { self.damage.save(&self.disk, &self.dir) } else { Ok(()) }
+    }
+}
+
 impl<D: Disk> Log<D> {
-    /// A scrub of the first sealed segment behind `after`, if there is one.
+    /// A scrub of the first sealed segment behind `after`, if there is one. Segments that are
+    /// known to be damaged are passed over.
     pub fn scrub(&self, after: Option<Offset>) -> io::Result<Option<Scrub<D::File>>> {
         let sealed = &self.segments[..self.segments.len() - 1];
-        let Some(segment) = sealed.iter().find(|segment| after < Some(segment.base)) else {
-            return Ok(None);
-        };
+        let first = after.map_or(0, |after| sealed.partition_point(|s| s.base <= after));
+        let is_unsuspected = |segment: &&Segment<D>| !self.damage.suspects.contains(&segment.base);
+        let Some(segment) = sealed[first..].iter().find(is_unsuspected) else { return Ok(None) };
         Ok(Some(Scrub {
             file: segment.file(self.place())?,
             segment: segment.base,
@@ -88,11 +124,25 @@ impl<D: Disk> Log<D> {
         }))
     }
 
-    /// Writes down that a segment is doubtful: the next start scans it from end to end.
-    pub fn note_suspect(&mut self, segment: Offset) -> io::Result<()> {
-        if self.damage.suspects.insert(segment) {
-            self.damage.save(&self.disk, &self.dir)?;
-        }
-        Ok(())
+    /// Takes note that a segment is damaged: the next start scans it from end to end, once what is
+    /// answered has been written down. `None` when that is known already, or the segment is gone.
+    pub fn note_suspect(&mut self, segment: Offset) -> Option<DamageNote<D>> {
+        let is_news = self.has_segment(segment) && self.damage.suspects.insert(segment);
+        is_news.then(|| DamageNote {
+            disk: self.disk.clone(),
+            dir: Arc::clone(&self.dir),
+            topic_id: self.topic_partition.topic_id,
+            damage: self.damage.clone(),
+        })
+    }
+
+    /// Whether a segment of this base offset is still part of the log.
+    pub fn has_segment(&self, base: Offset) -> bool {
+        self.segments.binary_search_by_key(&base, |segment| segment.base).is_ok()
+    }
+
+    /// Base offsets of the segments that are known to be damaged and not scanned yet.
+    pub fn suspects(&self) -> impl ExactSizeIterator<Item = Offset> + '_ {
+        self.damage.suspects.iter().copied()
     }
 }

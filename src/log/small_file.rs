@@ -53,12 +53,12 @@ pub(super) fn write(disk: &impl Disk, dir: &Path, name: &str, text: &str) -> io:
 }
 
 /// Writes a small file without a spare that nobody has read yet: it need not be replaced whole.
-/// Its name becomes durable with the directory.
-pub(super) fn create(disk: &impl Disk, dir: &Path, name: &str, text: &str) -> io::Result<()> {
+/// The caller syncs what is answered, and the directory for its name.
+pub(super) fn create<D: Disk>(disk: &D, dir: &Path, name: &str, text: &str) -> io::Result<D::File> {
     let file = disk.open(&dir.join(name), Open::CreateOrWrite)?;
     file.set_len(0)?;
     file.write_all_at(&bytes_of(text), 0)?;
-    file.sync_data()
+    Ok(file)
 }
 
 fn bytes_of(text: &str) -> Vec<u8> {

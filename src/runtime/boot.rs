@@ -8,32 +8,29 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use crate::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, MetadataError, metadata_topic_config,
 };
 use crate::broker::metrics::ProcessMetrics;
 use crate::config::Config;
-use crate::controller::ControllerConfig;
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
-    BROKER_PARTITIONS_MAX, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
+    FRAME_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
     MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
+use crate::runtime::accept::SocketBuffers;
 use crate::runtime::disk::FileDisk;
+use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
+use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::threads::Threads;
 use crate::runtime::{Broker, StartError, accept, clock};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
-
-/// File handles kept for everything that is not a partition.
-const HANDLES_RESERVED: u64 = 64;
 
 /// An open file of the disk.
 pub(super) type File = <FileDisk as Disk>::File;
@@ -50,20 +47,30 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         LockError::Io(why) => StartError::LogDirIo(dir.clone(), why),
     })?;
     let listener_address = resolve(config)?;
-    let listener = accept::listen(listener_address, config.socket_listen_backlog_size)
+    let buffers = SocketBuffers {
+        send_bytes: config.socket_send_buffer_bytes,
+        receive_bytes: config.socket_receive_buffer_bytes,
+    };
+    let listener = accept::listen(listener_address, config.socket_listen_backlog_size, buffers)
         .map_err(|why| StartError::Listen(listener_address, why))?;
     let wire_address = listener.local_addr()?;
 
     let metrics: &'static ProcessMetrics = Box::leak(Box::default());
-    let partitions_max = raise_handles(config.max_connections as u64);
+    let handles = Handles::claim(config.max_connections);
     let mut opened = OpenDir::open(config, dir, now)?;
     opened.report(metrics);
-    let controller_config = controller_config(config, partitions_max);
+    let fixed = Fixed {
+        config: config.clone(),
+        frame_bytes_max: sizes.frame_bytes_max(),
+        handles,
+        space: FileDisk::new().space(dir).map_err(|why| StartError::LogDirIo(dir.clone(), why))?,
+    };
+    let reload = Reload::of(config, &fixed);
     let log = opened.take_metadata(now)?;
     let start = ControlStart {
         disk: FileDisk::new(),
         log_dir: dir.clone(),
-        controller: controller_config.clone(),
+        controller: reload.controller.clone(),
         log,
         shard_count: sizes.shards,
         seed,
@@ -76,17 +83,10 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, dir, handles_max: partitions_max, metrics, now };
+    let threads = Threads { config, sizes, reload, dir, handles, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker {
-        wire_address,
-        wiring,
-        log_dir: opened.dir,
-        controller_config,
-        metrics,
-        _lock: lock,
-    })
+    Ok(Broker { wire_address, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
 }
 
 /// What the configuration leaves to the machine.
@@ -110,6 +110,12 @@ impl Sizes {
         let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
     }
+
+    /// A share of the memory, however much that is: below 2 GiB a length and what is added to it
+    /// fit in 32 bits, on the wire and in a small board's addresses.
+    fn frame_bytes_max(self) -> usize {
+        (self.memory_limit / FRAME_SHARE_OF_MEMORY).min(i32::MAX as u64) as usize
+    }
 }
 
 fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
@@ -117,18 +123,6 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
     let name = listener.address();
     let unresolved = || StartError::Resolve(name.clone());
     name.to_socket_addrs().map_err(|_| unresolved())?.next().ok_or_else(unresolved)
-}
-
-/// Raises the limit of file handles as far as it goes; answers how many partitions it allows.
-fn raise_handles(connections_max: u64) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(why) = setrlimit(Resource::Nofile, raised) {
-        log::warn!("the limit of file handles stays at {:?}: {why}", limit.current);
-    }
-    let handles = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let for_partitions = handles.saturating_sub(connections_max + HANDLES_RESERVED);
-    usize::try_from(for_partitions).unwrap_or(usize::MAX).min(BROKER_PARTITIONS_MAX)
 }
 
 fn random<const N: usize>() -> [u8; N] {
@@ -249,14 +243,31 @@ impl OpenDir {
                 settled.push(log);
             }
         }
-        for stray in found.values() {
-            log::warn!(
-                "{}-{} belongs to no topic of this cluster; it is kept as it is",
-                stray.name(),
-                stray.topic_partition().partition
-            );
-        }
+        self.remove_unfinished(found.into_values())?;
         Ok(settled)
+    }
+
+    /// Clears away what a stop left of a request that was making partitions.
+    fn remove_unfinished(
+        &self,
+        strays: impl Iterator<Item = Log<FileDisk>>,
+    ) -> Result<(), StartError> {
+        let mut removed_count = self.recovery.unfinished_count;
+        for stray in strays {
+            let kept = self.dir.remove_unfinished(stray);
+            match kept.map_err(|why| StartError::LogDirIo(self.dir.path().to_owned(), why))? {
+                Some(stray) => log::warn!(
+                    "{}-{} belongs to no topic of this cluster; it is kept as it is",
+                    stray.name(),
+                    stray.topic_partition().partition
+                ),
+                None => removed_count += 1,
+            }
+        }
+        if 0 < removed_count {
+            log::info!("{removed_count} partitions that were never made to the end are removed");
+        }
+        Ok(())
     }
 
     fn replace(
@@ -295,16 +306,4 @@ impl OpenDir {
 fn next_epoch(log: &Log<FileDisk>, image: LeaderEpoch) -> LeaderEpoch {
     let beyond = log.leader_epoch().next().expect("2^31 boots are not reached");
     image.max(beyond)
-}
-
-/// The controller's share of the configuration.
-pub(super) fn controller_config(config: &Config, partitions_max: usize) -> ControllerConfig {
-    ControllerConfig {
-        node_id: config.broker_id,
-        num_partitions: config.num_partitions,
-        default_replication_factor: config.default_replication_factor,
-        delete_topic_enable: config.delete_topic_enable,
-        partitions_max,
-        topic_defaults: config.topic_defaults.clone(),
-    }
 }

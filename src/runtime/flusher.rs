@@ -7,7 +7,6 @@
 //! **Invariant:** a shard hears of a commit only after its sync returned. After an error nothing is
 //! ever acknowledged from this log dir again: the journal refuses, and the shards are told.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,13 +20,13 @@ use crate::broker::control::METADATA;
 use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
-use crate::ids::TopicPartition;
 use crate::journal::disk::Disk;
 use crate::journal::{CheckpointDone, Entry, Journal, JournalError, SmallState};
 use crate::limits::FLUSH_REQUESTS_MAX;
 use crate::runtime::clock;
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::ledger::Ledger;
+use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
 
 /// The reading end of a shard's queue to the flusher.
@@ -52,9 +51,9 @@ where
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// `flush.linger.ms`.
-    pub linger: Duration,
+    pub dials: Arc<Dials>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
     /// Set when all shards have stopped: drain, then end.
@@ -91,8 +90,9 @@ where
                     continue;
                 }
             }
-            if !self.linger.is_zero() {
-                thread::sleep(self.linger);
+            let linger_ms = self.dials.flush_linger_ms.load(Ordering::Relaxed);
+            if linger_ms != 0 {
+                thread::sleep(Duration::from_millis(linger_ms));
                 self.gather(&mut entries);
             }
             while !is_failed && is_checkpointing && !self.journal.has_room(&entries) {
@@ -152,33 +152,25 @@ where
 
     /// Tells every shard what of its partitions is durable now.
     fn announce(&self, entries: &[Entry<D::File>]) {
-        let mut ends: BTreeMap<TopicPartition, Flushed> = BTreeMap::new();
-        for entry in entries {
-            let topic_partition = entry.topic_partition();
-            let flushed = ends.entry(topic_partition).or_insert(Flushed {
-                topic_partition,
-                durable_offset: None,
-                log_start_offset: None,
-            });
-            match entry {
-                Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-                    flushed.durable_offset = flushed.durable_offset.max(Some(*end_offset));
-                }
-                Entry::State { state: SmallState::LogStart(offset), .. } => {
-                    flushed.log_start_offset = flushed.log_start_offset.max(Some(*offset));
-                }
-                Entry::State { .. } => {}
-            }
-        }
         let mut commits: Vec<Vec<Flushed>> = Vec::new();
         commits.resize_with(self.shards.len(), Vec::new);
-        for (topic_partition, flushed) in ends {
+        for entry in entries {
+            let Some(flushed) = flushed(entry) else { continue };
+            let topic_partition = flushed.topic_partition;
             if topic_partition == METADATA {
                 // A control thread that is gone needs no answer.
                 let _ = self.control.send(ControlEvent::Flushed(flushed));
             } else {
                 let owner = ShardId::owner(topic_partition, self.shards.len() as u16);
-                commits[usize::from(owner.0)].push(flushed);
+                let commit = &mut commits[usize::from(owner.0)];
+                // A partition's batches come one after the other; the last one says it all.
+                match commit.last_mut() {
+                    Some(last) if last.topic_partition == topic_partition => {
+                        last.durable_offset = last.durable_offset.max(flushed.durable_offset);
+                        last.log_start_offset = last.log_start_offset.max(flushed.log_start_offset);
+                    }
+                    _ => commit.push(flushed),
+                }
             }
         }
         for (shard, commit) in self.shards.iter().zip(commits) {
@@ -237,6 +229,19 @@ where
     fn discard(&self, entries: &[Entry<D::File>]) {
         self.ledger.release_flusher(held_bytes(entries));
     }
+}
+
+/// What became durable with an entry, if a partition's owner must hear of it.
+fn flushed<F>(entry: &Entry<F>) -> Option<Flushed> {
+    let topic_partition = entry.topic_partition();
+    let (durable_offset, log_start_offset) = match entry {
+        Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
+            (Some(*end_offset), None)
+        }
+        Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
+        Entry::State { .. } => return None,
+    };
+    Some(Flushed { topic_partition, durable_offset, log_start_offset })
 }
 
 /// Bytes of records that entries keep in memory.

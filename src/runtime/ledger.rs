@@ -7,13 +7,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::broker::Memory;
 use crate::broker::metrics::ProcessMetrics;
+use crate::limits::WINDOWS_SHARE_OF_MEMORY;
 
 /// The process's memory account.
 #[derive(Debug)]
 pub struct Ledger {
     /// What frames and the flusher's queue may hold together.
     budget_bytes: u64,
+    /// What decompression may hold beside that.
+    windows_bytes_max: u64,
     metrics: &'static ProcessMetrics,
 }
 
@@ -21,7 +25,8 @@ impl Ledger {
     /// An account over `memory.limit`: half of it for requests and what waits for the flusher,
     /// since a frame's buffer and the commit that is built from it exist side by side.
     pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
-        Ledger { budget_bytes: memory_limit / 2, metrics }
+        let windows_bytes_max = memory_limit / WINDOWS_SHARE_OF_MEMORY;
+        Ledger { budget_bytes: memory_limit / 2, windows_bytes_max, metrics }
     }
 
     /// Takes `bytes` for a frame, if they are there.
@@ -44,6 +49,13 @@ impl Ledger {
         subtract(&self.metrics.memory_frames_bytes_now, bytes);
     }
 
+    /// A connection's answers that wait to be sent take so many bytes now, and took so many before.
+    pub fn hold_responses(&self, before: u64, now: u64) {
+        let account = &self.metrics.memory_responses_bytes_now;
+        account.fetch_add(now, Ordering::Relaxed);
+        subtract(account, before);
+    }
+
     /// Bytes went into the flusher's queue.
     pub fn hold_flusher(&self, bytes: u64) {
         self.metrics.memory_flusher_bytes_now.fetch_add(bytes, Ordering::Relaxed);
@@ -52,6 +64,28 @@ impl Ledger {
     /// Bytes of the flusher's queue are on disk.
     pub fn release_flusher(&self, bytes: u64) {
         subtract(&self.metrics.memory_flusher_bytes_now, bytes);
+    }
+}
+
+impl Memory for Ledger {
+    fn windows_bytes_max(&self) -> u64 {
+        self.windows_bytes_max
+    }
+
+    fn try_hold_window(&self, bytes: u64) -> bool {
+        let windows = &self.metrics.memory_windows_bytes_now;
+        let taken = windows.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            let held = held.saturating_add(bytes);
+            (held <= self.windows_bytes_max).then_some(held)
+        });
+        if taken.is_err() {
+            self.metrics.memory_refused_count.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    fn release_window(&self, bytes: u64) {
+        subtract(&self.metrics.memory_windows_bytes_now, bytes);
     }
 }
 
@@ -81,5 +115,19 @@ mod tests {
         ledger.release_frame(300);
         ledger.release_frame(101);
         assert_eq!(metrics.memory_frames_bytes_now.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn windows_have_a_share_of_their_own() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(1000, metrics);
+        assert!(ledger.try_reserve_frame(500), "frames may have their half");
+        assert!(ledger.try_hold_window(200));
+        assert!(!ledger.try_hold_window(51));
+        assert!(!ledger.try_hold_window(u64::MAX));
+        assert!(ledger.try_hold_window(50));
+        ledger.release_window(250);
+        assert!(ledger.try_hold_window(250));
+        assert_eq!(metrics.memory_refused_count.load(Ordering::Relaxed), 2);
     }
 }

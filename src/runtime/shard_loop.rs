@@ -31,6 +31,7 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::LoadJob;
 use crate::runtime::mailbox::{Mail, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
+use crate::runtime::scrubber::ScrubWork;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
@@ -64,6 +65,8 @@ pub enum Input<D: Disk> {
     Loaded(Loaded),
     /// A client connected from there.
     Connection(TcpStream, SocketAddr),
+    /// Timeouts and sizes are others now.
+    Limits(ConnectionLimits),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -132,10 +135,12 @@ where
     pub flusher: Thread,
     /// To the loader.
     pub loader: Sender<LoadJob<D>>,
+    /// To the scrubber.
+    pub scrubber: Sender<ScrubWork<D>>,
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// `max.connections.per.ip`.
     pub peers: Arc<Peers>,
     /// Timeouts and sizes.
@@ -264,6 +269,7 @@ where
                     }
                 }
                 Input::Connection(stream, peer) => self.open(now, stream, peer),
+                Input::Limits(limits) => self.parts.limits = limits,
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -290,6 +296,7 @@ where
     /// Does what the core wants done.
     fn act(&mut self) {
         let mut wakes_flusher = false;
+        let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
@@ -300,6 +307,7 @@ where
                 Output::Respond(id, response) => {
                     if let Some(connection) = self.connection(id) {
                         connection.queue(response);
+                        connection.account(ledger);
                         self.active.insert(slot_of(id));
                     }
                 }
@@ -316,6 +324,12 @@ where
                     let done = Loaded::Read(load.token);
                     self.load(load.file, load.position, load.bytes, done);
                 }
+                // The scrubber ends after the shards.
+                Output::Scrub(job) => {
+                    let work = ScrubWork::Verify(job, self.parts.inbox.clone());
+                    drop(self.parts.scrubber.send(work));
+                }
+                Output::Note(note) => drop(self.parts.scrubber.send(ScrubWork::Note(note))),
                 // Control threads end after shards do, so these are heard.
                 Output::Control(ask) => drop(self.parts.control.send(ControlEvent::Ask(ask))),
                 Output::Applied(version) => {
@@ -382,7 +396,8 @@ where
             self.parts.poller.add_with_mode(connection.stream(), interest, PollMode::Edge)?;
         }
         self.connections[slot] = Some(connection);
-        Ok((local.ip().to_string().into(), local.port()))
+        // An IPv4 client of a listener on `::` knows nothing of IPv6.
+        Ok((local.ip().to_canonical().to_string().into(), local.port()))
     }
 
     fn begin_close(&mut self, id: ConnectionId, reason: CloseReason) {
@@ -395,7 +410,8 @@ where
     }
 
     fn close(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].take() else { return };
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        connection.discard(self.parts.ledger);
         // A socket that cannot be deleted was never added.
         let _ = self.parts.poller.delete(connection.stream());
         self.parts.ledger.release_frame(connection.reserved_bytes());
@@ -478,7 +494,9 @@ where
         for slot in slots {
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             if connection.is_writable && !connection.is_loading && connection.has_output() {
-                match connection.send(now) {
+                let sent = connection.send(now);
+                connection.account(self.parts.ledger);
+                match sent {
                     Sent::All | Sent::Full => {}
                     Sent::Cold(slice) => {
                         connection.is_loading = true;

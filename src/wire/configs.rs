@@ -59,6 +59,19 @@ pub enum ConfigSource {
     Topic,
 }
 
+impl ConfigSource {
+    /// Kafka's name of it, which does not tell apart what a broker is started with.
+    pub const fn kafka_name(self) -> &'static str {
+        match self {
+            ConfigSource::Default => "DEFAULT_CONFIG",
+            ConfigSource::File | ConfigSource::Environment | ConfigSource::CommandLine => {
+                "STATIC_BROKER_CONFIG"
+            }
+            ConfigSource::Topic => "DYNAMIC_TOPIC_CONFIG",
+        }
+    }
+}
+
 /// One key with its effective value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedConfig<'a> {

@@ -15,13 +15,14 @@
 //!                                             varint u32  segments
 //!                                             varint u64  loss window, ms
 //!                                             list of     varint i64 from, varint i64 end
+//!                                             list of     varint i64 base offset
 //! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{LeaderEpoch, Offset, Partition};
-use crate::limits::{REQUEST_PARTITIONS_MAX, REQUEST_TOPICS_MAX};
+use crate::limits::{DESCRIBED_DAMAGE_MAX, REQUEST_PARTITIONS_MAX, REQUEST_TOPICS_MAX};
 use crate::wire::{ErrorCode, TopicRef, frame};
 
 /// Asks for all partitions of some topics.
@@ -32,7 +33,7 @@ pub struct DescribeLogDirsRequest<'a> {
     pub topics: Vec<TopicRef<'a>>,
 }
 
-/// Offsets that are lost: what recovery or the scrub found damaged below the durable mark.
+/// Offsets that are lost: what recovery found damaged below the durable mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hole {
     /// First offset lost.
@@ -67,8 +68,12 @@ pub struct DescribedLog {
     /// How many ms of acknowledged records a power cut may take: 0 when acks wait for storage.
     pub loss_window_ms: u64,
     /// What is lost for ever.
-    #[serde(deserialize_with = "frame::list::<1024, _, _>")]
+    #[serde(deserialize_with = "frame::list::<DESCRIBED_DAMAGE_MAX, _, _>")]
     pub holes: Vec<Hole>,
+    /// Base offsets of damaged segments: the next start scans them, and what is lost in them
+    /// becomes a hole.
+    #[serde(deserialize_with = "frame::list::<DESCRIBED_DAMAGE_MAX, _, _>")]
+    pub suspects: Vec<Offset>,
 }
 
 impl DescribedLog {
@@ -87,6 +92,7 @@ impl DescribedLog {
             segment_count: 0,
             loss_window_ms: 0,
             holes: Vec::new(),
+            suspects: Vec::new(),
         }
     }
 }

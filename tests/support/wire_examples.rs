@@ -441,6 +441,7 @@ fn described_log() -> DescribedLog {
         segment_count: 1,
         loss_window_ms: 1000,
         holes: vec![Hole { from: Offset(20), end: Offset(25) }],
+        suspects: vec![Offset(16)],
     }
 }
 

@@ -3,7 +3,6 @@
 use argh::FromArgs;
 use odradek::client::{ConfigValue, Resource, TopicInfo};
 use odradek::ids::Partition;
-use odradek::wire::configs::ConfigSource;
 use odradek::wire::describe_log_dirs::{DescribedLog, Hole};
 
 use super::{connect, describe_one, no_topic, topics};
@@ -132,9 +131,19 @@ impl Described {
             rows.push(row);
         }
         out.table(&rows)?;
+        for partition in &info.partitions {
+            let suspects = self.log(partition.partition).map(|log| &log.suspects[..]);
+            for segment in suspects.unwrap_or_default() {
+                out.line(format_args!(
+                    "partition {}: segment {segment} is DAMAGED; the next start scans it, keeps \
+                     what is good and names what is lost",
+                    partition.partition
+                ))?;
+            }
+        }
         let mut rows = vec![["KEY", "VALUE", "SOURCE"].map(str::to_owned).to_vec()];
         for config in &self.configs {
-            let source = source_name(config.source).to_owned();
+            let source = config.source.kafka_name().to_owned();
             rows.push(vec![config.key.clone(), config.value.clone(), source]);
         }
         out.table(&rows)
@@ -158,12 +167,16 @@ impl Described {
                 ("segment_count", of_log(|log| log.segment_count.into())),
                 ("loss_window_ms", of_log(|log| log.loss_window_ms.into())),
                 ("holes", of_log(|log| Json::list(log.holes.iter().map(hole_json)))),
+                (
+                    "damaged_segments",
+                    of_log(|log| Json::list(log.suspects.iter().map(|base| Json::from(base.0)))),
+                ),
             ])
         });
         let configs = self.configs.iter().map(|config| {
             let value = Json::object([
                 ("value", Json::from(config.value.as_str())),
-                ("source", Json::from(source_name(config.source))),
+                ("source", Json::from(config.source.kafka_name())),
             ]);
             (config.key.clone(), value)
         });
@@ -191,14 +204,4 @@ fn holes(holes: &[Hole]) -> String {
     let texts: Vec<String> =
         holes.iter().map(|hole| format!("{}..{}", hole.from, hole.end)).collect();
     texts.join(",")
-}
-
-fn source_name(source: ConfigSource) -> &'static str {
-    match source {
-        ConfigSource::Default => "default",
-        ConfigSource::File => "file",
-        ConfigSource::Environment => "environment",
-        ConfigSource::CommandLine => "command line",
-        ConfigSource::Topic => "topic",
-    }
 }
