@@ -63,9 +63,12 @@ pub const KAFKA_TAGGED_FIELDS_MAX: u32 = 256;
 /// A message of Kafka's protocol may take this much memory when it is decoded, however small it is.
 pub const KAFKA_DECODED_BYTES_ALWAYS: usize = 8 << 10;
 
-/// Beyond that it may take so many times its own size: lists of one-byte elements, which ask for
-/// more, are no client's.
-pub const KAFKA_DECODED_RATIO_MAX: usize = 4;
+/// Beyond that it may take so many times its own size. The most that is real is a list of
+/// partitions to create, each on one named broker; lists of empty strings ask for more.
+pub const KAFKA_DECODED_RATIO_MAX: usize = 10;
+
+/// What the smallest of vectors is taken to cost there.
+pub const KAFKA_DECODED_VECTOR_BYTES: usize = 32;
 
 /// Metrics in one response.
 pub const METRICS_MAX: usize = 4096;

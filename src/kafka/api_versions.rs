@@ -58,7 +58,7 @@ pub(super) fn respond<F>(
 }
 
 fn range(api: ApiKey) -> ApiVersion {
-    let versions = api.versions();
+    let versions = api.advertised();
     ApiVersion {
         api_key: api.number(),
         min_version: *versions.start(),

@@ -1,6 +1,7 @@
 //! Real clients at Kafka's door: Apache Kafka's own command line, and librdkafka's by `kcat`.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -89,8 +90,10 @@ fn librdkafka_writes_and_reads_with_every_codec() {
         let mut command = Command::new("timeout");
         run(command.args(["60", "kcat", "-b", door(&broker)]).args(words), input)
     };
-    let lines: String =
-        (0..2000).map(|number| format!("key{}:line {number}\n", number % 7)).collect();
+    let mut lines = String::new();
+    for number in 0..2000 {
+        writeln!(lines, "key{}:line {number}", number % 7).expect("a string takes all");
+    }
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         kcat(&["-P", "-t", codec, "-K", ":", "-z", codec], &lines);
         let read = kcat(&["-C", "-t", codec, "-K", ":", "-e", "-q", "-o", "beginning"], "");

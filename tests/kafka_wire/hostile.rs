@@ -2,11 +2,22 @@
 
 use std::fs;
 
+use odradek::ids::{NodeId, Partition};
 use odradek::limits;
 use odradek::wire::kafka::api_versions::ApiVersionsRequest;
+use odradek::wire::kafka::create_partitions::{
+    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
+};
+use odradek::wire::kafka::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest,
+};
 use odradek::wire::kafka::describe_groups::DescribeGroupsRequest;
+use odradek::wire::kafka::describe_topic_partitions::{
+    DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
+};
 use odradek::wire::kafka::metadata::MetadataRequest;
-use odradek::wire::kafka::{ApiKey, Expected, KafkaError, Message, RequestHeader};
+use odradek::wire::kafka::{ApiKey, Expected, Frame, KafkaError, Message, RequestHeader};
 
 use crate::schema::{self, Fill, Schema, Seed};
 use crate::{bytes_of, for_each_version, ours};
@@ -70,6 +81,16 @@ fn hostile_counts_at_every_place_are_refused_without_memory() {
     // One vector of 2³¹ elements would be 8 GiB at the least; threads of other tests map some.
     let grown = mapped_peak_kib() - before;
     assert!(grown < 1 << 20, "{grown} KiB more were mapped");
+}
+
+#[test]
+fn a_count_beyond_the_bytes_left_is_refused_before_the_first_element_is_read() {
+    // Three names take at least six bytes; the first of them would even be there.
+    let body = [0, 0, 0, 3, 0, 2, b'a', b'b', 0];
+    let error = MetadataRequest::decode(0, &body).expect_err("two elements are missing");
+    let KafkaError::Malformed { place, expected, .. } = error else { panic!("{error:?}") };
+    assert_eq!((place.structure, place.field), ("MetadataRequest", "topics"));
+    assert_eq!(expected, Expected::MoreBytes);
 }
 
 #[test]
@@ -152,6 +173,46 @@ fn many_tiny_elements_are_refused_and_many_real_ones_are_not() {
         body
     };
     assert!(MetadataRequest::decode(0, &topics(20_000)).is_ok());
+}
+
+#[test]
+fn the_largest_messages_that_are_real_are_not_refused() {
+    let nodes = || vec![NodeId(1)];
+    let partitions = || (0..limits::TOPIC_PARTITIONS_MAX).map(Partition);
+
+    let partition = |partition_index| DescribeTopicPartitionsResponsePartition {
+        partition_index,
+        replica_nodes: nodes(),
+        isr_nodes: nodes(),
+        eligible_leader_replicas: Some(nodes()),
+        last_known_elr: Some(nodes()),
+        offline_replicas: nodes(),
+        ..Default::default()
+    };
+    let topics = vec![DescribeTopicPartitionsResponseTopic {
+        partitions: partitions().map(partition).collect(),
+        ..Default::default()
+    }];
+    check_real(0, &DescribeTopicPartitionsResponse { topics, ..Default::default() });
+
+    let assignments = partitions()
+        .map(|partition_index| CreatableReplicaAssignment { partition_index, broker_ids: nodes() });
+    let topic = CreatableTopic { assignments: assignments.collect(), ..Default::default() };
+    check_real(7, &CreateTopicsRequest { topics: vec![topic], ..Default::default() });
+
+    let assignments = partitions().map(|_| CreatePartitionsAssignment { broker_ids: nodes() });
+    let topics = vec![CreatePartitionsTopic {
+        assignments: Some(assignments.collect()),
+        ..Default::default()
+    }];
+    check_real(3, &CreatePartitionsRequest { topics, ..Default::default() });
+}
+
+fn check_real<'a, M: Message<'a> + PartialEq + std::fmt::Debug>(version: i16, message: &M) {
+    let mut frame = Frame::new();
+    message.encode(version, &mut frame);
+    let bytes = frame.into_parts().0.leak();
+    assert_eq!(M::decode(version, bytes).as_ref(), Ok(message));
 }
 
 #[test]

@@ -189,6 +189,15 @@ impl ApiKey {
         self as i16
     }
 
+    /// The versions that Apache Kafka 4.3 advertises for this API: all that are described, save the
+    /// last of `InitProducerId`, which is part of KIP-939 and not stable there yet.
+    pub const fn advertised(self) -> RangeInclusive<i16> {
+        match self {
+            ApiKey::InitProducerId => 0..=5,
+            api => api.versions(),
+        }
+    }
+
     /// Refuses a version that is not described.
     pub fn check(self, version: i16) -> Result<(), KafkaError> {
         if self.versions().contains(&version) {

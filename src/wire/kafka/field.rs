@@ -24,6 +24,11 @@ pub trait Field<'a>: Sized {
 
 /// A type that may be absent, as `Option` of it.
 pub trait Nullable<'a>: Field<'a> {
+    /// Fewest bytes that a value or null takes.
+    fn nullable_bytes_min(version: i16, is_flexible: bool) -> usize {
+        Self::bytes_min(version, is_flexible)
+    }
+
     /// Reads a value or null.
     fn read_nullable(reader: &mut Reader<'a>) -> Result<Option<Self>, Expected>;
 
@@ -232,9 +237,8 @@ impl<'a, T: Field<'a>> Nullable<'a> for Vec<T> {
 
 impl<'a, T: Nullable<'a>> Field<'a> for Option<T> {
     #[inline]
-    fn bytes_min(_version: i16, _is_flexible: bool) -> usize {
-        // Null of a compact length or of a structure; everything else takes more.
-        1
+    fn bytes_min(version: i16, is_flexible: bool) -> usize {
+        T::nullable_bytes_min(version, is_flexible)
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, Expected> {

@@ -13,8 +13,8 @@
 //!
 //! **Invariant:** encoding does not fail. A field that the version lacks is left out, null where
 //! the version has none is written empty, and text beyond 32,767 bytes is cut, because answers may
-//! quote what a peer sent.
-//! Unknown tagged fields are skipped and not kept: a broker does not pass messages on.
+//! quote what a peer sent. Unknown tagged fields are skipped and not kept: a broker does not pass
+//! messages on.
 //!
 //! # Why
 //!

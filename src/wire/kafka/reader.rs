@@ -158,7 +158,10 @@ impl<'a> Reader<'a> {
         if self.bytes.len() < bytes_min {
             return Err(Expected::MoreBytes);
         }
-        let memory = count.saturating_mul(size_of::<T>());
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let memory = count.saturating_mul(size_of::<T>()).max(limits::KAFKA_DECODED_VECTOR_BYTES);
         self.memory_left = self.memory_left.checked_sub(memory).ok_or(Expected::FewerElements)?;
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {

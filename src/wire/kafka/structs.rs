@@ -170,6 +170,10 @@ macro_rules! structs {
             }
 
             impl<'a> Nullable<'a> for $name $(<$life>)? {
+                fn nullable_bytes_min(_version: i16, _is_flexible: bool) -> usize {
+                    1
+                }
+
                 fn read_nullable(reader: &mut Reader<'a>) -> Result<Option<Self>, Expected> {
                     let [presence] = reader.array()?;
                     // Kafka writes -1 or 1, and takes anything negative for null.
