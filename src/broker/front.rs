@@ -24,7 +24,7 @@ use crate::broker::metrics::FrontMetrics;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
 use crate::controller::image::Image;
 use crate::ids::TopicPartition;
-use crate::limits::{MAILBOX_MESSAGES_MAX, PIPELINE_REQUESTS_MAX};
+use crate::limits::{MAILBOX_MESSAGES_MAX, PIPELINE_REQUESTS_MAX, WRITE_QUEUE_BYTES_MAX};
 use crate::log::Slice;
 use crate::time::{Boot, Now};
 use crate::wire::delete_records::DeletedRecords;
@@ -149,6 +149,8 @@ struct Connection<F> {
     local_host: Box<str>,
     local_port: u16,
     slots: VecDeque<Slot<F>>,
+    /// Bytes of the answers in `slots`.
+    waiting_bytes: usize,
     is_closing: bool,
 }
 
@@ -158,6 +160,7 @@ pub struct Front<F> {
     pub(super) config: BrokerConfig,
     pub(super) image: Image,
     connections: BTreeMap<ConnectionId, Connection<F>>,
+    waiting_bytes: u64,
     pending: BTreeMap<u64, Pending<F>>,
     deadlines: BTreeSet<(Boot, u64)>,
     credits: Vec<usize>,
@@ -177,6 +180,7 @@ impl<F: Clone> Front<F> {
             config,
             image: Image::default(),
             connections: BTreeMap::new(),
+            waiting_bytes: 0,
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             credits,
@@ -204,6 +208,7 @@ impl<F: Clone> Front<F> {
             local_host: local_host.into(),
             local_port,
             slots: VecDeque::new(),
+            waiting_bytes: 0,
             is_closing: false,
         };
         self.connections.insert(connection, fresh);
@@ -213,6 +218,7 @@ impl<F: Clone> Front<F> {
     /// A connection went. What it asked goes on, but nobody hears the answer.
     pub fn closed(&mut self, connection: ConnectionId) {
         let Some(gone) = self.connections.remove(&connection) else { return };
+        self.waiting_bytes -= gone.waiting_bytes as u64;
         for slot in gone.slots {
             // A fetch would keep its watches until its deadline; the rest completes by itself.
             let is_fetch = |p: &Pending<F>| matches!(p.gathering, Gathering::Fetch(_));
@@ -241,7 +247,10 @@ impl<F: Clone> Front<F> {
     /// Whether another frame of this connection may be handled now. If not, its bytes wait in the
     /// socket.
     pub fn accepts(&self, connection: ConnectionId) -> bool {
-        let room = |c: &Connection<F>| c.slots.len() < PIPELINE_REQUESTS_MAX && !c.is_closing;
+        let room = |c: &Connection<F>| {
+            let has_place = c.slots.len() < PIPELINE_REQUESTS_MAX;
+            has_place && c.waiting_bytes < WRITE_QUEUE_BYTES_MAX && !c.is_closing
+        };
         self.starved.is_empty()
             && self.credits.iter().all(|credit| 0 < *credit)
             && self.connections.get(&connection).is_some_and(room)
@@ -373,10 +382,14 @@ impl<F: Clone> Front<F> {
         let Some(slot) = owner.slots.iter_mut().find(|slot| slot.number == number) else {
             return;
         };
+        owner.waiting_bytes += response.head.len();
+        self.waiting_bytes += response.head.len() as u64;
         slot.response = Some(response);
         while owner.slots.front().is_some_and(|slot| slot.response.is_some()) {
             let slot = owner.slots.pop_front().expect("there is a front");
             let response = slot.response.expect("it is filled");
+            owner.waiting_bytes -= response.head.len();
+            self.waiting_bytes -= response.head.len() as u64;
             self.outputs.push_back(FrontOutput::Respond { connection, response });
         }
     }
@@ -515,6 +528,11 @@ impl<F: Clone> Front<F> {
         frame::encode(&header, &(), body.len(), &mut head);
         head.extend_from_slice(body);
         self.answer(pending.connection, request.number, head);
+    }
+
+    /// Bytes of answers that are finished, but wait for an earlier one of their connection.
+    pub fn waiting_answer_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// Requests under way.

@@ -18,7 +18,7 @@ use rustix::net::SendFlags;
 use crate::broker::ConnectionId;
 use crate::broker::front::Response;
 use crate::journal::disk::DiskFile;
-use crate::limits::{FRAME_PREFIX_BYTES, WRITE_QUEUE_BYTES_MAX};
+use crate::limits::{FRAME_PREFIX_BYTES, WRITE_QUEUE_BYTES_CROWDED, WRITE_QUEUE_BYTES_MAX};
 use crate::log::Slice;
 use crate::runtime::ledger::Ledger;
 use crate::time::Boot;
@@ -88,6 +88,9 @@ pub struct Connection<F> {
     partial: Option<Partial>,
     chunks: VecDeque<Chunk<F>>,
     queued_bytes: u64,
+    /// What `chunks` hold in memory, and how much of it the ledger knows of.
+    held_bytes: u64,
+    ledger_bytes: u64,
     /// The socket may have bytes.
     pub is_readable: bool,
     /// The socket may have room.
@@ -122,6 +125,8 @@ impl<F: DiskFile + AsFd> Connection<F> {
             partial: None,
             chunks: VecDeque::new(),
             queued_bytes: 0,
+            held_bytes: 0,
+            ledger_bytes: 0,
             is_readable: true,
             is_writable: true,
             wants_turn: true,
@@ -138,8 +143,26 @@ impl<F: DiskFile + AsFd> Connection<F> {
     }
 
     /// Whether so much waits to be sent that no more requests are read.
-    pub fn is_congested(&self) -> bool {
-        WRITE_QUEUE_BYTES_MAX as u64 <= self.queued_bytes
+    pub fn is_congested(&self, ledger: &Ledger) -> bool {
+        WRITE_QUEUE_BYTES_MAX as u64 <= self.queued_bytes || self.is_crowded_out(ledger)
+    }
+
+    /// Whether it waits for others' answers to be read, of which no event tells it.
+    pub fn is_crowded_out(&self, ledger: &Ledger) -> bool {
+        WRITE_QUEUE_BYTES_CROWDED as u64 <= self.queued_bytes && ledger.is_crowded()
+    }
+
+    /// Tells the ledger what its answers hold.
+    pub fn account(&mut self, ledger: &Ledger) {
+        ledger.hold_answers(self.ledger_bytes, self.held_bytes);
+        self.ledger_bytes = self.held_bytes;
+    }
+
+    /// Drops its answers, for a connection that ends.
+    pub fn forget(&mut self, ledger: &Ledger) {
+        self.chunks.clear();
+        self.held_bytes = 0;
+        self.account(ledger);
     }
 
     /// Whether there is something to send.
@@ -264,6 +287,7 @@ impl<F: DiskFile + AsFd> Connection<F> {
 
     fn queue_bytes(&mut self, fresh: Vec<u8>) {
         self.queued_bytes += fresh.len() as u64;
+        self.held_bytes += fresh.len() as u64;
         match self.chunks.back_mut() {
             Some(Chunk::Bytes { bytes, .. }) if bytes.len() < SMALL_FRAME_BYTES => {
                 bytes.extend_from_slice(&fresh);
@@ -312,7 +336,11 @@ impl<F: DiskFile + AsFd> Connection<F> {
         let is_done = match self.chunks.front_mut().expect("it was sent from") {
             Chunk::Bytes { bytes, sent } => {
                 *sent += count as usize;
-                *sent == bytes.len()
+                let is_done = *sent == bytes.len();
+                if is_done {
+                    self.held_bytes -= bytes.len() as u64;
+                }
+                is_done
             }
             Chunk::Slice(slice) => {
                 slice.position += count;

@@ -1,7 +1,8 @@
 //! Who holds how much memory, and whether a frame may be read.
 //!
 //! A whole frame is reserved before its body is read; until then its bytes stay in the socket.
-//! Back-pressure, not the OOM killer, is what a client meets (design.md §3).
+//! Back-pressure, not the OOM killer, is what a client meets (design.md §3). Answers that their
+//! readers do not take are counted too: beyond a quarter of the limit nobody is given more.
 //!
 //! **Invariant:** what was reserved is released exactly once, so an idle broker's ledger reads 0.
 
@@ -14,6 +15,8 @@ use crate::broker::metrics::ProcessMetrics;
 pub struct Ledger {
     /// What frames and the flusher's queue may hold together.
     budget_bytes: u64,
+    /// What answers may hold before connections are given little each.
+    answers_bytes: u64,
     metrics: &'static ProcessMetrics,
 }
 
@@ -21,7 +24,7 @@ impl Ledger {
     /// An account over `memory.limit`: half of it for requests and what waits for the flusher,
     /// since a frame's buffer and the commit that is built from it exist side by side.
     pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
-        Ledger { budget_bytes: memory_limit / 2, metrics }
+        Ledger { budget_bytes: memory_limit / 2, answers_bytes: memory_limit / 4, metrics }
     }
 
     /// Takes `bytes` for a frame, if they are there.
@@ -44,6 +47,21 @@ impl Ledger {
         subtract(&self.metrics.memory_frames_bytes_now, bytes);
     }
 
+    /// A holder of answers that nobody took yet holds `now` bytes after `before`.
+    pub fn hold_answers(&self, before: u64, now: u64) {
+        let account = &self.metrics.memory_responses_bytes_now;
+        if before < now {
+            account.fetch_add(now - before, Ordering::Relaxed);
+        } else if now < before {
+            subtract(account, before - now);
+        }
+    }
+
+    /// Whether so many answers wait for their readers that no connection may add much more.
+    pub fn is_crowded(&self) -> bool {
+        self.answers_bytes <= self.metrics.memory_responses_bytes_now.load(Ordering::Relaxed)
+    }
+
     /// Bytes went into the flusher's queue.
     pub fn hold_flusher(&self, bytes: u64) {
         self.metrics.memory_flusher_bytes_now.fetch_add(bytes, Ordering::Relaxed);
@@ -63,6 +81,20 @@ fn subtract(account: &AtomicU64, bytes: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_crowd_at_a_quarter_of_the_memory() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(1000, metrics);
+        ledger.hold_answers(0, 249);
+        assert!(!ledger.is_crowded());
+        ledger.hold_answers(249, 250);
+        assert!(ledger.is_crowded());
+        assert!(ledger.try_reserve_frame(500), "requests have their own share");
+        ledger.hold_answers(250, 0);
+        assert!(!ledger.is_crowded());
+        assert_eq!(metrics.memory_responses_bytes_now.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn a_frame_is_refused_when_the_budget_is_used_and_fits_again_after_release() {

@@ -39,6 +39,10 @@ use crate::time::{Boot, Now};
 /// Frames of one connection handled in a turn, so that others get theirs.
 const FRAMES_PER_TURN: usize = 64;
 
+/// Frames of all connections handled in a turn, save that each has one: a turn that takes long
+/// keeps those waiting that ask for little.
+const FRAMES_PER_TURN_TOGETHER: usize = 512;
+
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
 
@@ -175,6 +179,8 @@ where
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
+    /// What the core's finished answers hold, as the ledger knows it.
+    waiting_bytes: u64,
     complaints: LogThrottle,
 }
 
@@ -194,6 +200,7 @@ where
             scratch: vec![0; READ_BYTES],
             sweep_at: Boot(0),
             stop_by: None,
+            waiting_bytes: 0,
             complaints: LogThrottle::default(),
         }
     }
@@ -301,8 +308,10 @@ where
                     wakes_flusher = true;
                 }
                 Output::Respond(id, response) => {
+                    let ledger = Arc::clone(&self.parts.ledger);
                     if let Some(connection) = self.connection(id) {
                         connection.queue(response);
+                        connection.account(&ledger);
                         self.active.insert(slot_of(id));
                     }
                 }
@@ -338,6 +347,9 @@ where
         if wakes_flusher {
             self.parts.flusher.unpark();
         }
+        let waiting_bytes = self.parts.shard.waiting_answer_bytes();
+        self.parts.ledger.hold_answers(self.waiting_bytes, waiting_bytes);
+        self.waiting_bytes = waiting_bytes;
     }
 
     fn load(&self, file: D::File, position: u64, bytes: u64, done: Loaded) {
@@ -404,7 +416,8 @@ where
     }
 
     fn close(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].take() else { return };
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        connection.forget(&self.parts.ledger);
         // A socket that cannot be deleted was never added.
         let _ = self.parts.poller.delete(connection.stream());
         self.parts.ledger.release_frame(connection.reserved_bytes());
@@ -423,19 +436,26 @@ where
 
     fn read_all(&mut self, now: Now) {
         let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        let share = (FRAMES_PER_TURN_TOGETHER / slots.len().max(1)).clamp(1, FRAMES_PER_TURN);
         for slot in slots {
             if self.connections[slot].is_some() {
-                self.read_one(now, slot);
+                self.read_one(now, slot, share);
             }
         }
     }
 
     /// Handles the frames of one connection, and marks it for what it needs next.
-    fn read_one(&mut self, now: Now, slot: usize) {
+    fn read_one(&mut self, now: Now, slot: usize, frames_max: usize) {
         self.active.insert(slot);
-        for _ in 0..FRAMES_PER_TURN {
+        for _ in 0..frames_max {
             let Some(connection) = self.connections[slot].as_mut() else { return };
-            if connection.is_closing || self.stop_by.is_some() || connection.is_congested() {
+            if connection.is_closing || self.stop_by.is_some() {
+                return;
+            }
+            if connection.is_congested(&self.parts.ledger) {
+                if connection.is_crowded_out(&self.parts.ledger) {
+                    self.blocked.insert(slot);
+                }
                 return;
             }
             let id = connection.id;
@@ -487,7 +507,9 @@ where
         for slot in slots {
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             if connection.is_writable && !connection.is_loading && connection.has_output() {
-                match connection.send(now) {
+                let sent = connection.send(now);
+                connection.account(&self.parts.ledger);
+                match sent {
                     Sent::All | Sent::Full => {}
                     Sent::Cold(slice) => {
                         connection.is_loading = true;
@@ -514,7 +536,7 @@ where
             }
             return;
         }
-        let may_read = !connection.is_congested() && !is_stopping;
+        let may_read = !connection.is_congested(&self.parts.ledger) && !is_stopping;
         if connection.wants_turn && may_read && !self.blocked.contains(&slot) {
             self.active.insert(slot);
         }
