@@ -79,6 +79,15 @@ pub const DECOMPRESSED_BYTES_ALWAYS: usize = 4 << 20;
 /// Beyond that a batch may grow at most this many times; text reaches 20, a bomb far more.
 pub const DECOMPRESSION_RATIO_MAX: usize = 2048;
 
+/// A batch is first taken to grow this many times when decompressed, then that many times more.
+pub const DECOMPRESSION_GUESS_RATIO: u64 = 8;
+
+/// The least memory that is reserved to decompress a batch.
+pub const DECOMPRESSION_WINDOW_MIN: u64 = 64 << 10;
+
+/// Decompression may take at most this share of `memory.limit`, all shards together.
+pub const WINDOWS_SHARE_OF_MEMORY: u64 = 4;
+
 /// Alignment and unit of the commit journal.
 pub const JOURNAL_BLOCK_BYTES: u64 = 4096;
 

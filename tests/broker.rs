@@ -23,6 +23,7 @@ use odradek::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse,
 };
 use odradek::wire::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use odradek::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use odradek::wire::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use odradek::wire::describe_metrics::{DescribeMetricsRequest, DescribeMetricsResponse};
 use odradek::wire::fetch::{FetchPartition, FetchRequest, FetchResponse};
@@ -582,4 +583,104 @@ fn topics_that_cannot_be_are_refused_by_name_count_and_configuration() {
         assert_eq!((stored(&mut client), directories()), before, "nothing is stored or held");
         assert_eq!(create(&mut running.client(), "good", 1), ErrorCode::NONE);
     });
+}
+
+#[test]
+fn clients_are_told_an_address_that_they_can_reach() {
+    let told = |running: &Running| {
+        let port = running.broker.as_ref().expect("running").wire_address().port();
+        let mut client = RawClient::connect(([127, 0, 0, 1], port).into());
+        let body = client.call(ApiKey::DescribeCluster, &DescribeClusterRequest {}, &[]);
+        let cluster: DescribeClusterResponse<'_> = frame::decode(&body).expect("decodes");
+        let request = MetadataRequest { topics: None, allow_auto_topic_creation: false };
+        let body = client.call(ApiKey::Metadata, &request, &[]);
+        let metadata: MetadataResponse<'_> = frame::decode(&body).expect("decodes");
+        assert_eq!(cluster.brokers, metadata.brokers);
+        (cluster.brokers[0].host.to_owned(), cluster.brokers[0].port, port)
+    };
+    let has_ipv6 = std::net::TcpListener::bind("[::]:0").is_ok();
+    for everywhere in ["0.0.0.0", "[::]"].into_iter().take(1 + usize::from(has_ipv6)) {
+        let listeners = format!("listeners=wire://{everywhere}:0");
+        let running = Running::start("told", 1, &[&listeners]);
+        let (host, port, bound) = told(&running);
+        assert_eq!((host.as_str(), port), ("127.0.0.1", bound), "{everywhere}");
+    }
+    let advertised = "advertised.listeners=wire://edge-1.local:7092";
+    let running = Running::start("told", 1, &["listeners=wire://0.0.0.0:0", advertised]);
+    let (host, port, _) = told(&running);
+    assert_eq!((host.as_str(), port), ("edge-1.local", 7092));
+}
+
+fn metric(client: &mut RawClient, name: &str) -> u64 {
+    let body = client.call(ApiKey::DescribeMetrics, &DescribeMetricsRequest {}, &[]);
+    let metrics: DescribeMetricsResponse<'_> = frame::decode(&body).expect("decodes");
+    let found = metrics.metrics.iter().find(|metric| metric.name == name);
+    found.expect("it is counted").value
+}
+
+#[test]
+fn a_batch_may_not_decompress_to_more_than_the_memory_limit_allows() {
+    let running = Running::start("window", 1, &["memory.limit=16MiB"]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        for (bytes, expected) in
+            [(1 << 20, ErrorCode::NONE), (3 << 20, ErrorCode::MESSAGE_TOO_LARGE)]
+        {
+            let mut builder = BatchBuilder::new();
+            builder.push(Timestamp(1_790_000_000_000), None, Some(&vec![0; bytes]), &[]);
+            let response = produce(&mut client, "t", 0, -1, &builder.finish(codec));
+            assert_eq!(response.partitions[0].error, expected, "{codec:?}, {bytes}");
+        }
+    }
+    assert_eq!(metric(&mut client, "memory_windows_bytes_now"), 0, "all of it is given back");
+}
+
+#[test]
+fn answers_that_nobody_reads_are_in_the_books() {
+    let running = Running::start("unread", 1, &[]);
+    let mut client = running.client();
+    assert_eq!(metric(&mut client, "memory_responses_bytes_now"), 0);
+    let mut deaf = running.client();
+    let request = DescribeConfigsRequest { resources: vec![ConfigResource::Broker; 256] };
+    for _ in 0..60 {
+        deaf.send(ApiKey::DescribeConfigs, &request, &[]);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while metric(&mut client, "memory_responses_bytes_now") < 1 << 19 {
+        assert!(std::time::Instant::now() < deadline, "what waits for a deaf client is counted");
+    }
+    drop(deaf);
+    while metric(&mut client, "memory_responses_bytes_now") != 0 {
+        assert!(std::time::Instant::now() < deadline, "and no longer when it is gone");
+    }
+}
+
+#[test]
+fn answers_behind_a_parked_fetch_are_bounded() {
+    // Answers leave in order: one fetch that waits held up 255 answers of any size behind it.
+    let running = Running::start("behind", 1, &[]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    let mut patient = running.client();
+    patient.send_raw(ApiKey::Fetch, &fetch_request("t", &[0], 0, 30_000));
+    let request = DescribeConfigsRequest { resources: vec![ConfigResource::Broker; 64] };
+    let sent: Vec<u32> =
+        (0..100).map(|_| patient.send(ApiKey::DescribeConfigs, &request, &[])).collect();
+    let mut handled = 0;
+    loop {
+        let now = metric(&mut client, "requests_count");
+        if now == handled + 1 {
+            break;
+        }
+        handled = now;
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let held = metric(&mut client, "memory_responses_bytes_now");
+    assert!((1 << 20..2 << 20).contains(&held), "{held} bytes wait behind the fetch");
+    produce(&mut client, "t", 0, -1, &batch(&["wake"]));
+    patient.receive_id();
+    let received: Vec<u32> = sent.iter().map(|_| patient.receive_id()).collect();
+    assert_eq!(received, sent, "all of them come in the end");
+    assert_eq!(metric(&mut client, "memory_responses_bytes_now"), 0);
 }

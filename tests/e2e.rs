@@ -23,6 +23,7 @@ mod e2e {
     mod order;
     mod peer;
     mod power_cut;
+    mod reload;
     mod stop;
     mod tour;
     mod trace;

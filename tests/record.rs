@@ -252,6 +252,7 @@ fn rules(timestamp_type: TimestampType, compression: Option<Compression>) -> Pro
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
         compression,
+        window_bytes_max: 1 << 26,
     }
 }
 

@@ -207,6 +207,83 @@ fn a_lost_segment_in_the_middle_is_a_hole() {
 }
 
 #[test]
+fn damage_at_the_start_is_a_hole_and_the_start_stays() {
+    let mut world = world_of(80);
+    world.checkpoint().expect("the disk works");
+    let logs = segments(&world.disk);
+    let base = |path: &Path| -> i64 {
+        path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).expect("digits")
+    };
+    let check = |disk: &SimDisk, lost: Hole| {
+        let (opened, report) = world.look(disk);
+        assert_eq!(report.partitions[0].new_holes, [lost], "it is in the report");
+        assert!(!report.partitions[0].is_sound());
+        let log = &opened[0];
+        assert_eq!((log.start_offset(), log.holes()), (Offset(0), &[lost][..]), "and shown");
+        let found = read_all(log, 500).expect("good");
+        assert_eq!(found.first().map(|record| record.0), Some(lost.to.0));
+        assert_eq!(found.len() as i64, 80 - lost.to.0);
+        let (opened, report) = world.look(&disk.after_kill());
+        assert!(report.partitions[0].is_sound(), "no news the second time");
+        assert_eq!((opened[0].start_offset(), opened[0].holes()), (Offset(0), &[lost][..]));
+    };
+    // The first segment is gone.
+    let disk = world.disk.after_kill();
+    disk.remove_file(&logs[0]).expect("there");
+    check(&disk, hole(0, base(&logs[1])));
+    // Its first two batches are noise: scanned, for the scrub or a read has said so.
+    let bytes = batch_bytes(&world);
+    let disk = world.disk.after_kill();
+    smash(&disk, &logs[0], 0, bytes as usize + 30);
+    let (mut opened, _) = world.look(&disk);
+    opened[0].note_suspect(Offset(0)).expect("news").save().expect("the disk works");
+    check(&disk, hole(0, 2));
+}
+
+#[test]
+fn without_the_journal_what_is_missing_at_the_start_is_named() {
+    let open = |disk: &SimDisk, is_journal_whole: bool| {
+        let parameters = parameters(1, None);
+        let dir = LogDir::claim(disk.clone(), Path::new("/data"), &parameters);
+        let mut dir = dir.expect("claims");
+        dir.redo(std::collections::BTreeMap::new());
+        let (mut logs, mut report) = dir.recover(&parameters, is_journal_whole).expect("recovers");
+        let holes = report.partitions.remove(0).new_holes;
+        let log = logs.remove(0);
+        assert_eq!(log.holes(), holes, "what is reported is shown");
+        (log.start_offset(), holes)
+    };
+    let mut world = world_of(80);
+    world.checkpoint().expect("the disk works");
+    let first = segments(&world.disk)[0].clone();
+    let second: i64 = segments(&world.disk)[1]
+        .file_stem()
+        .and_then(|stem| stem.to_str()?.parse().ok())
+        .expect("digits");
+    let disk = world.disk.after_kill();
+    disk.remove_file(&first).expect("there");
+    let second_is_first = (Offset(0), vec![hole(0, second)]);
+    assert_eq!(open(&disk.after_kill(), false), second_is_first, "the journal is lost");
+    let adopted = (Offset(second), vec![]);
+    assert_eq!(open(&disk.after_kill(), true), adopted, "a directory that was put here");
+
+    // The last clean stop noted that what is missing was deleted.
+    let note = |disk: &SimDisk, start: i64| {
+        let path = Path::new("/data/log-start-offset-checkpoint");
+        let file = disk.open(path, Open::CreateOrWrite).expect("made");
+        let text = format!("0\n1\nhost.vmstat 0 {start}\n");
+        file.write_all_at(text.as_bytes(), 0).expect("written");
+    };
+    let noted = disk.after_kill();
+    note(&noted, second);
+    assert_eq!(open(&noted, false), adopted);
+    // A note of an earlier topic of that name hides nothing.
+    let stale = world.disk.after_kill();
+    note(&stale, 79);
+    assert_eq!(open(&stale, false), (Offset(0), vec![]));
+}
+
+#[test]
 fn deleted_segments_stay_deleted() {
     // The journal still holds batches of a segment that retention removed.
     let mut world = World::new(TopicConfig { retention_bytes: 3000, ..config() });

@@ -7,18 +7,18 @@ mod sim_disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use odradek::broker::BrokerConfig;
 use odradek::broker::back::Flushed;
 use odradek::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
+use odradek::broker::{BrokerConfig, LiveConfig, Memory};
 use odradek::controller::change::Change;
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
 use odradek::journal::disk::Disk;
-use odradek::journal::{Entry, Journal};
+use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{DamageNote, Log, LogDir, OpenParameters, Scrubbed};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::time::{Boot, Now, Timestamp};
@@ -35,6 +35,22 @@ fn at(ms: u64) -> Now {
     Now { boot: Boot(0).plus_ms(ms), wall, wall_trusted: true }
 }
 
+/// Memory without end.
+#[derive(Debug)]
+struct Plenty;
+
+impl Memory for Plenty {
+    fn windows_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn try_hold_window(&self, _bytes: u64) -> bool {
+        true
+    }
+
+    fn release_window(&self, _bytes: u64) {}
+}
+
 /// A shard with one topic `t` of one partition, on a disk of its own.
 struct World {
     disk: SimDisk,
@@ -48,14 +64,18 @@ impl World {
             shard_count: 1,
             frame_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
-            auto_create_topics_enable: false,
-            retention_check_interval_ms: 1_000_000,
-            scrub_interval_ms: 1000,
             handles_max: 100,
-            topic_defaults: config.clone(),
-            topic_sources: BTreeMap::new(),
-            shown: Vec::new(),
             process: Box::leak(Box::default()),
+            memory: &Plenty,
+            live: LiveConfig {
+                advertised: None,
+                auto_create_topics_enable: false,
+                retention_check_interval_ms: 1_000_000,
+                scrub_interval_ms: 1000,
+                topic_defaults: config.clone(),
+                topic_sources: BTreeMap::new(),
+                shown: Vec::new(),
+            },
         };
         let disk = SimDisk::new();
         let name = TopicName::new("t").expect("legal");
@@ -285,6 +305,26 @@ fn a_segment_that_is_deleted_meanwhile_is_let_go() {
     let outputs = world.step(1000, Event::Scrubbed(job, Some(Scrubbed::Going)));
     assert!(!outputs.iter().any(|output| matches!(output, Output::Scrub(_))), "not read on");
     assert_eq!(world.scrub(1001).0, [2, 4, 6, 8, 10, 12], "the pass goes on behind it");
+}
+
+#[test]
+fn one_segment_at_a_time_is_given_up() {
+    // The disk is looked at more often than a commit takes, and its room counts only afterwards.
+    let mut world = rolled();
+    let starts = |outputs| -> Vec<Offset> {
+        let start = |entry| match entry {
+            Entry::State { state: SmallState::LogStart(offset), .. } => Some(offset),
+            _ => None,
+        };
+        persisted(outputs).into_iter().filter_map(start).collect()
+    };
+    assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(2)]);
+    assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [], "its room is not there yet");
+    let start = Some(Offset(2));
+    let durable = Flushed { topic_partition: TOPIC, durable_offset: None, log_start_offset: start };
+    world.step(1000, Event::Flushed(vec![durable]));
+    assert!(!world.disk.files().contains_key(&segment(0)), "without delay");
+    assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(4)]);
 }
 
 #[test]

@@ -13,20 +13,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
-use crate::broker::BrokerConfig;
+use crate::broker::admit::admit;
 use crate::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, Fetched, OffsetsItem, Place, ProduceItem,
     Reply, ReplyBody, RequestId, TrimItem,
 };
 use crate::broker::metrics::BackMetrics;
-use crate::broker::rejection;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
+use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::limits::DESCRIBED_DAMAGE_MAX;
 use crate::log::{DamageNote, FlushTarget, FoundOffset, Log, LogError, ReadError, Scrubbed};
-use crate::record::{ProduceRules, admit_produce};
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -144,12 +143,13 @@ pub struct Back<D: Disk> {
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
     metrics: BackMetrics,
+    memory: &'static (dyn Memory + Sync),
 }
 
 impl<D: Disk> Back<D> {
     /// A back without partitions.
     pub fn new(now: Now, config: &BrokerConfig) -> Back<D> {
-        let retention_interval_ms = config.retention_check_interval_ms;
+        let retention_interval_ms = config.live.retention_check_interval_ms;
         Back {
             partitions: BTreeMap::new(),
             produces: BTreeMap::new(),
@@ -162,11 +162,12 @@ impl<D: Disk> Back<D> {
             retention_interval_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
-            scrub: ScrubPlan::new(now.boot, config.scrub_interval_ms),
+            scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
             metrics: BackMetrics::default(),
+            memory: config.memory,
         }
     }
 
@@ -250,6 +251,15 @@ impl<D: Disk> Back<D> {
             self.partitions.get_mut(&topic_partition).expect("found above").owes_flush = false;
         }
         Ok(())
+    }
+
+    /// Takes over what may change at run time. Topics are configured one by one.
+    pub fn reconfigure(&mut self, now: Now, config: &LiveConfig) {
+        if self.retention_interval_ms != config.retention_check_interval_ms {
+            self.retention_interval_ms = config.retention_check_interval_ms;
+            self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
+        }
+        self.scrub.set_interval(now.boot, config.scrub_interval_ms);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
@@ -416,8 +426,12 @@ impl<D: Disk> Back<D> {
     }
 
     /// Makes room by giving up the oldest segment of the largest log, at the latest when the disk
-    /// is full (`disk.full.policy = "delete-oldest"`). Answers whether there was one.
+    /// is full (`disk.full.policy = "delete-oldest"`). While one is on its way out it is the only
+    /// one: its room is not seen before. Answers whether one goes.
     pub fn give_up_oldest(&mut self, now: Now) -> bool {
+        if self.partitions.values().any(|state| state.gives_up) {
+            return true;
+        }
         let candidates = self.partitions.iter_mut().filter(|(_, s)| 1 < s.log.segment_count());
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {
@@ -492,7 +506,7 @@ impl<D: Disk> Back<D> {
         self.pay_flush(topic_partition)?;
         let state = self.partitions.get_mut(&topic_partition).expect("found just now");
         let config = state.log.config();
-        prepare(now, config, &mut batch)?;
+        admit(now, config, self.memory, &mut batch)?;
         let appended = state.log.append(now, &mut batch).map_err(|why| log_error(&why))?;
         let end_offset = appended.end_offset;
         let produced = ProducedPartition {
@@ -884,24 +898,6 @@ impl<D: Disk> Back<D> {
             suspects: log.suspects().take(DESCRIBED_DAMAGE_MAX).collect(),
         }
     }
-}
-
-/// Validates a batch by its topic's rules, and brings it into the topic's codec.
-fn prepare(now: Now, config: &TopicConfig, batch: &mut BytesMut) -> Result<(), ErrorCode> {
-    let rules = ProduceRules {
-        now: now.wall,
-        max_message_bytes: config.max_message_bytes as usize,
-        compacted: config.cleanup_policy.compact,
-        timestamp_type: config.message_timestamp_type,
-        timestamp_before_max_ms: config.message_timestamp_before_max_ms,
-        timestamp_after_max_ms: config.message_timestamp_after_max_ms,
-        compression: config.compression_type,
-    };
-    let admitted = admit_produce(batch, &rules).map_err(rejection::error_code)?;
-    if let Some(rewritten) = admitted.rewritten {
-        *batch = BytesMut::from(&rewritten[..]);
-    }
-    Ok(())
 }
 
 fn check_epoch(requested: LeaderEpoch, current: LeaderEpoch) -> ErrorCode {

@@ -233,8 +233,12 @@ impl<F: Clone> Front<F> {
         self.connections.get(&connection).is_some_and(|c| c.said_hello)
     }
 
-    /// Where a connection came in: what Metadata names as this broker's address.
-    pub(super) fn local_address(&self, connection: ConnectionId) -> (&str, u16) {
+    /// What Metadata names as this broker's address: the advertised one, or where the connection
+    /// came in, which is the one address that this client is known to reach.
+    pub(super) fn own_address(&self, connection: ConnectionId) -> (&str, u16) {
+        if let Some((host, port)) = &self.config.live.advertised {
+            return (host, *port);
+        }
         self.connections.get(&connection).map_or(("", 0), |c| (&*c.local_host, c.local_port))
     }
 

@@ -403,7 +403,7 @@ impl<F: Clone> Front<F> {
         let call = Call { connection, correlation_id, frame_bytes: 0, now };
         let may_create = may_create
             && request.allow_auto_topic_creation
-            && self.config.auto_create_topics_enable;
+            && self.config.live.auto_create_topics_enable;
         if may_create {
             let missing = self.missing_topics(&request);
             if !missing.is_empty() {
@@ -411,7 +411,7 @@ impl<F: Clone> Front<F> {
                 return;
             }
         }
-        let (host, port) = self.local_address(connection);
+        let (host, port) = self.own_address(connection);
         let topics = match &request.topics {
             None => self.image.topics().map(|(id, image)| metadata_topic(id, image)).collect(),
             Some(topics) => topics.iter().map(|topic| self.find_metadata(*topic)).collect(),
@@ -473,7 +473,7 @@ impl<F: Clone> Front<F> {
     fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
         frame::decode::<DescribeClusterRequest>(body)?;
         let number = self.reserve_slot(call.connection);
-        let (host, port) = self.local_address(call.connection);
+        let (host, port) = self.own_address(call.connection);
         let host = host.to_owned();
         let node_id: NodeId = self.config.node_id;
         let response = DescribeClusterResponse {
@@ -506,17 +506,17 @@ impl<F: Clone> Front<F> {
 
     fn config_texts(&self, resource: ConfigResource<'_>) -> (ErrorCode, Vec<ConfigText>) {
         let name = match resource {
-            ConfigResource::Broker => return (ErrorCode::NONE, self.config.shown.clone()),
+            ConfigResource::Broker => return (ErrorCode::NONE, self.config.live.shown.clone()),
             ConfigResource::Topic(name) => name,
         };
         let Some((_, image)) = self.image.find(TopicRef::Name(name)) else {
             return (unknown_topic(TopicRef::Name(name)), Vec::new());
         };
-        let effective = image.effective(&self.config.topic_defaults);
+        let effective = image.effective(&self.config.live.topic_defaults);
         let mut texts: Vec<ConfigText> = TopicConfig::KEYS
             .iter()
             .filter_map(|key| {
-                let of_broker = self.config.topic_sources.get(key).copied();
+                let of_broker = self.config.live.topic_sources.get(key).copied();
                 let source = match image.configs.contains_key(*key) {
                     true => ConfigSource::Topic,
                     false => of_broker.unwrap_or(ConfigSource::Default),

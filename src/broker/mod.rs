@@ -9,6 +9,7 @@
 //! request. With the halves apart, a partition of the own shard and one of another are asked in
 //! the same words, and only the runtime knows which of the two goes through a mailbox.
 
+mod admit;
 mod assemble;
 pub mod back;
 pub mod control;
@@ -16,7 +17,6 @@ pub mod front;
 mod handlers;
 pub mod mail;
 pub mod metrics;
-mod rejection;
 pub mod scrub;
 pub mod shard;
 
@@ -49,6 +49,16 @@ fn entry_of<F>(
     }
 }
 
+/// Whoever knows how much memory there is for what batches decompress to.
+pub trait Memory: std::fmt::Debug {
+    /// The most there ever is.
+    fn windows_bytes_max(&self) -> u64;
+    /// Takes some, if it is there.
+    fn try_hold_window(&self, bytes: u64) -> bool;
+    /// Gives it back.
+    fn release_window(&self, bytes: u64);
+}
+
 /// A connection, unique for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -64,22 +74,33 @@ pub struct BrokerConfig {
     pub frame_bytes_max: u32,
     /// Most bytes in one answer to a fetch.
     pub fetch_bytes_max: u32,
+    /// Files that the logs of one shard may keep open.
+    pub handles_max: usize,
+    /// Counts of the process.
+    pub process: &'static ProcessMetrics,
+    /// For what batches decompress to.
+    pub memory: &'static (dyn Memory + Sync),
+    /// What may change while it runs.
+    pub live: LiveConfig,
+}
+
+/// What SIGHUP may change of a shard's configuration ([`shard::Event::Reconfigure`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveConfig {
+    /// `advertised.listeners`: host and port that clients are told; `None`: those they came to.
+    pub advertised: Option<(Box<str>, u16)>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: u64,
     /// `scrub.interval.ms`.
     pub scrub_interval_ms: u64,
-    /// Files that the logs of one shard may keep open.
-    pub handles_max: usize,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
     /// Where those come from, by topic-level key; built in where none is named.
     pub topic_sources: BTreeMap<&'static str, ConfigSource>,
     /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
-    /// Counts of the process.
-    pub process: &'static ProcessMetrics,
 }
 
 /// Why the broker closes a connection.

@@ -34,7 +34,7 @@ pub(super) struct ScrubPlan {
 impl ScrubPlan {
     pub(super) fn new(now: Boot, interval_ms: u64) -> ScrubPlan {
         let mut plan = ScrubPlan {
-            interval_ms,
+            interval_ms: 0,
             next_at: Boot::NEVER,
             pass_began_at: None,
             last: None,
@@ -47,6 +47,9 @@ impl ScrubPlan {
     /// Another interval, from now on. A pass that has begun is finished, unless there are to be
     /// none.
     pub(super) fn set_interval(&mut self, now: Boot, interval_ms: u64) {
+        if self.interval_ms == interval_ms {
+            return;
+        }
         self.interval_ms = interval_ms;
         if interval_ms == 0 {
             self.last = None;

@@ -8,14 +8,13 @@ use crate::broker::back::{Back, BackOutput, Flushed, Load};
 use crate::broker::front::{ControlAsk, Front, FrontOutput, Response};
 use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
 use crate::broker::scrub::ScrubJob;
-use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
+use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig};
 use crate::controller::change::Change;
 use crate::ids::TopicId;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::{DamageNote, Log, Scrubbed};
 use crate::time::{Boot, Now};
-use crate::topic_config::TopicConfig;
 
 /// What happens to a shard.
 pub enum Event<D: Disk> {
@@ -49,8 +48,8 @@ pub enum Event<D: Disk> {
     StorageFailed,
     /// The disk has room for appends, or no longer has.
     Space(bool),
-    /// The broker's defaults for topics are others now.
-    Defaults(Box<TopicConfig>),
+    /// The broker's configuration is another now.
+    Reconfigure(Box<LiveConfig>),
     /// Give up the oldest segment, to make room.
     GiveUpOldest,
     /// Cold bytes are in the page cache now.
@@ -137,7 +136,7 @@ impl<D: Disk> Shard<D> {
             }
             Event::StorageFailed => self.back.storage_failed(),
             Event::Space(has_space) => self.back.set_space(has_space),
-            Event::Defaults(defaults) => self.reconfigure(*defaults),
+            Event::Reconfigure(config) => self.reconfigure(now, *config),
             Event::GiveUpOldest => {
                 self.back.give_up_oldest(now);
             }
@@ -212,7 +211,7 @@ impl<D: Disk> Shard<D> {
         reconfigured.dedup();
         for topic_id in reconfigured {
             if let Some(topic) = self.front.image().topic(topic_id) {
-                let config = topic.effective(&self.front.config.topic_defaults);
+                let config = topic.effective(&self.front.config.live.topic_defaults);
                 self.back.configure_topic(topic_id, &config);
             }
         }
@@ -222,11 +221,12 @@ impl<D: Disk> Shard<D> {
         self.outputs.push_back(Output::Applied(apply.version));
     }
 
-    fn reconfigure(&mut self, defaults: TopicConfig) {
+    fn reconfigure(&mut self, now: Now, config: LiveConfig) {
         for (topic_id, topic) in self.front.image().topics() {
-            self.back.configure_topic(topic_id, &topic.effective(&defaults));
+            self.back.configure_topic(topic_id, &topic.effective(&config.topic_defaults));
         }
-        self.front.config.topic_defaults = defaults;
+        self.back.reconfigure(now, &config);
+        self.front.config.live = config;
     }
 
     /// Lets front and back talk until neither has anything left to say to the other.

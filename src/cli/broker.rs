@@ -115,9 +115,11 @@ mod tests {
         std::fs::write(&path, "num.partitions = 0\n").expect("still writable");
         assert!(reload(&mut running).is_none());
         assert_eq!(running.num_partitions, 2);
-        std::fs::write(&path, "num.partitions = 3\n").expect("still writable");
+        let file = "num.partitions = 3\nlog.level = \"warn\"\n";
+        std::fs::write(&path, file).expect("still writable");
         assert_eq!(reload(&mut running).map(|fresh| fresh.num_partitions), Some(3));
         assert_eq!(running.num_partitions, 3);
+        assert_eq!(log::max_level(), LevelFilter::Warn);
         std::fs::remove_file(&path).expect("it is there");
     }
 }

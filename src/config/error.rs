@@ -151,6 +151,8 @@ pub enum Expected {
     Directories,
     /// Addresses to listen on.
     Listeners,
+    /// An address that clients can connect to.
+    Advertised,
     /// A cleanup policy without compaction.
     Uncompacted,
 }
@@ -168,6 +170,9 @@ impl fmt::Display for Expected {
             Expected::Directories => {
                 f.write_str("a list of directories such as [\"data\"], no two alike")
             }
+            Expected::Advertised => f.write_str(
+                "one address that clients can connect to, such as [\"wire://edge-1.local:7092\"]",
+            ),
             Expected::Uncompacted => f.write_str("\"delete\" only (nothing compacts yet)"),
             Expected::Listeners => {
                 f.write_str("a list of addresses such as [\"wire://127.0.0.1:7092\"], no two alike")

@@ -4,6 +4,7 @@
 //! keys set one field (`log.retention.hours`, `.minutes`, `.ms`), the finer unit stands later.
 
 use core::fmt::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::error::Expected;
@@ -45,6 +46,7 @@ enum Kind {
     },
     Directories,
     Listeners,
+    Advertised,
     /// A topic-level key's default; the text is the topic-level name.
     Topic(&'static str),
 }
@@ -99,6 +101,13 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Listeners,
         "Where clients connect; 0.0.0.0 listens on every interface, port 0 takes a free one.",
     ),
+    Key {
+        name: "advertised.listeners",
+        default: None,
+        reloadable: true,
+        about: "The address that clients are told to connect to; unset: the one they came to.",
+        kind: Kind::Advertised,
+    },
     reload(
         "num.partitions",
         "1",
@@ -250,7 +259,7 @@ pub(super) const KEYS: &[Key] = &[
         "min.insync.replicas",
         "1",
         Kind::Topic("min.insync.replicas"),
-        "In-sync replicas without which acks=all is refused.",
+        "In-sync replicas without which acks=all is refused; no topic needs more than it has.",
     ),
     reload(
         "acks.durable",
@@ -412,6 +421,11 @@ impl Key {
         KEYS.iter().position(|key| key.name == name)
     }
 
+    /// A value for the file, of a key that has no default.
+    fn example(&self) -> &'static str {
+        if matches!(self.kind, Kind::Advertised) { "[\"wire://edge-1.local:7092\"]" } else { "1" }
+    }
+
     /// The topic-level key whose default this key sets.
     pub(super) fn topic_key(&self) -> Option<&'static str> {
         match self.kind {
@@ -474,6 +488,12 @@ impl Key {
             Kind::Listeners => {
                 config.listeners = listeners(value).ok_or(Expected::Listeners)?;
                 Ok(joined(config.listeners.iter().map(Listener::to_string)))
+            }
+            Kind::Advertised => {
+                let advertised = advertised(value).ok_or(Expected::Advertised)?;
+                let text = advertised.to_string();
+                config.advertised_listeners = Some(advertised);
+                Ok(text)
             }
             Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
         }
@@ -570,6 +590,13 @@ fn listeners(value: &RawValue) -> Option<Vec<Listener>> {
     list(value)?.into_iter().map(Listener::parse).collect()
 }
 
+/// One address that a client can connect to.
+fn advertised(value: &RawValue) -> Option<Listener> {
+    let [listener] = &listeners(value)?[..] else { return None };
+    let is_everywhere = listener.host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified());
+    (!is_everywhere && listener.port != 0).then(|| listener.clone())
+}
+
 fn joined(texts: impl Iterator<Item = String>) -> String {
     texts.collect::<Vec<String>>().join(",")
 }
@@ -591,7 +618,7 @@ pub fn default_file() -> String {
         // Writing to a string cannot fail.
         let _ = match key.default {
             Some(default) => write!(file, "\n# {}{reload}\n{name} = {default}\n", key.about),
-            None => write!(file, "\n# {}{reload}\n# {name} = 1\n", key.about),
+            None => write!(file, "\n# {}{reload}\n# {name} = {}\n", key.about, key.example()),
         };
     }
     file

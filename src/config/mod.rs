@@ -1,6 +1,6 @@
 //! The broker's configuration: one table of keys, four sources, one typed value.
 //!
-//! [`keys`] names every key with its kind, default and one line of comment, and drives all there
+//! `keys` names every key with its kind, default and one line of comment, and drives all there
 //! is: the TOML file, `ODRADEK_…` environment variables, `--set key=value`, `config show`, and the
 //! `config.toml` at the root of the repository. Keys that Kafka has bear Kafka's name and meaning.
 //!
@@ -50,6 +50,8 @@ pub struct Config {
     pub log_dirs: Vec<PathBuf>,
     /// Where clients connect; at least one, no two alike.
     pub listeners: Vec<Listener>,
+    /// Where clients are told to connect; `None`: where they did.
+    pub advertised_listeners: Option<Listener>,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -275,6 +277,7 @@ impl Config {
             broker_id: NodeId::default(),
             log_dirs: Vec::new(),
             listeners: Vec::new(),
+            advertised_listeners: None,
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

@@ -228,6 +228,24 @@ fn overrides_are_read_as_the_key_takes_them() {
 }
 
 #[test]
+fn what_is_advertised_is_one_address_that_can_be_reached() {
+    for wrong in [
+        "wire://0.0.0.0:7092",
+        "wire://[::]:7092",
+        "wire://edge-1.local:0",
+        "wire://a:1,wire://b:1",
+        "edge-1.local:7092",
+    ] {
+        let error = load("", &[], &[&format!("advertised.listeners={wrong}")]).expect_err(wrong);
+        assert!(error.to_string().contains("one address that clients can connect to"), "{error}");
+    }
+    let right = load_file("advertised.listeners = [\"wire://edge-1.local:7092\"]").expect("legal");
+    let advertised = right.advertised_listeners.expect("set");
+    assert_eq!((advertised.host.as_str(), advertised.port), ("edge-1.local", 7092));
+    assert_eq!(Config::default().advertised_listeners, None);
+}
+
+#[test]
 fn every_topic_key_has_a_default_and_its_source() {
     let config = Config::default();
     for key in TopicConfig::KEYS {

@@ -29,7 +29,7 @@ use crate::wire::delete_topics::DeleteTopicsRequest;
 pub const FEATURE_LEVEL: u16 = 1;
 
 /// What the controller is told about its surroundings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerConfig {
     /// The node it runs on, so far the only broker.
     pub node_id: NodeId,

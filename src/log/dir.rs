@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::identity::{self, DirIdentity, OpenError};
-use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT};
+use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS};
 use super::recovery::{self, Evidence, LogReport, remove_if_there};
 use super::segment::file_name;
 use super::small_file::{self, SmallFile};
@@ -81,6 +81,8 @@ pub struct LogDir<D: Disk> {
     identity: DirIdentity,
     newest_wall: Option<Timestamp>,
     was_clean: bool,
+    /// Log starts as the last clean stop noted them.
+    noted_starts: BTreeMap<(TopicName, Partition), Offset>,
     found: BTreeMap<TopicPartition, Found>,
     unknown: Vec<UnknownDir>,
     unfinished_count: usize,
@@ -111,7 +113,10 @@ impl<D: Disk> LogDir<D> {
         let was_clean = disk.exists(&mark).map_err(|error| OpenError::io(&mark, error))?;
         // Gone before anything changes: a crash from here on is an unclean stop.
         remove_if_there(&disk, &mark).map_err(|error| OpenError::io(&mark, error))?;
+        let noted = small_file::read_bytes(&disk, &path.join(LOG_STARTS)).map_err(at_path)?;
+        let noted = String::from_utf8(noted.unwrap_or_default()).unwrap_or_default();
         let mut dir = LogDir {
+            noted_starts: kafka_files::offsets_of(&noted),
             newest_wall: read_clock(&disk, path).map_err(at_path)?,
             disk,
             path: path.into(),
@@ -203,6 +208,8 @@ impl<D: Disk> LogDir<D> {
                 continue;
             }
             let mark = found.mark.filter(|_| is_journal_whole);
+            let place = (found.name.clone(), topic_partition.partition);
+            let noted_start = self.noted_starts.get(&place).copied();
             let (log, log_report) = recovery::open(
                 self.disk.clone(),
                 &found.dir,
@@ -210,7 +217,7 @@ impl<D: Disk> LogDir<D> {
                 topic_partition,
                 parameters.config.clone(),
                 parameters.now,
-                Evidence { state: found.state, mark },
+                Evidence { state: found.state, mark, is_journal_whole, noted_start },
             )
             .map_err(|error| OpenError::io(&found.dir, error))?;
             logs.push(log);
@@ -294,7 +301,7 @@ impl<D: Disk> LogDir<D> {
         }
         for (name, rows) in [
             ("recovery-point-offset-checkpoint", &ends),
-            ("log-start-offset-checkpoint", &starts),
+            (LOG_STARTS, &starts),
             ("replication-offset-checkpoint", &ends),
         ] {
             let text = kafka_files::offset_checkpoint(rows);

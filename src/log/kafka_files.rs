@@ -22,6 +22,8 @@ pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// Name of the mark of a clean stop.
 pub(super) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// What that file holds: no broker epoch, for there is no `KRaft` controller that gave one.
+/// Name of the checkpoint of log starts.
+pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub(super) const CLEAN_SHUTDOWN_TEXT: &str = "{\"version\":0,\"brokerEpoch\":-1}";
 /// Name of a partition's epoch cache.
 pub(super) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
@@ -57,6 +59,18 @@ pub(super) fn offset_checkpoint(rows: &[(&TopicName, Partition, Offset)]) -> Str
     checkpoint(rows.len(), rows)
 }
 
+/// The rows of an offset checkpoint, as far as they can be read.
+pub(super) fn offsets_of(text: &str) -> BTreeMap<(TopicName, Partition), Offset> {
+    let row = |line: &str| {
+        let mut words = line.split(' ');
+        let topic = TopicName::new(words.next()?).ok()?;
+        let partition = Partition(words.next()?.parse().ok()?);
+        Some(((topic, partition), Offset(words.next()?.parse().ok()?)))
+    };
+    // Version and count.
+    text.lines().skip(2).filter_map(row).collect()
+}
+
 /// The text of `leader-epoch-checkpoint`.
 pub(super) fn epoch_checkpoint(epochs: &[(LeaderEpoch, Offset)]) -> String {
     checkpoint(epochs.len(), epochs.iter().map(|(epoch, start)| format!("{epoch} {start}")))
@@ -79,6 +93,8 @@ mod tests {
         let name = TopicName::new("host.vmstat").expect("legal");
         let rows = [(&name, Partition(0), Offset(12))];
         assert_eq!(offset_checkpoint(&rows), "0\n1\nhost.vmstat 0 12\n");
+        let read = offsets_of("0\n3\nhost.vmstat 0 12\nhost.vmstat x 1\nhalf");
+        assert_eq!(read, BTreeMap::from([((name.clone(), Partition(0)), Offset(12))]));
         let epochs = [(LeaderEpoch(1), Offset(0)), (LeaderEpoch(3), Offset(9))];
         assert_eq!(epoch_checkpoint(&epochs), "0\n2\n1 0\n3 9\n");
         let text = partition_metadata(TopicId::METADATA);

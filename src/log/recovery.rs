@@ -11,6 +11,9 @@
 //!   [`Hole`], written down and reported. The log's end never falls behind the mark, so that no
 //!   offset is given out twice.
 //!
+//! **Invariant:** the log's start is never raised over records that the journal does not say were
+//! deleted: what is missing there is a hole like any other.
+//!
 //! **Invariant:** recovery is idempotent. Stopped anywhere and begun again it ends the same: the
 //! good part of a damaged segment has its new name before the old file is cut, and batches that
 //! reach the next segment's base are never taken for the older segment's. Read design.md §4 and
@@ -44,6 +47,10 @@ pub(super) struct Evidence {
     pub state: Option<PartitionState>,
     /// The largest end offset that a commit names; `None` when the journal itself was lost.
     pub mark: Option<Offset>,
+    /// Whether a partition that the journal does not know was never in it.
+    pub is_journal_whole: bool,
+    /// The log's start as the last clean stop noted it for Kafka: it only rises.
+    pub noted_start: Option<Offset>,
 }
 
 /// What opening one partition found.
@@ -117,6 +124,8 @@ pub(super) struct Recovery<'a, D: Disk> {
     pub now: Boot,
     state: PartitionState,
     mark: Option<Offset>,
+    is_journal_whole: bool,
+    noted_start: Option<Offset>,
     start: Offset,
     pub segments: Vec<Segment<D>>,
     epochs: Epochs,
@@ -142,6 +151,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
             config,
             now,
             mark: evidence.mark.map(|mark| mark.max(state.recovery_offset)),
+            is_journal_whole: evidence.is_journal_whole,
+            noted_start: evidence.noted_start,
             start: state.log_start,
             segments: Vec::new(),
             epochs: Epochs::new(state.epochs.iter().copied()),
@@ -368,10 +379,17 @@ impl<'a, D: Disk> Recovery<'a, D> {
     fn reach_the_mark(&mut self) -> io::Result<()> {
         let is_known = self.state != PartitionState::default() || self.mark.is_some();
         if let Some(first) = self.segments.first().map(|segment| segment.base) {
-            if is_known {
-                self.add_hole(self.start, first);
-            } else {
+            if !is_known && self.is_journal_whole {
+                // A directory that was put here begins where its files do.
                 self.start = first;
+            } else {
+                if !is_known {
+                    // The journal, which knew the start, is lost. A start beyond the first segment
+                    // may be that of an earlier topic of the name.
+                    self.start = self.noted_start.unwrap_or(Offset::ZERO).min(first);
+                }
+                // What is missing at the start may be damage, so it is named, not passed over.
+                self.add_hole(self.start, first);
             }
         }
         let end = self.segments.last().map_or(self.start, |segment| segment.end);

@@ -37,6 +37,8 @@ pub struct ProduceRules {
     pub timestamp_after_max_ms: i64,
     /// `compression.type`; `None` keeps the producer's.
     pub compression: Option<Compression>,
+    /// Memory that the records may take when decompressed.
+    pub window_bytes_max: usize,
 }
 
 /// Why a batch is refused; the broker maps each to one error code.
@@ -44,8 +46,10 @@ pub struct ProduceRules {
 pub enum Rejection {
     /// The checksum is wrong or the size impossible: sending again may help.
     Corrupt,
-    /// Larger than `max.message.bytes`, or than may be decompressed.
+    /// Larger than `max.message.bytes`.
     TooLarge,
+    /// Its records decompress to more than `window_bytes_max`, or than any batch may.
+    Window,
     /// A timestamp outside the topic's window, or set as only the broker may.
     Timestamp,
     /// A codec that nobody knows.
@@ -90,7 +94,7 @@ pub fn admit_produce(bytes: &mut [u8], rules: &ProduceRules) -> Result<Admitted,
     use crate::record::{CompressionError, stamp_max_timestamp};
 
     let batch = check_batch(bytes, rules)?;
-    let section = decompress(&batch, crate::limits::DECOMPRESSED_BYTES_MAX)?;
+    let section = decompress(&batch, rules.window_bytes_max)?;
     let max_timestamp = check_records(batch.header(), &section, rules)?;
     let source = batch.compression().ok_or(CompressionError::Codec)?;
     let header = BatchHeader { max_timestamp, ..*batch.header() };
@@ -165,7 +169,7 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejection> {
 
 #[cfg(feature = "std")]
 fn check_compressed(batch: &Batch<'_>, rules: &ProduceRules) -> Result<Timestamp, Rejection> {
-    let section = crate::record::decompress(batch, crate::limits::DECOMPRESSED_BYTES_MAX)?;
+    let section = crate::record::decompress(batch, rules.window_bytes_max)?;
     check_records(batch.header(), &section, rules)
 }
 
@@ -182,7 +186,7 @@ impl From<crate::record::CompressionError> for Rejection {
             CompressionError::Codec => Rejection::Codec,
             // The checksum was right, so the producer meant it: sending again cannot help.
             CompressionError::Malformed => Rejection::Invalid,
-            CompressionError::TooLarge => Rejection::TooLarge,
+            CompressionError::TooLarge => Rejection::Window,
         }
     }
 }

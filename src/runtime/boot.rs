@@ -13,19 +13,20 @@ use crate::broker::control::{
 };
 use crate::broker::metrics::ProcessMetrics;
 use crate::config::Config;
-use crate::controller::ControllerConfig;
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
-    JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN,
-    SHARDS_MAX,
+    FRAME_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
+    MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
+use crate::runtime::accept::SocketBuffers;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
+use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::threads::Threads;
 use crate::runtime::{Broker, StartError, accept, clock};
 use crate::time::Now;
@@ -46,7 +47,11 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         LockError::Io(why) => StartError::LogDirIo(dir.clone(), why),
     })?;
     let listener_address = resolve(config)?;
-    let listener = accept::listen(listener_address, config.socket_listen_backlog_size)
+    let buffers = SocketBuffers {
+        send_bytes: config.socket_send_buffer_bytes,
+        receive_bytes: config.socket_receive_buffer_bytes,
+    };
+    let listener = accept::listen(listener_address, config.socket_listen_backlog_size, buffers)
         .map_err(|why| StartError::Listen(listener_address, why))?;
     let wire_address = listener.local_addr()?;
 
@@ -54,12 +59,18 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let handles = Handles::claim(config.max_connections);
     let mut opened = OpenDir::open(config, dir, now)?;
     opened.report(metrics);
-    let controller_config = controller_config(config, handles.partitions_max);
+    let fixed = Fixed {
+        config: config.clone(),
+        frame_bytes_max: sizes.frame_bytes_max(),
+        handles,
+        space: FileDisk::new().space(dir).map_err(|why| StartError::LogDirIo(dir.clone(), why))?,
+    };
+    let reload = Reload::of(config, &fixed);
     let log = opened.take_metadata(now)?;
     let start = ControlStart {
         disk: FileDisk::new(),
         log_dir: dir.clone(),
-        controller: controller_config.clone(),
+        controller: reload.controller.clone(),
         log,
         shard_count: sizes.shards,
         seed,
@@ -72,17 +83,10 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, dir, handles, metrics, now };
+    let threads = Threads { config, sizes, reload, dir, handles, metrics, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker {
-        wire_address,
-        wiring,
-        log_dir: opened.dir,
-        controller_config,
-        metrics,
-        _lock: lock,
-    })
+    Ok(Broker { wire_address, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
 }
 
 /// What the configuration leaves to the machine.
@@ -105,6 +109,12 @@ impl Sizes {
         let ram_bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit));
         let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
+    }
+
+    /// A share of the memory, however much that is: below 2 GiB a length and what is added to it
+    /// fit in 32 bits, on the wire and in a small board's addresses.
+    fn frame_bytes_max(self) -> usize {
+        (self.memory_limit / FRAME_SHARE_OF_MEMORY).min(i32::MAX as u64) as usize
     }
 }
 
@@ -296,16 +306,4 @@ impl OpenDir {
 fn next_epoch(log: &Log<FileDisk>, image: LeaderEpoch) -> LeaderEpoch {
     let beyond = log.leader_epoch().next().expect("2^31 boots are not reached");
     image.max(beyond)
-}
-
-/// The controller's share of the configuration.
-pub(super) fn controller_config(config: &Config, partitions_max: usize) -> ControllerConfig {
-    ControllerConfig {
-        node_id: config.broker_id,
-        num_partitions: config.num_partitions,
-        default_replication_factor: config.default_replication_factor,
-        delete_topic_enable: config.delete_topic_enable,
-        partitions_max,
-        topic_defaults: config.topic_defaults.clone(),
-    }
 }

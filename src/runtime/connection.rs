@@ -88,9 +88,10 @@ pub struct Connection<F> {
     partial: Option<Partial>,
     chunks: VecDeque<Chunk<F>>,
     queued_bytes: u64,
-    /// What `chunks` hold in memory, and how much of it the ledger knows of.
-    held_bytes: u64,
-    ledger_bytes: u64,
+    /// Those of them that lie in memory.
+    response_bytes: u64,
+    /// Those that the ledger knows of.
+    accounted_bytes: u64,
     /// The socket may have bytes.
     pub is_readable: bool,
     /// The socket may have room.
@@ -125,8 +126,8 @@ impl<F: DiskFile + AsFd> Connection<F> {
             partial: None,
             chunks: VecDeque::new(),
             queued_bytes: 0,
-            held_bytes: 0,
-            ledger_bytes: 0,
+            response_bytes: 0,
+            accounted_bytes: 0,
             is_readable: true,
             is_writable: true,
             wants_turn: true,
@@ -150,19 +151,6 @@ impl<F: DiskFile + AsFd> Connection<F> {
     /// Whether it waits for others' answers to be read, of which no event tells it.
     pub fn is_crowded_out(&self, ledger: &Ledger) -> bool {
         WRITE_QUEUE_BYTES_CROWDED as u64 <= self.queued_bytes && ledger.is_crowded()
-    }
-
-    /// Tells the ledger what its answers hold.
-    pub fn account(&mut self, ledger: &Ledger) {
-        ledger.hold_answers(self.ledger_bytes, self.held_bytes);
-        self.ledger_bytes = self.held_bytes;
-    }
-
-    /// Drops its answers, for a connection that ends.
-    pub fn forget(&mut self, ledger: &Ledger) {
-        self.chunks.clear();
-        self.held_bytes = 0;
-        self.account(ledger);
     }
 
     /// Whether there is something to send.
@@ -268,6 +256,19 @@ impl<F: DiskFile + AsFd> Connection<F> {
         self.partial.as_ref().map_or(0, |partial| partial.frame_bytes as u64)
     }
 
+    /// Tells the ledger what waits to be sent from memory.
+    pub fn account(&mut self, ledger: &Ledger) {
+        ledger.hold_responses(self.accounted_bytes, self.response_bytes);
+        self.accounted_bytes = self.response_bytes;
+    }
+
+    /// Forgets what was to be sent.
+    pub fn discard(&mut self, ledger: &Ledger) {
+        self.chunks.clear();
+        self.response_bytes = 0;
+        self.account(ledger);
+    }
+
     /// Queues a response.
     pub fn queue(&mut self, response: Response<F>) {
         let Response { mut head, slices } = response;
@@ -287,7 +288,7 @@ impl<F: DiskFile + AsFd> Connection<F> {
 
     fn queue_bytes(&mut self, fresh: Vec<u8>) {
         self.queued_bytes += fresh.len() as u64;
-        self.held_bytes += fresh.len() as u64;
+        self.response_bytes += fresh.len() as u64;
         match self.chunks.back_mut() {
             Some(Chunk::Bytes { bytes, .. }) if bytes.len() < SMALL_FRAME_BYTES => {
                 bytes.extend_from_slice(&fresh);
@@ -337,9 +338,8 @@ impl<F: DiskFile + AsFd> Connection<F> {
             Chunk::Bytes { bytes, sent } => {
                 *sent += count as usize;
                 let is_done = *sent == bytes.len();
-                if is_done {
-                    self.held_bytes -= bytes.len() as u64;
-                }
+                // Sent or not, a buffer is there until the last of it went.
+                self.response_bytes -= if is_done { bytes.len() as u64 } else { 0 };
                 is_done
             }
             Chunk::Slice(slice) => {

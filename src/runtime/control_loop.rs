@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle, Thread};
@@ -30,6 +29,9 @@ use crate::time::Boot;
 /// How often free space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The same while old segments are given up: whoever writes to a full disk waits for each of them.
+const SPACE_INTERVAL_TIGHT: Duration = Duration::from_millis(50);
+
 /// What reaches the control thread.
 pub enum ControlEvent<D: Disk> {
     /// A front asks.
@@ -45,13 +47,13 @@ pub enum ControlEvent<D: Disk> {
     /// The log dir failed.
     StorageFailed,
     /// SIGHUP: what may change at run time.
-    Reconfigure(Box<ControllerConfig>),
+    Reconfigure(Box<ControllerConfig>, SpacePolicy),
     /// End, and give the metadata log back.
     Stop,
 }
 
 /// When appends stop for want of space.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpacePolicy {
     /// Appends stop when less is free.
     pub reserve_bytes: u64,
@@ -80,7 +82,7 @@ pub struct ControlLoop<D: Disk> {
     /// About a full disk.
     pub space: SpacePolicy,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
 }
@@ -99,8 +101,9 @@ where
         let mut removals: BTreeSet<(Boot, PathBuf)> = BTreeSet::new();
         let mut has_space = true;
         let mut space_at = Boot(0);
+        let mut interval = SPACE_INTERVAL;
         loop {
-            let event = self.events.recv_timeout(SPACE_INTERVAL);
+            let event = self.events.recv_timeout(interval);
             let now = clock::now();
             match event {
                 Ok(ControlEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
@@ -111,8 +114,8 @@ where
             }
             self.act(&mut removals);
             if space_at <= now.boot {
-                space_at = now.boot.plus_ms(SPACE_INTERVAL.as_millis() as u64);
-                has_space = self.watch_space(has_space);
+                (has_space, interval) = self.watch_space(has_space);
+                space_at = now.boot.plus_ms(interval.as_millis() as u64);
                 self.remove_due(&mut removals, now.boot);
             }
         }
@@ -127,7 +130,10 @@ where
             ControlEvent::Retired(log) => self.control.retired(log),
             ControlEvent::Prepared(is_ok) => self.control.prepared(now, is_ok),
             ControlEvent::StorageFailed => self.control.storage_failed(now),
-            ControlEvent::Reconfigure(config) => self.control.reconfigure(*config),
+            ControlEvent::Reconfigure(config, space) => {
+                self.control.reconfigure(*config);
+                self.space = space;
+            }
             ControlEvent::Stop => {}
         }
     }
@@ -181,8 +187,9 @@ where
         }
     }
 
-    fn watch_space(&self, had_space: bool) -> bool {
-        let Ok(space) = self.disk.space(&self.log_dir) else { return had_space };
+    /// Answers whether appends have room, and when to look again.
+    fn watch_space(&self, had_space: bool) -> (bool, Duration) {
+        let Ok(space) = self.disk.space(&self.log_dir) else { return (had_space, SPACE_INTERVAL) };
         let has_space = self.space.reserve_bytes <= space.free_bytes;
         if has_space != had_space {
             self.metrics.disk_full_now.store(u64::from(!has_space), Ordering::Relaxed);
@@ -204,8 +211,9 @@ where
             for shard in &self.shards {
                 shard.send(Event::GiveUpOldest);
             }
+            return (has_space, SPACE_INTERVAL_TIGHT);
         }
-        has_space
+        (has_space, SPACE_INTERVAL)
     }
 
     fn remove_due(&self, removals: &mut BTreeSet<(Boot, PathBuf)>, now: Boot) {

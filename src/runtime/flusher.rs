@@ -26,6 +26,7 @@ use crate::limits::FLUSH_REQUESTS_MAX;
 use crate::runtime::clock;
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::ledger::Ledger;
+use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
 
 /// The reading end of a shard's queue to the flusher.
@@ -50,9 +51,9 @@ where
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// `flush.linger.ms`.
-    pub linger: Duration,
+    pub dials: Arc<Dials>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
     /// Set when all shards have stopped: drain, then end.
@@ -89,8 +90,9 @@ where
                     continue;
                 }
             }
-            if !self.linger.is_zero() {
-                thread::sleep(self.linger);
+            let linger_ms = self.dials.flush_linger_ms.load(Ordering::Relaxed);
+            if linger_ms != 0 {
+                thread::sleep(Duration::from_millis(linger_ms));
                 self.gather(&mut entries);
             }
             while !is_failed && is_checkpointing && !self.journal.has_room(&entries) {

@@ -16,6 +16,8 @@ const RESERVED: u64 = 64;
 pub(super) struct Handles {
     /// Connections that may be open.
     pub(super) connections_max: u64,
+    /// Connections that may be open if more are asked for at run time.
+    pub(super) connections_ceiling: u64,
     /// Partitions there may be, and the segments that may be open beside each other.
     pub(super) partitions_max: usize,
 }
@@ -45,13 +47,21 @@ impl Handles {
         handles
     }
 
+    /// How many connections there may be when `wanted` are asked for at run time: the partitions
+    /// keep what they were given at the start.
+    pub(super) fn connections(self, wanted: u64) -> u64 {
+        wanted.min(self.connections_ceiling)
+    }
+
     /// At least half of what there is stays for partitions.
-    fn share(files: u64, connections_wanted: u64) -> Handles {
+    pub(super) fn share(files: u64, connections_wanted: u64) -> Handles {
         let free = files.saturating_sub(RESERVED);
         let connections_max = connections_wanted.min(free / 2).max(1);
         let for_partitions = free.saturating_sub(connections_max);
-        let partitions_max = usize::try_from(for_partitions).unwrap_or(usize::MAX);
-        Handles { connections_max, partitions_max: partitions_max.min(BROKER_PARTITIONS_MAX) }
+        let partitions_max = for_partitions.min(BROKER_PARTITIONS_MAX as u64);
+        let connections_ceiling = (free - partitions_max.min(free)).max(connections_max);
+        let partitions_max = partitions_max as usize;
+        Handles { connections_max, connections_ceiling, partitions_max }
     }
 }
 
@@ -73,15 +83,15 @@ mod tests {
 
     #[test]
     fn partitions_get_half_where_handles_are_few() {
-        let even = Handles { connections_max: 480, partitions_max: 480 };
+        let even = Handles { connections_max: 480, connections_ceiling: 480, partitions_max: 480 };
         assert_eq!(Handles::share(1024, 2048), even);
-        let few = Handles { connections_max: 100, partitions_max: 860 };
+        let few = Handles { connections_max: 100, connections_ceiling: 100, partitions_max: 860 };
         assert_eq!(Handles::share(1024, 100), few);
     }
 
     #[test]
     fn one_connection_is_always_allowed() {
-        let none = Handles { connections_max: 1, partitions_max: 0 };
+        let none = Handles { connections_max: 1, connections_ceiling: 1, partitions_max: 0 };
         assert_eq!(Handles::share(10, 2048), none);
     }
 }

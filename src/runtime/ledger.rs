@@ -2,21 +2,25 @@
 //!
 //! A whole frame is reserved before its body is read; until then its bytes stay in the socket.
 //! Back-pressure, not the OOM killer, is what a client meets (design.md §3). Answers that their
-//! readers do not take are counted too: beyond a quarter of the limit nobody is given more.
+//! readers do not take are counted too: beyond a quarter of the limit nobody is given much more.
 //!
 //! **Invariant:** what was reserved is released exactly once, so an idle broker's ledger reads 0.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::broker::Memory;
 use crate::broker::metrics::ProcessMetrics;
+use crate::limits::WINDOWS_SHARE_OF_MEMORY;
 
 /// The process's memory account.
 #[derive(Debug)]
 pub struct Ledger {
     /// What frames and the flusher's queue may hold together.
     budget_bytes: u64,
-    /// What answers may hold before connections are given little each.
-    answers_bytes: u64,
+    /// What answers may hold before each connection is given little.
+    responses_bytes: u64,
+    /// What decompression may hold beside that.
+    windows_bytes_max: u64,
     metrics: &'static ProcessMetrics,
 }
 
@@ -24,7 +28,9 @@ impl Ledger {
     /// An account over `memory.limit`: half of it for requests and what waits for the flusher,
     /// since a frame's buffer and the commit that is built from it exist side by side.
     pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
-        Ledger { budget_bytes: memory_limit / 2, answers_bytes: memory_limit / 4, metrics }
+        let windows_bytes_max = memory_limit / WINDOWS_SHARE_OF_MEMORY;
+        let (budget_bytes, responses_bytes) = (memory_limit / 2, memory_limit / 4);
+        Ledger { budget_bytes, responses_bytes, windows_bytes_max, metrics }
     }
 
     /// Takes `bytes` for a frame, if they are there.
@@ -47,19 +53,16 @@ impl Ledger {
         subtract(&self.metrics.memory_frames_bytes_now, bytes);
     }
 
-    /// A holder of answers that nobody took yet holds `now` bytes after `before`.
-    pub fn hold_answers(&self, before: u64, now: u64) {
-        let account = &self.metrics.memory_responses_bytes_now;
-        if before < now {
-            account.fetch_add(now - before, Ordering::Relaxed);
-        } else if now < before {
-            subtract(account, before - now);
-        }
-    }
-
     /// Whether so many answers wait for their readers that no connection may add much more.
     pub fn is_crowded(&self) -> bool {
-        self.answers_bytes <= self.metrics.memory_responses_bytes_now.load(Ordering::Relaxed)
+        self.responses_bytes <= self.metrics.memory_responses_bytes_now.load(Ordering::Relaxed)
+    }
+
+    /// A connection's answers that wait to be sent take so many bytes now, and took so many before.
+    pub fn hold_responses(&self, before: u64, now: u64) {
+        let account = &self.metrics.memory_responses_bytes_now;
+        account.fetch_add(now, Ordering::Relaxed);
+        subtract(account, before);
     }
 
     /// Bytes went into the flusher's queue.
@@ -73,6 +76,28 @@ impl Ledger {
     }
 }
 
+impl Memory for Ledger {
+    fn windows_bytes_max(&self) -> u64 {
+        self.windows_bytes_max
+    }
+
+    fn try_hold_window(&self, bytes: u64) -> bool {
+        let windows = &self.metrics.memory_windows_bytes_now;
+        let taken = windows.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            let held = held.saturating_add(bytes);
+            (held <= self.windows_bytes_max).then_some(held)
+        });
+        if taken.is_err() {
+            self.metrics.memory_refused_count.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    fn release_window(&self, bytes: u64) {
+        subtract(&self.metrics.memory_windows_bytes_now, bytes);
+    }
+}
+
 fn subtract(account: &AtomicU64, bytes: u64) {
     let before = account.fetch_sub(bytes, Ordering::Relaxed);
     debug_assert!(bytes <= before, "released more than was reserved");
@@ -81,20 +106,6 @@ fn subtract(account: &AtomicU64, bytes: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_crowd_at_a_quarter_of_the_memory() {
-        let metrics = Box::leak(Box::default());
-        let ledger = Ledger::new(1000, metrics);
-        ledger.hold_answers(0, 249);
-        assert!(!ledger.is_crowded());
-        ledger.hold_answers(249, 250);
-        assert!(ledger.is_crowded());
-        assert!(ledger.try_reserve_frame(500), "requests have their own share");
-        ledger.hold_answers(250, 0);
-        assert!(!ledger.is_crowded());
-        assert_eq!(metrics.memory_responses_bytes_now.load(Ordering::Relaxed), 0);
-    }
 
     #[test]
     fn a_frame_is_refused_when_the_budget_is_used_and_fits_again_after_release() {
@@ -113,5 +124,33 @@ mod tests {
         ledger.release_frame(300);
         ledger.release_frame(101);
         assert_eq!(metrics.memory_frames_bytes_now.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn answers_crowd_at_a_quarter_of_the_memory() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(1000, metrics);
+        ledger.hold_responses(0, 249);
+        assert!(!ledger.is_crowded());
+        ledger.hold_responses(249, 250);
+        assert!(ledger.is_crowded());
+        assert!(ledger.try_reserve_frame(500), "requests have their own share");
+        ledger.hold_responses(250, 0);
+        assert!(!ledger.is_crowded());
+        assert_eq!(metrics.memory_responses_bytes_now.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn windows_have_a_share_of_their_own() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(1000, metrics);
+        assert!(ledger.try_reserve_frame(500), "frames may have their half");
+        assert!(ledger.try_hold_window(200));
+        assert!(!ledger.try_hold_window(51));
+        assert!(!ledger.try_hold_window(u64::MAX));
+        assert!(ledger.try_hold_window(50));
+        ledger.release_window(250);
+        assert!(ledger.try_hold_window(250));
+        assert_eq!(metrics.memory_refused_count.load(Ordering::Relaxed), 2);
     }
 }

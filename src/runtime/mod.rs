@@ -26,6 +26,7 @@ mod lock;
 mod mailbox;
 mod peers;
 mod recover;
+mod reload;
 mod scrubber;
 mod shard_loop;
 pub mod signals;
@@ -44,18 +45,18 @@ use crate::broker::control::MetadataError;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
 use crate::config::Config;
-use crate::controller::ControllerConfig;
 use crate::journal::JournalError;
 use crate::log::{LogDir, OpenError};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
+use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::shard_loop::Input;
 use crate::runtime::threads::Wiring;
 pub use recover::{Recovered, recover};
 
 /// Sizes and times that concern a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Largest frame that is read.
     pub frame_bytes_max: usize,
@@ -134,7 +135,7 @@ pub struct Broker {
     wire_address: SocketAddr,
     wiring: Wiring,
     log_dir: LogDir<FileDisk>,
-    controller_config: ControllerConfig,
+    fixed: Fixed,
     metrics: &'static ProcessMetrics,
     _lock: DirLock,
 }
@@ -162,17 +163,23 @@ impl Broker {
         }
     }
 
-    /// Takes over what a new configuration may change while the broker runs.
+    /// Takes over what a new configuration may change while the broker runs; the rest waits for
+    /// the next start.
     pub fn reload(&mut self, config: &Config) {
+        let Reload { live, limits, controller, space, dials } = Reload::of(config, &self.fixed);
         for (inbox, _) in &self.wiring.shards {
-            inbox.send(Event::Defaults(Box::new(config.topic_defaults.clone())));
+            inbox.give(Input::Limits(limits));
+            inbox.send(Event::Reconfigure(Box::new(live.clone())));
         }
-        self.wiring.scrub_rate.store(config.scrub_bytes_per_second, Ordering::Relaxed);
-        self.controller_config =
-            boot::controller_config(config, self.controller_config.partitions_max);
-        let fresh = Box::new(self.controller_config.clone());
+        let (wanted, ceiling) = (config.max_connections as u64, self.fixed.handles);
+        if ceiling.connections(wanted) < wanted {
+            let allowed = ceiling.connections(wanted);
+            log::warn!("max.connections is {allowed}: more file handles need a restart");
+        }
+        self.wiring.dials.set(dials);
         // A control thread that has ended is on its way out with the process.
-        let _ = self.wiring.control_events.send(ControlEvent::Reconfigure(fresh));
+        let event = ControlEvent::Reconfigure(Box::new(controller), space);
+        let _ = self.wiring.control_events.send(event);
     }
 
     /// Ends cleanly: answers what was asked, makes everything durable, empties the ring. The log

@@ -5,29 +5,25 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Open connections by address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Peers {
-    per_address_max: usize,
-    open: Mutex<BTreeMap<IpAddr, usize>>,
+    open: Mutex<BTreeMap<IpAddr, u64>>,
 }
 
 impl Peers {
-    /// Nobody yet; at most `per_address_max` from each address.
-    pub fn new(per_address_max: usize) -> Peers {
-        Peers { per_address_max, open: Mutex::default() }
-    }
-
-    fn open(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<IpAddr, u64>> {
         // Counting cannot panic half-way.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection into account, unless its address has too many.
-    pub fn enter(&self, address: IpAddr) -> bool {
+    /// Takes a connection into account, unless its address has as many as it may.
+    pub fn enter(&self, address: IpAddr, per_address_max: u64) -> bool {
         let mut open = self.open();
-        let count = open.entry(address).or_insert(0);
-        let is_admitted = *count < self.per_address_max;
-        *count += usize::from(is_admitted);
+        let count = open.get(&address).copied().unwrap_or(0);
+        let is_admitted = count < per_address_max;
+        if is_admitted {
+            open.insert(address, count + 1);
+        }
         is_admitted
     }
 
@@ -49,11 +45,11 @@ mod tests {
     #[test]
     fn an_address_has_its_share_and_no_more() {
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let peers = Peers::new(2);
-        assert!(peers.enter(here) && peers.enter(here) && !peers.enter(here));
-        assert!(peers.enter(there));
+        let peers = Peers::default();
+        assert!(peers.enter(here, 2) && peers.enter(here, 2) && !peers.enter(here, 2));
+        assert!(peers.enter(there, 2));
         peers.leave(here);
-        assert!(peers.enter(here));
+        assert!(peers.enter(here, 2) && !peers.enter(here, 1));
         for address in [here, here, there] {
             peers.leave(address);
         }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::broker::scrub::ScrubJob;
 use crate::broker::shard::Event;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::log::{DamageNote, Scrubbed};
+use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
 
 /// Read at once: small enough that the disk serves others in between.
@@ -40,13 +41,13 @@ pub enum ScrubWork<D: Disk> {
 struct Scrubber<D: Disk> {
     works: Receiver<ScrubWork<D>>,
     waiting: VecDeque<(ScrubJob<D::File>, Inbox<D>)>,
-    bytes_per_second: Arc<AtomicU64>,
+    dials: Arc<Dials>,
     metrics: &'static ProcessMetrics,
 }
 
-/// Starts the thread; it ends when the last sender is gone. The speed may change at any time.
+/// Starts the thread; it ends when the last sender is gone.
 pub fn spawn<D>(
-    bytes_per_second: Arc<AtomicU64>,
+    dials: Arc<Dials>,
     metrics: &'static ProcessMetrics,
 ) -> io::Result<(Sender<ScrubWork<D>>, JoinHandle<()>)>
 where
@@ -54,7 +55,7 @@ where
     D::File: AsFd + Send + 'static,
 {
     let (sender, works) = channel();
-    let scrubber = Scrubber { works, waiting: VecDeque::new(), bytes_per_second, metrics };
+    let scrubber = Scrubber { works, waiting: VecDeque::new(), dials, metrics };
     let thread = thread::Builder::new().name("scrubber".into()).spawn(move || scrubber.run())?;
     Ok((sender, thread))
 }
@@ -124,7 +125,7 @@ where
         let position = job.scrub.position();
         let was_cached = job.scrub.file().try_read_at(&mut [0], position).is_ok();
         drop_pages(job.scrub.file(), position, STEP_BYTES);
-        let step_bytes = STEP_BYTES.min(self.bytes_per_second.load(Ordering::Relaxed));
+        let step_bytes = STEP_BYTES.min(self.dials.scrub_bytes_per_second.load(Ordering::Relaxed));
         let found = job.scrub.step(step_bytes);
         if !was_cached {
             drop_pages(job.scrub.file(), position, job.scrub.position() - position);
@@ -135,7 +136,7 @@ where
     /// Waits as long as so many bytes may take, and writes down meanwhile what comes. `false` when
     /// the broker stops.
     fn rest(&mut self, bytes: u64) -> bool {
-        let rate = self.bytes_per_second.load(Ordering::Relaxed).max(1);
+        let rate = self.dials.scrub_bytes_per_second.load(Ordering::Relaxed).max(1);
         let until = super::clock::boot().plus_us(bytes.saturating_mul(1_000_000) / rate);
         loop {
             let left = Duration::from_micros(until.us_since(super::clock::boot()));

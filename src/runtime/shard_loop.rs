@@ -69,6 +69,8 @@ pub enum Input<D: Disk> {
     Loaded(Loaded),
     /// A client connected from there.
     Connection(TcpStream, SocketAddr),
+    /// Timeouts and sizes are others now.
+    Limits(ConnectionLimits),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -142,7 +144,7 @@ where
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
-    pub ledger: Arc<Ledger>,
+    pub ledger: &'static Ledger,
     /// `max.connections.per.ip`.
     pub peers: Arc<Peers>,
     /// Timeouts and sizes.
@@ -274,6 +276,7 @@ where
                     }
                 }
                 Input::Connection(stream, peer) => self.open(now, stream, peer),
+                Input::Limits(limits) => self.parts.limits = limits,
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -300,6 +303,7 @@ where
     /// Does what the core wants done.
     fn act(&mut self) {
         let mut wakes_flusher = false;
+        let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
@@ -308,10 +312,9 @@ where
                     wakes_flusher = true;
                 }
                 Output::Respond(id, response) => {
-                    let ledger = Arc::clone(&self.parts.ledger);
                     if let Some(connection) = self.connection(id) {
                         connection.queue(response);
-                        connection.account(&ledger);
+                        connection.account(ledger);
                         self.active.insert(slot_of(id));
                     }
                 }
@@ -348,8 +351,10 @@ where
             self.parts.flusher.unpark();
         }
         let waiting_bytes = self.parts.shard.waiting_answer_bytes();
-        self.parts.ledger.hold_answers(self.waiting_bytes, waiting_bytes);
-        self.waiting_bytes = waiting_bytes;
+        if waiting_bytes != self.waiting_bytes {
+            ledger.hold_responses(self.waiting_bytes, waiting_bytes);
+            self.waiting_bytes = waiting_bytes;
+        }
     }
 
     fn load(&self, file: D::File, position: u64, bytes: u64, done: Loaded) {
@@ -403,7 +408,8 @@ where
             self.parts.poller.add_with_mode(connection.stream(), interest, PollMode::Edge)?;
         }
         self.connections[slot] = Some(connection);
-        Ok((local.ip().to_string().into(), local.port()))
+        // An IPv4 client of a listener on `::` knows nothing of IPv6.
+        Ok((local.ip().to_canonical().to_string().into(), local.port()))
     }
 
     fn begin_close(&mut self, id: ConnectionId, reason: CloseReason) {
@@ -417,7 +423,7 @@ where
 
     fn close(&mut self, slot: usize) {
         let Some(mut connection) = self.connections[slot].take() else { return };
-        connection.forget(&self.parts.ledger);
+        connection.discard(self.parts.ledger);
         // A socket that cannot be deleted was never added.
         let _ = self.parts.poller.delete(connection.stream());
         self.parts.ledger.release_frame(connection.reserved_bytes());
@@ -452,8 +458,8 @@ where
             if connection.is_closing || self.stop_by.is_some() {
                 return;
             }
-            if connection.is_congested(&self.parts.ledger) {
-                if connection.is_crowded_out(&self.parts.ledger) {
+            if connection.is_congested(self.parts.ledger) {
+                if connection.is_crowded_out(self.parts.ledger) {
                     self.blocked.insert(slot);
                 }
                 return;
@@ -467,7 +473,7 @@ where
                 true => self.parts.limits.frame_bytes_max,
                 false => FRAME_BYTES_BEFORE_HELLO_MAX,
             };
-            let ledger = &self.parts.ledger;
+            let ledger = self.parts.ledger;
             match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
                 Taken::Frame(bytes) => self.step(now, Event::Frame { connection: id, bytes }),
                 Taken::Drained => return,
@@ -508,7 +514,7 @@ where
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             if connection.is_writable && !connection.is_loading && connection.has_output() {
                 let sent = connection.send(now);
-                connection.account(&self.parts.ledger);
+                connection.account(self.parts.ledger);
                 match sent {
                     Sent::All | Sent::Full => {}
                     Sent::Cold(slice) => {
@@ -536,7 +542,7 @@ where
             }
             return;
         }
-        let may_read = !connection.is_congested(&self.parts.ledger) && !is_stopping;
+        let may_read = !connection.is_congested(self.parts.ledger) && !is_stopping;
         if connection.wants_turn && may_read && !self.blocked.contains(&slot) {
             self.active.insert(slot);
         }

@@ -1,30 +1,28 @@
 //! The threads of a broker, and the queues between them.
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
 
 use polling::Poller;
 
+use crate::broker::BrokerConfig;
 use crate::broker::control::Control;
 use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Apply, Event, Shard};
-use crate::broker::{BrokerConfig, ConfigText};
-use crate::config::{Config, DiskFullPolicy, Setting, Source};
+use crate::config::Config;
 use crate::controller::image::Image;
-use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal};
-use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_SHARE_OF_MEMORY};
+use crate::limits::FLUSH_REQUESTS_MAX;
 use crate::log::Log;
+use crate::runtime::StartError;
 use crate::runtime::accept::Acceptor;
 use crate::runtime::boot::{File, Sizes};
-use crate::runtime::control_loop::{ControlEvent, ControlLoop, SpacePolicy};
+use crate::runtime::control_loop::{ControlEvent, ControlLoop};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::flusher::{FlushQueue, Flusher};
 use crate::runtime::handles::Handles;
@@ -32,12 +30,10 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::{self, LoadJob};
 use crate::runtime::mailbox::{self, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
+use crate::runtime::reload::{Dials, Reload};
 use crate::runtime::scrubber::{self, ScrubWork};
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
-use crate::runtime::{ConnectionLimits, StartError};
 use crate::time::Now;
-use crate::topic_config::TopicConfig;
-use crate::wire::configs::ConfigSource;
 
 /// Everything that runs.
 pub(super) struct Wiring {
@@ -51,8 +47,7 @@ pub(super) struct Wiring {
     pub(super) flusher_stop: Arc<AtomicBool>,
     pub(super) loader: JoinHandle<()>,
     pub(super) scrubber: JoinHandle<()>,
-    /// `scrub.bytes.per.second`.
-    pub(super) scrub_rate: Arc<AtomicU64>,
+    pub(super) dials: Arc<Dials>,
 }
 
 /// What the threads are started with.
@@ -61,6 +56,8 @@ pub(super) struct Threads<'a> {
     pub(super) config: &'a Config,
     /// What it leaves to the machine.
     pub(super) sizes: Sizes,
+    /// What of it may change later.
+    pub(super) reload: Reload,
     /// The log dir.
     pub(super) dir: &'a Path,
     /// How many files connections and logs may keep open.
@@ -86,7 +83,7 @@ struct Shared {
     loader: Sender<LoadJob<FileDisk>>,
     scrubber: Sender<ScrubWork<FileDisk>>,
     control: Sender<ControlEvent<FileDisk>>,
-    ledger: Arc<Ledger>,
+    ledger: &'static Ledger,
     peers: Arc<Peers>,
 }
 
@@ -102,7 +99,8 @@ impl Threads<'_> {
     ) -> Result<Wiring, StartError> {
         let (lanes, queues) = lanes(usize::from(self.sizes.shards))?;
         let inboxes: Vec<Inbox<FileDisk>> = lanes.iter().map(|lane| lane.inbox.clone()).collect();
-        let ledger = Arc::new(Ledger::new(self.sizes.memory_limit, self.metrics));
+        let ledger: &_ = Box::leak(Ledger::new(self.sizes.memory_limit, self.metrics).into());
+        let dials = Arc::new(Dials::of(self.reload.dials));
         let (control_events, events) = channel();
         let (flusher_queue, control_queue) = channel();
         let flusher_stop = Arc::default();
@@ -112,8 +110,8 @@ impl Threads<'_> {
             control_queue,
             shards: inboxes.clone(),
             control: control_events.clone(),
-            linger: Duration::from_millis(self.config.flush_linger_ms),
-            ledger: Arc::clone(&ledger),
+            dials: Arc::clone(&dials),
+            ledger,
             metrics: self.metrics,
             stop: Arc::clone(&flusher_stop),
         }
@@ -127,16 +125,15 @@ impl Threads<'_> {
             flusher_queue,
             flusher: flusher.thread().clone(),
             shards: inboxes.clone(),
-            space: self.space_policy(),
-            ledger: Arc::clone(&ledger),
+            space: self.reload.space,
+            ledger,
             metrics: self.metrics,
         }
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
-        let scrub_rate = Arc::new(AtomicU64::new(self.config.scrub_bytes_per_second));
-        let (scrub_works, scrubber) = scrubber::spawn(Arc::clone(&scrub_rate), self.metrics)?;
+        let (scrub_works, scrubber) = scrubber::spawn(Arc::clone(&dials), self.metrics)?;
         Self::hand_out(&inboxes, logs, image);
-        let peers = Arc::new(Peers::new(self.config.max_connections_per_ip));
+        let peers = Arc::new(Peers::default());
         let shared = Shared {
             flusher: flusher.thread().clone(),
             loader: load_jobs,
@@ -147,7 +144,7 @@ impl Threads<'_> {
         };
         let shards = self.spawn_shards(lanes, &shared)?;
         let (acceptor, acceptor_poller, acceptor_stop) =
-            self.spawn_acceptor(listener, inboxes, peers)?;
+            self.spawn_acceptor(listener, inboxes, peers, Arc::clone(&dials))?;
         Ok(Wiring {
             acceptor,
             acceptor_poller,
@@ -159,7 +156,7 @@ impl Threads<'_> {
             flusher_stop,
             loader,
             scrubber,
-            scrub_rate,
+            dials,
         })
     }
 
@@ -174,7 +171,7 @@ impl Threads<'_> {
             let inbox = lane.inbox.clone();
             let thread = ShardLoop {
                 id,
-                shard: Shard::new(self.now, id, self.broker_config()),
+                shard: Shard::new(self.now, id, self.broker_config(shared.ledger)),
                 poller: lane.poller,
                 inputs: lane.inputs,
                 inbox: lane.inbox,
@@ -184,9 +181,9 @@ impl Threads<'_> {
                 loader: shared.loader.clone(),
                 scrubber: shared.scrubber.clone(),
                 control: shared.control.clone(),
-                ledger: Arc::clone(&shared.ledger),
+                ledger: shared.ledger,
                 peers: Arc::clone(&shared.peers),
-                limits: self.connection_limits(),
+                limits: self.reload.limits,
                 metrics: self.metrics,
             }
             .spawn()?;
@@ -200,6 +197,7 @@ impl Threads<'_> {
         listener: TcpListener,
         shards: Vec<Inbox<FileDisk>>,
         peers: Arc<Peers>,
+        dials: Arc<Dials>,
     ) -> Result<(JoinHandle<()>, Arc<Poller>, Arc<AtomicBool>), StartError> {
         let poller = Arc::new(Poller::new()?);
         let stop = Arc::default();
@@ -207,7 +205,7 @@ impl Threads<'_> {
             listener,
             poller: Arc::clone(&poller),
             shards,
-            connections_max: self.handles.connections_max,
+            dials,
             peers,
             metrics: self.metrics,
             stop: Arc::clone(&stop),
@@ -231,67 +229,18 @@ impl Threads<'_> {
         }
     }
 
-    fn space_policy(&self) -> SpacePolicy {
-        SpacePolicy {
-            reserve_bytes: self.config.disk_reserve_bytes.unwrap_or_else(|| {
-                let total = FileDisk::new().space(self.dir).map_or(0, |space| space.total_bytes);
-                (total / 100).clamp(8 << 20, 256 << 20)
-            }),
-            delete_oldest: self.config.disk_full_policy == DiskFullPolicy::DeleteOldest,
-        }
-    }
-
-    /// A share of the memory, however much that is: below 2 GiB a length and what is added to it
-    /// fit in 32 bits, on the wire and in a small board's addresses.
-    fn frame_bytes_max(&self) -> u32 {
-        let share = self.sizes.memory_limit / FRAME_SHARE_OF_MEMORY;
-        share.min(i32::MAX as u64) as u32
-    }
-
-    fn connection_limits(&self) -> ConnectionLimits {
-        ConnectionLimits {
-            frame_bytes_max: self.frame_bytes_max() as usize,
-            idle_max_ms: self.config.connections_max_idle_ms,
-            frame_timeout_ms: self.config.frame_timeout_ms,
-            shutdown_timeout_ms: self.config.shutdown_timeout_ms,
-        }
-    }
-
-    fn broker_config(&self) -> BrokerConfig {
-        let config = self.config;
-        let shown: Vec<ConfigText> = config.settings().iter().filter_map(shown).collect();
+    fn broker_config(&self, ledger: &'static Ledger) -> BrokerConfig {
+        let frame_bytes_max = self.reload.limits.frame_bytes_max;
         BrokerConfig {
-            node_id: config.broker_id,
+            node_id: self.config.broker_id,
             shard_count: self.sizes.shards,
-            frame_bytes_max: self.frame_bytes_max(),
-            fetch_bytes_max: self.frame_bytes_max().saturating_mul(4),
-            auto_create_topics_enable: config.auto_create_topics_enable,
-            retention_check_interval_ms: config.log_retention_check_interval_ms,
-            scrub_interval_ms: config.scrub_interval_ms,
+            frame_bytes_max: frame_bytes_max as u32,
+            fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
-            topic_defaults: config.topic_defaults.clone(),
-            topic_sources: topic_sources(config),
-            shown,
             process: self.metrics,
+            memory: ledger,
+            live: self.reload.live.clone(),
         }
-    }
-}
-
-fn shown(setting: &Setting) -> Option<ConfigText> {
-    Some((setting.key.to_owned(), setting.value.clone()?, wire_source(setting.source)))
-}
-
-fn topic_sources(config: &Config) -> BTreeMap<&'static str, ConfigSource> {
-    let source = |key: &&'static str| (*key, wire_source(config.topic_source(key)));
-    TopicConfig::KEYS.iter().map(source).collect()
-}
-
-fn wire_source(source: Source) -> ConfigSource {
-    match source {
-        Source::Default => ConfigSource::Default,
-        Source::File => ConfigSource::File,
-        Source::Environment => ConfigSource::Environment,
-        Source::CommandLine => ConfigSource::CommandLine,
     }
 }
 

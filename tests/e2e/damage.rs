@@ -200,6 +200,29 @@ fn a_bit_that_flips_in_a_sealed_segment_is_found_by_the_scrub() {
 }
 
 #[test]
+fn a_first_segment_that_is_gone_is_named() {
+    let folder = Folder::new();
+    let data = folder.join("data");
+    let setup = Setup::new(&data);
+    let broker = setup.start();
+    broker.text(&["topic", "create", TOPIC, "--set", "segment.bytes=16384"]);
+    for part in lines().chunks(100) {
+        broker.produce(&[TOPIC], part);
+    }
+    assert!(broker.stop().success());
+    let first = data.join(format!("{TOPIC}-0")).join("00000000000000000000.log");
+    fs::remove_file(&first).expect("removed");
+    let broker = setup.start();
+    let described = broker.text(&["topic", "describe", TOPIC, "--json"]);
+    assert!(described.contains("\"log_start_offset\":0,"), "{described}");
+    assert!(described.contains("\"holes\":[{\"from\":0,\"end\":"), "{described}");
+    let words = broker.words();
+    assert!(words.contains("hurt-0: damaged; the records from offset 0 up to"), "{words}");
+    let missing = missing_lines(&broker).expect("the rest is served");
+    assert!((100..1000).contains(&missing), "{missing} lines are missing");
+}
+
+#[test]
 fn the_data_of_another_node_is_refused() {
     let folder = Folder::new();
     let data = folder.join("data");

@@ -36,11 +36,12 @@ const BROKER_HANDLES: usize = 64;
 const OTHER_HANDLES: usize = 250;
 
 /// What a bad peer must leave as it was.
-const ACCOUNTS: [&str; 6] = [
+const ACCOUNTS: [&str; 7] = [
     "connections_now",
     "memory_frames_bytes_now",
     "memory_flusher_bytes_now",
     "memory_responses_bytes_now",
+    "memory_windows_bytes_now",
     "append_batches_count",
     "log_bytes_now",
 ];

@@ -1,0 +1,257 @@
+//! What SIGHUP changes, sorted by who has to hear of it.
+//!
+//! **Invariant:** a key is marked reloadable in the table exactly if it changes a [`Reload`]
+//! (`log.level` apart, which is the process's and not the broker's); the test below walks all keys.
+//! Whatever a `Reload` holds is given to somebody: `Broker::reload` takes it apart field by field.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::broker::{ConfigText, LiveConfig};
+use crate::config::{Config, DiskFullPolicy, Setting, Source};
+use crate::controller::ControllerConfig;
+use crate::journal::disk::Space;
+use crate::runtime::ConnectionLimits;
+use crate::runtime::control_loop::SpacePolicy;
+use crate::runtime::handles::Handles;
+use crate::topic_config::TopicConfig;
+use crate::wire::configs::ConfigSource;
+
+/// Everything that may change while the broker runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reload {
+    /// For the cores of the shards.
+    pub(super) live: LiveConfig,
+    /// For the shards' connections.
+    pub(super) limits: ConnectionLimits,
+    /// For the control machine.
+    pub(super) controller: ControllerConfig,
+    /// For the control thread.
+    pub(super) space: SpacePolicy,
+    /// For whoever reads them while it works.
+    pub(super) dials: DialValues,
+}
+
+/// What a reload leaves as it was at the start.
+#[derive(Clone, Debug)]
+pub(super) struct Fixed {
+    /// The configuration that the broker was started with.
+    pub(super) config: Config,
+    /// Largest frame that is read.
+    pub(super) frame_bytes_max: usize,
+    /// What the file handles allow.
+    pub(super) handles: Handles,
+    /// The log dir's disk.
+    pub(super) space: Space,
+}
+
+impl Reload {
+    /// What of `config` takes effect in a broker that was started with `fixed`.
+    pub(super) fn of(config: &Config, fixed: &Fixed) -> Reload {
+        Reload {
+            live: live(config, &fixed.config),
+            limits: ConnectionLimits {
+                frame_bytes_max: fixed.frame_bytes_max,
+                idle_max_ms: config.connections_max_idle_ms,
+                frame_timeout_ms: config.frame_timeout_ms,
+                shutdown_timeout_ms: config.shutdown_timeout_ms,
+            },
+            controller: controller(config, fixed),
+            space: SpacePolicy {
+                reserve_bytes: config
+                    .disk_reserve_bytes
+                    .unwrap_or_else(|| (fixed.space.total_bytes / 100).clamp(8 << 20, 256 << 20)),
+                delete_oldest: config.disk_full_policy == DiskFullPolicy::DeleteOldest,
+            },
+            dials: DialValues {
+                flush_linger_ms: config.flush_linger_ms,
+                connections_max: fixed.handles.connections(config.max_connections as u64),
+                connections_per_ip_max: config.max_connections_per_ip as u64,
+                scrub_bytes_per_second: config.scrub_bytes_per_second,
+            },
+        }
+    }
+}
+
+/// Numbers that threads look up each time they need them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DialValues {
+    flush_linger_ms: u64,
+    connections_max: u64,
+    connections_per_ip_max: u64,
+    scrub_bytes_per_second: u64,
+}
+
+/// Where they look.
+#[derive(Debug, Default)]
+pub struct Dials {
+    /// `flush.linger.ms`.
+    pub flush_linger_ms: AtomicU64,
+    /// `max.connections`.
+    pub connections_max: AtomicU64,
+    /// `max.connections.per.ip`.
+    pub connections_per_ip_max: AtomicU64,
+    /// `scrub.bytes.per.second`.
+    pub scrub_bytes_per_second: AtomicU64,
+}
+
+impl Dials {
+    /// Turned to these values.
+    pub(super) fn of(values: DialValues) -> Dials {
+        let dials = Dials::default();
+        dials.set(values);
+        dials
+    }
+
+    /// Turns all of them.
+    pub(super) fn set(&self, values: DialValues) {
+        let DialValues {
+            flush_linger_ms,
+            connections_max,
+            connections_per_ip_max,
+            scrub_bytes_per_second,
+        } = values;
+        self.flush_linger_ms.store(flush_linger_ms, Ordering::Relaxed);
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+        self.connections_per_ip_max.store(connections_per_ip_max, Ordering::Relaxed);
+        self.scrub_bytes_per_second.store(scrub_bytes_per_second, Ordering::Relaxed);
+    }
+}
+
+fn live(config: &Config, started: &Config) -> LiveConfig {
+    let settings = config.settings().iter().zip(started.settings());
+    // What waits for a restart is shown as it is in force.
+    let in_force = settings.map(|(new, old)| if new.reloadable { new } else { old });
+    let advertised = config.advertised_listeners.as_ref();
+    LiveConfig {
+        advertised: advertised.map(|listener| (listener.host.as_str().into(), listener.port)),
+        auto_create_topics_enable: config.auto_create_topics_enable,
+        retention_check_interval_ms: config.log_retention_check_interval_ms,
+        scrub_interval_ms: config.scrub_interval_ms,
+        topic_defaults: config.topic_defaults.clone(),
+        topic_sources: topic_sources(config),
+        shown: in_force.filter_map(shown).collect(),
+    }
+}
+
+/// The controller's share of the configuration.
+fn controller(config: &Config, fixed: &Fixed) -> ControllerConfig {
+    ControllerConfig {
+        node_id: fixed.config.broker_id,
+        num_partitions: config.num_partitions,
+        default_replication_factor: config.default_replication_factor,
+        delete_topic_enable: config.delete_topic_enable,
+        partitions_max: fixed.handles.partitions_max,
+        topic_defaults: config.topic_defaults.clone(),
+    }
+}
+
+fn shown(setting: &Setting) -> Option<ConfigText> {
+    Some((setting.key.to_owned(), setting.value.clone()?, wire_source(setting.source)))
+}
+
+fn topic_sources(config: &Config) -> BTreeMap<&'static str, ConfigSource> {
+    let source = |key: &&'static str| (*key, wire_source(config.topic_source(key)));
+    TopicConfig::KEYS.iter().map(source).collect()
+}
+
+fn wire_source(source: Source) -> ConfigSource {
+    match source {
+        Source::Default => ConfigSource::Default,
+        Source::File => ConfigSource::File,
+        Source::Environment => ConfigSource::Environment,
+        Source::CommandLine => ConfigSource::CommandLine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    /// Another legal value of every key.
+    const OTHERS: &[(&str, &str)] = &[
+        ("broker.id", "2"),
+        ("log.dirs", "elsewhere"),
+        ("listeners", "wire://127.0.0.1:1"),
+        ("advertised.listeners", "wire://edge-1.local:7092"),
+        ("num.partitions", "3"),
+        ("default.replication.factor", "3"),
+        ("auto.create.topics.enable", "false"),
+        ("delete.topic.enable", "false"),
+        ("log.segment.bytes", "65536"),
+        ("log.roll.hours", "1"),
+        ("log.roll.ms", "7"),
+        ("log.retention.hours", "1"),
+        ("log.retention.minutes", "7"),
+        ("log.retention.ms", "7"),
+        ("log.retention.bytes", "7"),
+        ("log.retention.check.interval.ms", "7"),
+        ("log.segment.delete.delay.ms", "7"),
+        ("log.index.interval.bytes", "7"),
+        ("log.index.size.max.bytes", "65536"),
+        ("message.max.bytes", "65536"),
+        ("log.message.timestamp.type", "LogAppendTime"),
+        ("log.message.timestamp.before.max.ms", "7"),
+        ("log.message.timestamp.after.max.ms", "7"),
+        ("compression.type", "zstd"),
+        ("min.insync.replicas", "2"),
+        ("acks.durable", "false"),
+        ("log.flush.interval.ms", "7"),
+        ("flush.linger.ms", "7"),
+        ("memory.limit", "16MiB"),
+        ("journal.bytes", "32MiB"),
+        ("shards", "2"),
+        ("disk.full.policy", "refuse"),
+        ("disk.reserve.bytes", "7"),
+        ("max.connections", "7"),
+        ("max.connections.per.ip", "7"),
+        ("connections.max.idle.ms", "7"),
+        ("frame.timeout.ms", "7"),
+        ("socket.send.buffer.bytes", "4096"),
+        ("socket.receive.buffer.bytes", "4096"),
+        ("socket.listen.backlog.size", "7"),
+        ("scrub.interval.ms", "7"),
+        ("scrub.bytes.per.second", "4097"),
+        ("shutdown.timeout.ms", "7"),
+    ];
+
+    /// Keys that cannot change a `Reload`, and why that is right.
+    const APART: &[(&str, &str)] = &[
+        ("log.level", "the process's, set where SIGHUP is heard"),
+        ("log.cleanup.policy", "there is no other policy yet"),
+    ];
+
+    fn fixed() -> Fixed {
+        Fixed {
+            config: Config::default(),
+            frame_bytes_max: 1 << 20,
+            handles: Handles::share(20_000, 2048),
+            space: Space { total_bytes: 1 << 40, free_bytes: 1 << 40 },
+        }
+    }
+
+    #[test]
+    fn a_key_is_marked_reloadable_exactly_if_a_reload_changes_something() {
+        let fixed = fixed();
+        let before = Reload::of(&fixed.config, &fixed);
+        for setting in fixed.config.settings() {
+            let key = setting.key;
+            if APART.iter().any(|(apart, _)| *apart == key) {
+                continue;
+            }
+            let other = OTHERS.iter().find(|(known, _)| *known == key);
+            let (_, value) = other.unwrap_or_else(|| panic!("`{key}` is missing in OTHERS"));
+            let overrides = vec![format!("{key}={value}")];
+            let changed = Config::load(&Sources { overrides, ..Sources::default() });
+            let changed = changed.unwrap_or_else(|why| panic!("{key}: {why}"));
+            assert_eq!(changed.changed_since(&fixed.config).len(), 1, "{key} has another value");
+            let mut after = Reload::of(&changed, &fixed);
+            let is_shown = after.live.shown != before.live.shown;
+            assert_eq!(is_shown, setting.reloadable, "`{key}` is shown as it is in force");
+            after.live.shown.clone_from(&before.live.shown);
+            after.live.topic_sources.clone_from(&before.live.topic_sources);
+            assert_eq!(after != before, setting.reloadable, "`{key}`");
+        }
+    }
+}
