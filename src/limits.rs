@@ -35,6 +35,10 @@ pub const PIPELINE_REQUESTS_MAX: usize = 256;
 /// Bytes of responses that wait for one connection before its requests are no longer read.
 pub const WRITE_QUEUE_BYTES_MAX: usize = 1 << 20;
 
+/// As [`WRITE_QUEUE_BYTES_MAX`], while the answers of all connections together hold their share of
+/// the memory.
+pub const WRITE_QUEUE_BYTES_CROWDED: usize = 4 << 10;
+
 /// Entries of the topic list in one request.
 pub const REQUEST_TOPICS_MAX: usize = 10_000;
 
@@ -124,6 +128,8 @@ pub const MAILBOX_MESSAGES_MAX: usize = 256;
 pub const FLUSH_REQUESTS_MAX: usize = 1024;
 
 const _: () = {
+    // Being crowded never allows more.
+    assert!(WRITE_QUEUE_BYTES_CROWDED <= WRITE_QUEUE_BYTES_MAX);
     // Halves of the smallest ring must each hold a largest commit, or a commit never fits.
     assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
     // A share that does not bypass must fit a commit beside its header.

@@ -13,7 +13,12 @@ use odradek::wire::configs::{
     AlterResource, ConfigChange, ConfigResource, DescribeConfigsRequest, DescribeConfigsResponse,
     DescribedConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
-use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
+use odradek::wire::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, GrowTopic,
+};
+use odradek::wire::create_topics::{
+    ConfigEntry, CreateTopic, CreateTopicsRequest, CreateTopicsResponse,
+};
 use odradek::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse,
 };
@@ -418,6 +423,169 @@ fn a_topics_configuration_says_where_each_value_comes_from() {
     assert_eq!(found("flush.ms"), ("1000".to_owned(), "DEFAULT_CONFIG"));
 }
 
+fn metrics(client: &mut RawClient) -> Vec<(String, u64)> {
+    let body = client.call(ApiKey::DescribeMetrics, &DescribeMetricsRequest {}, &[]);
+    let metrics: DescribeMetricsResponse<'_> = frame::decode(&body).expect("decodes");
+    metrics.metrics.iter().map(|metric| (metric.name.to_owned(), metric.value)).collect()
+}
+
+/// What a refused request must leave as it was.
+fn stored(client: &mut RawClient) -> Vec<(String, u64)> {
+    let mut metrics = metrics(client);
+    metrics.retain(|(name, _)| {
+        let is_held = name.starts_with("memory_") && name.ends_with("_now");
+        is_held || name.starts_with("append_") || name.starts_with("log_") || name.contains("topic")
+    });
+    assert!(6 < metrics.len(), "{metrics:?}");
+    metrics
+}
+
+#[test]
+fn what_is_not_there_gets_the_code_that_semantics_3_names() {
+    with_shards(|shards| {
+        let running = Running::start("nowhere", shards, &["auto.create.topics.enable=false"]);
+        let mut client = running.client();
+        create(&mut client, "t", 2);
+        produce(&mut client, "t", 0, -1, &batch(&["a", "b"]));
+        let before = stored(&mut client);
+        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        let stranger = TopicRef::Id(odradek::ids::TopicId(odradek::ids::Uuid([9; 16])));
+        let places = [
+            (TopicRef::Name("nowhere"), 0, unknown),
+            (TopicRef::Name("t"), 2, unknown),
+            (TopicRef::Name("t"), -1, unknown),
+            (TopicRef::Name("t"), i32::MAX, unknown),
+            (TopicRef::Name("__cluster_metadata"), 0, unknown),
+            (TopicRef::Name("../t"), 0, ErrorCode::INVALID_TOPIC_EXCEPTION),
+            (stranger, 0, ErrorCode::UNKNOWN_TOPIC_ID),
+        ];
+        for (topic, number, expected) in places {
+            let partition = Partition(number);
+            let context = format!("{topic:?} {number}");
+            assert_eq!(fetch_error(&mut client, topic, partition, 0), expected, "{context}");
+            assert_eq!(produce_error(&mut client, topic, partition), expected, "{context}");
+            assert_eq!(offsets_error(&mut client, topic, partition), expected, "{context}");
+            assert_eq!(trim_error(&mut client, topic, partition), expected, "{context}");
+        }
+        let (topic, partition) = (TopicRef::Name("t"), Partition(0));
+        for offset in [3, 1_000_000, i64::MAX, -1, i64::MIN] {
+            let error = fetch_error(&mut client, topic, partition, offset);
+            assert_eq!(error, ErrorCode::OFFSET_OUT_OF_RANGE, "{offset}");
+        }
+        assert_eq!(stored(&mut client), before, "nothing is stored, nothing is held");
+        assert_eq!(fetch(&mut client, "t", &[0], 0, 100), ["a", "b"]);
+    });
+}
+
+fn fetch_error(
+    client: &mut RawClient,
+    topic: TopicRef<'_>,
+    partition: Partition,
+    offset: i64,
+) -> ErrorCode {
+    let wanted = FetchPartition {
+        topic,
+        partition,
+        offset: Offset(offset),
+        current_leader_epoch: LeaderEpoch::NONE,
+        max_bytes: 1 << 20,
+    };
+    let request =
+        FetchRequest { max_wait_ms: 0, min_bytes: 1, max_bytes: 1 << 20, partitions: vec![wanted] };
+    let body = client.call(ApiKey::Fetch, &request, &[]);
+    frame::take::<FetchResponse>(&body).expect("decodes").0.partitions[0].error
+}
+
+fn produce_error(client: &mut RawClient, topic: TopicRef<'_>, partition: Partition) -> ErrorCode {
+    let bytes = batch(&["x"]);
+    let wanted = ProducePartition { topic, partition, records_bytes: bytes.len() as u32 };
+    let request = ProduceRequest { acks: -1, timeout_ms: 5000, partitions: vec![wanted] };
+    let body = client.call(ApiKey::Produce, &request, &bytes);
+    frame::decode::<ProduceResponse>(&body).expect("decodes").partitions[0].error
+}
+
+fn offsets_error(client: &mut RawClient, topic: TopicRef<'_>, partition: Partition) -> ErrorCode {
+    let current_leader_epoch = LeaderEpoch::NONE;
+    let timestamp = list_offsets::LATEST;
+    let wanted = ListOffsetsPartition { topic, partition, current_leader_epoch, timestamp };
+    let request = ListOffsetsRequest { partitions: vec![wanted] };
+    let body = client.call(ApiKey::ListOffsets, &request, &[]);
+    frame::decode::<ListOffsetsResponse>(&body).expect("decodes").partitions[0].error
+}
+
+fn trim_error(client: &mut RawClient, topic: TopicRef<'_>, partition: Partition) -> ErrorCode {
+    let wanted = DeleteRecordsPartition { topic, partition, offset: Offset(1) };
+    let request = DeleteRecordsRequest { timeout_ms: 5000, partitions: vec![wanted] };
+    let body = client.call(ApiKey::DeleteRecords, &request, &[]);
+    frame::decode::<DeleteRecordsResponse>(&body).expect("decodes").partitions[0].error
+}
+
+#[test]
+fn topics_that_cannot_be_are_refused_by_name_count_and_configuration() {
+    with_shards(|shards| {
+        let running = Running::start("names", shards, &[]);
+        let mut client = running.client();
+        assert_eq!(create(&mut client, "a.b", 1), ErrorCode::NONE);
+        let longest = "x".repeat(249);
+        assert_eq!(create(&mut client, &longest, 1), ErrorCode::NONE, "249 characters are legal");
+        let directories = || {
+            let entries = std::fs::read_dir(&running.dir).expect("the log dir is there");
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.expect("listed").file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = (stored(&mut client), directories());
+        let too_long = "x".repeat(250);
+        let long_unicode = "ä".repeat(10);
+        let illegal = ErrorCode::INVALID_TOPIC_EXCEPTION;
+        let cases: [(&str, i32, i16, &[(&str, &str)], ErrorCode); 18] = [
+            ("", 1, 1, &[], illegal),
+            (".", 1, 1, &[], illegal),
+            ("..", 1, 1, &[], illegal),
+            ("a/b", 1, 1, &[], illegal),
+            ("a\0b", 1, 1, &[], illegal),
+            ("a b", 1, 1, &[], illegal),
+            (&too_long, 1, 1, &[], illegal),
+            (&long_unicode, 1, 1, &[], illegal),
+            ("a_b", 1, 1, &[], illegal),
+            ("__secret", 1, 1, &[], illegal),
+            ("many", 1_000_000, 1, &[], ErrorCode::INVALID_PARTITIONS),
+            ("many", i32::MAX, 1, &[], ErrorCode::INVALID_PARTITIONS),
+            ("few", 0, 1, &[], ErrorCode::INVALID_PARTITIONS),
+            ("few", i32::MIN, 1, &[], ErrorCode::INVALID_PARTITIONS),
+            ("far", 1, 3, &[], ErrorCode::INVALID_REPLICATION_FACTOR),
+            ("odd", 1, 1, &[("retention.hours", "1")], ErrorCode::INVALID_CONFIG),
+            ("odd", 1, 1, &[("retention.ms", "soon")], ErrorCode::INVALID_CONFIG),
+            ("odd", 1, 1, &[("segment.bytes", "1")], ErrorCode::INVALID_CONFIG),
+        ];
+        for (name, partition_count, replication_factor, configs, expected) in cases {
+            let configs = configs.iter().map(|&(key, value)| ConfigEntry { key, value }).collect();
+            let topic = CreateTopic { name, partition_count, replication_factor, configs };
+            let request =
+                CreateTopicsRequest { timeout_ms: 5000, validate_only: false, topics: vec![topic] };
+            let body = client.call(ApiKey::CreateTopics, &request, &[]);
+            let response: CreateTopicsResponse<'_> = frame::decode(&body).expect("decodes");
+            let refused = response.topics[0].clone();
+            assert_eq!(refused.error, expected, "{name} {partition_count}");
+            assert!(!refused.message.is_empty(), "{name} {partition_count}: says why");
+        }
+        for partition_count in [1, 0, 1_000_000, -5] {
+            let grow = GrowTopic { topic: TopicRef::Name("a.b"), partition_count };
+            let request = CreatePartitionsRequest {
+                timeout_ms: 5000,
+                validate_only: false,
+                topics: vec![grow],
+            };
+            let body = client.call(ApiKey::CreatePartitions, &request, &[]);
+            let response: CreatePartitionsResponse<'_> = frame::decode(&body).expect("decodes");
+            assert_eq!(response.topics[0].error, ErrorCode::INVALID_PARTITIONS);
+        }
+        assert_eq!((stored(&mut client), directories()), before, "nothing is stored or held");
+        assert_eq!(create(&mut running.client(), "good", 1), ErrorCode::NONE);
+    });
+}
+
 #[test]
 fn clients_are_told_an_address_that_they_can_reach() {
     let told = |running: &Running| {
@@ -493,4 +661,33 @@ fn answers_that_nobody_reads_are_in_the_books() {
     while metric(&mut client, "memory_responses_bytes_now") != 0 {
         assert!(std::time::Instant::now() < deadline, "and no longer when it is gone");
     }
+}
+
+#[test]
+fn answers_behind_a_parked_fetch_are_bounded() {
+    // Answers leave in order: one fetch that waits held up 255 answers of any size behind it.
+    let running = Running::start("behind", 1, &[]);
+    let mut client = running.client();
+    create(&mut client, "t", 1);
+    let mut patient = running.client();
+    patient.send_raw(ApiKey::Fetch, &fetch_request("t", &[0], 0, 30_000));
+    let request = DescribeConfigsRequest { resources: vec![ConfigResource::Broker; 64] };
+    let sent: Vec<u32> =
+        (0..100).map(|_| patient.send(ApiKey::DescribeConfigs, &request, &[])).collect();
+    let mut handled = 0;
+    loop {
+        let now = metric(&mut client, "requests_count");
+        if now == handled + 1 {
+            break;
+        }
+        handled = now;
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let held = metric(&mut client, "memory_responses_bytes_now");
+    assert!((1 << 20..2 << 20).contains(&held), "{held} bytes wait behind the fetch");
+    produce(&mut client, "t", 0, -1, &batch(&["wake"]));
+    patient.receive_id();
+    let received: Vec<u32> = sent.iter().map(|_| patient.receive_id()).collect();
+    assert_eq!(received, sent, "all of them come in the end");
+    assert_eq!(metric(&mut client, "memory_responses_bytes_now"), 0);
 }

@@ -4,7 +4,7 @@
 mod fake_broker;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -123,6 +123,93 @@ fn retries_pause_longer_each_time() {
     }
     assert_eq!(broker.appended(0), ["once"]);
     assert!(metadata_before + 1 < broker.metadata_count(), "leaders were asked for again");
+}
+
+#[test]
+fn trouble_is_told_while_it_lasts() {
+    let broker = FakeBroker::start(1);
+    broker.afterwards(Act::Refuse(ErrorCode::KAFKA_STORAGE_ERROR));
+    let producer = producer(&broker, |config| config.retry_backoff_max = 100 * MS);
+    assert_eq!(producer.trouble(), None);
+    let began = Instant::now();
+    let handle = send(&producer, "patient");
+    broker.wait_for_arrivals(3);
+    let trouble = producer.trouble().expect("it was refused");
+    assert_eq!(trouble.error, ClientError::Broker(ErrorCode::KAFKA_STORAGE_ERROR));
+    assert!(began <= trouble.since && !handle.is_done());
+    broker.wait_for_arrivals(6);
+    assert_eq!(producer.trouble().map(|later| later.since), Some(trouble.since), "the same one");
+    broker.afterwards(Act::Append);
+    assert_eq!(handle.wait().expect("written").offset, Offset(0));
+    producer.flush().expect("written");
+    assert_eq!(producer.trouble(), None, "an acknowledgement ends it");
+}
+
+/// The command, with its words read as they come.
+struct Command {
+    child: std::process::Child,
+    words: std::sync::mpsc::Receiver<String>,
+}
+
+impl Command {
+    fn produce(broker: &FakeBroker) -> Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_odradek"));
+        command.args(["produce", "t", "--print-acks", "--server", &broker.address()]);
+        let piped = std::process::Stdio::piped;
+        let mut child =
+            command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().expect("it starts");
+        let stderr = child.stderr.take().expect("piped");
+        let (sender, words) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Command { child, words }
+    }
+
+    fn feed(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        writeln!(stdin, "{line}").expect("it reads");
+    }
+
+    fn ack(&mut self) -> String {
+        let mut line = String::new();
+        let stdout = self.child.stdout.as_mut().expect("piped");
+        BufReader::with_capacity(1, stdout).read_line(&mut line).expect("it writes");
+        line
+    }
+
+    fn words(&self) -> String {
+        self.words.recv_timeout(Duration::from_secs(20)).expect("it says something")
+    }
+}
+
+impl Drop for Command {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A producer that waits for a disk or a broker said nothing for two minutes, and seemed to hang.
+#[test]
+fn the_command_says_what_it_waits_for() {
+    let broker = FakeBroker::start(1);
+    let mut command = Command::produce(&broker);
+    broker.afterwards(Act::Refuse(ErrorCode::KAFKA_STORAGE_ERROR));
+    command.feed("first");
+    let words = command.words();
+    assert!(words.contains("waiting for 1 s") && words.contains("KAFKA_STORAGE_ERROR"), "{words}");
+    assert!(words.contains("tried for 120 s"), "{words}");
+    broker.afterwards(Act::Append);
+    assert_eq!(command.ack(), "0 0 first\n");
+    let words = command.words();
+    assert!(words.ends_with("acknowledged again"), "{words}");
+    drop(broker);
+    command.feed("second");
+    let words = command.words();
+    assert!(words.contains("no broker can be reached: connection refused"), "{words}");
 }
 
 #[test]

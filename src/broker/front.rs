@@ -24,7 +24,7 @@ use crate::broker::metrics::FrontMetrics;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
-use crate::limits::{MAILBOX_MESSAGES_MAX, PIPELINE_REQUESTS_MAX};
+use crate::limits::{MAILBOX_MESSAGES_MAX, PIPELINE_REQUESTS_MAX, WRITE_QUEUE_BYTES_MAX};
 use crate::log::Slice;
 use crate::time::{Boot, Now};
 use crate::wire::delete_records::DeletedRecords;
@@ -121,6 +121,18 @@ pub enum Answer<F> {
 pub(super) enum Ready<F> {
     Frame(Response<F>),
     Door(Answer<F>),
+}
+
+impl<F> Ready<F> {
+    /// Bytes that it keeps in memory; a slice keeps none.
+    fn head_bytes(&self) -> usize {
+        match self {
+            Ready::Frame(response) => response.head.len(),
+            Ready::Door(Answer::Body(body)) => body.len(),
+            Ready::Door(Answer::Produced(results)) => size_of_val(&results[..]),
+            Ready::Door(Answer::Fetched { partitions, .. }) => size_of_val(&partitions[..]),
+        }
+    }
 }
 
 /// What the front wants done.
@@ -239,6 +251,8 @@ struct Connection<F> {
     local_host: Box<str>,
     local_port: u16,
     slots: VecDeque<Slot<F>>,
+    /// Bytes of the answers in `slots`.
+    waiting_bytes: usize,
     is_closing: bool,
 }
 
@@ -248,6 +262,7 @@ pub struct Front<F> {
     pub(super) config: BrokerConfig,
     pub(super) image: Image,
     connections: BTreeMap<ConnectionId, Connection<F>>,
+    waiting_bytes: u64,
     pending: BTreeMap<u64, Pending<F>>,
     deadlines: BTreeSet<(Boot, u64)>,
     credits: Vec<usize>,
@@ -267,6 +282,7 @@ impl<F: Clone> Front<F> {
             config,
             image: Image::default(),
             connections: BTreeMap::new(),
+            waiting_bytes: 0,
             pending: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             credits,
@@ -302,6 +318,7 @@ impl<F: Clone> Front<F> {
             local_host: local_host.into(),
             local_port,
             slots: VecDeque::new(),
+            waiting_bytes: 0,
             is_closing: false,
         };
         self.connections.insert(connection, fresh);
@@ -311,6 +328,7 @@ impl<F: Clone> Front<F> {
     /// A connection went. What it asked goes on, but nobody hears the answer.
     pub fn closed(&mut self, connection: ConnectionId) {
         let Some(gone) = self.connections.remove(&connection) else { return };
+        self.waiting_bytes -= gone.waiting_bytes as u64;
         for slot in gone.slots {
             // A fetch would keep its watches until its deadline; the rest completes by itself.
             let is_fetch = |p: &Pending<F>| matches!(p.gathering, Gathering::Fetch(_));
@@ -348,7 +366,10 @@ impl<F: Clone> Front<F> {
     /// Whether another frame of this connection may be handled now. If not, its bytes wait in the
     /// socket.
     pub fn accepts(&self, connection: ConnectionId) -> bool {
-        let room = |c: &Connection<F>| c.slots.len() < PIPELINE_REQUESTS_MAX && !c.is_closing;
+        let room = |c: &Connection<F>| {
+            let has_place = c.slots.len() < PIPELINE_REQUESTS_MAX;
+            has_place && c.waiting_bytes < WRITE_QUEUE_BYTES_MAX && !c.is_closing
+        };
         self.starved.is_empty()
             && self.credits.iter().all(|credit| 0 < *credit)
             && self.connections.get(&connection).is_some_and(room)
@@ -493,10 +514,17 @@ impl<F: Clone> Front<F> {
         let Some(slot) = owner.slots.iter_mut().find(|slot| slot.number == number) else {
             return;
         };
+        let waiting_bytes = ready.head_bytes();
+        owner.waiting_bytes += waiting_bytes;
+        self.waiting_bytes += waiting_bytes as u64;
         slot.ready = Some(ready);
         while let Some(Slot { ready: Some(_), .. }) = owner.slots.front() {
             let slot = owner.slots.pop_front().expect("there is a front");
-            self.outputs.push_back(match slot.ready.expect("it is ready") {
+            let ready = slot.ready.expect("it is ready");
+            let waiting_bytes = ready.head_bytes();
+            owner.waiting_bytes -= waiting_bytes;
+            self.waiting_bytes -= waiting_bytes as u64;
+            self.outputs.push_back(match ready {
                 Ready::Frame(response) => FrontOutput::Respond { connection, response },
                 Ready::Door(answer) => FrontOutput::Answer { connection, answer },
             });
@@ -647,6 +675,11 @@ impl<F: Clone> Front<F> {
             Ready::Frame(Response::of(head))
         };
         self.fill_slot(pending.connection, request.number, ready);
+    }
+
+    /// Bytes of answers that are finished, but wait for an earlier one of their connection.
+    pub fn waiting_answer_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// Requests under way.

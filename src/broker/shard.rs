@@ -201,6 +201,11 @@ impl<D: Disk> Shard<D> {
         self.front.topics()
     }
 
+    /// Bytes of answers that are finished, but wait for an earlier one of their connection.
+    pub fn waiting_answer_bytes(&self) -> u64 {
+        self.front.waiting_answer_bytes()
+    }
+
     /// Requests under way: a graceful stop waits for them.
     pub fn pending_count(&self) -> usize {
         self.front.pending_count()

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 use odradek::client::{
@@ -72,6 +74,12 @@ fn codec(text: &str) -> Result<Compression, String> {
         .ok_or_else(|| format!("`{text}` is none of none, gzip, snappy, lz4, zstd"))
 }
 
+/// How long nothing is said of trouble that may pass by itself, and how often it is looked for.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Trouble that lasts is named again so often.
+const REMINDER: Duration = Duration::from_secs(10);
+
 /// What became of the records so far.
 #[derive(Default)]
 struct Tally {
@@ -96,14 +104,48 @@ impl Produce {
         config.compression_type = self.compression;
         config.linger = Duration::from_millis(self.linger_ms);
         "odradek-produce".clone_into(&mut config.client_id);
+        let patience = config.delivery_timeout;
         let producer = Producer::new(config).map_err(CliError::usage)?;
         let tally = Arc::new(Mutex::new(Tally::default()));
-        // What stdin gave is sent in any case; then the first mistake counts.
-        let fed = self.feed(&producer, &tally);
-        let flushed = producer.flush().map_err(|why| connect::failed(&self.server, why));
+        let (ended, end) = mpsc::channel();
+        let (fed, flushed) = thread::scope(|scope| {
+            let (this, watched) = (&self, &producer);
+            scope.spawn(move || this.tell_of_trouble(watched, patience, &end));
+            // What stdin gave is sent in any case; then the first mistake counts.
+            let fed = self.feed(&producer, &tally);
+            let flushed = producer.flush().map_err(|why| connect::failed(&self.server, why));
+            drop(ended);
+            (fed, flushed)
+        });
         let closed = producer.close().map_err(|why| connect::failed(&self.server, why));
         let summary = self.summarize(&lock(&tally));
         fed.and(summary).and(flushed).and(closed)
+    }
+
+    /// Names what records wait for, so that a full disk or a broker that is gone does not look like
+    /// a program that hangs. Ends with its channel.
+    fn tell_of_trouble(&self, producer: &Producer, patience: Duration, end: &mpsc::Receiver<()>) {
+        let mut told: Option<Instant> = None;
+        while end.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+            let Some(trouble) = producer.trouble() else {
+                if told.take().is_some() {
+                    say(format_args!("odradek: {}: acknowledged again", self.server));
+                }
+                continue;
+            };
+            let waited = trouble.since.elapsed();
+            if waited < SILENCE || told.is_some_and(|at| at.elapsed() < REMINDER) {
+                continue;
+            }
+            told = Some(Instant::now());
+            say(format_args!(
+                "odradek: {}: waiting for {} s: {} (a record is tried for {} s)",
+                self.server,
+                waited.as_secs(),
+                trouble.error,
+                patience.as_secs()
+            ));
+        }
     }
 
     fn create_topic(&self) -> Result<(), CliError> {

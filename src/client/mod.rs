@@ -28,4 +28,4 @@ pub use offsets::{OffsetAndTimestamp, OffsetSpec, TopicPartition};
 pub use outcome::{RecordMetadata, SendHandle};
 pub use partitioner::{murmur2, partition_for_key};
 pub use position::ConsumerRecord;
-pub use producer::{Acks, Producer, ProducerConfig, ProducerRecord};
+pub use producer::{Acks, Producer, ProducerConfig, ProducerRecord, Trouble};

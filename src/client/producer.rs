@@ -224,6 +224,15 @@ impl<'a> ProducerRecord<'a> {
     }
 }
 
+/// Why a producer tries again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What was met last.
+    pub error: ClientError,
+    /// When it began, whatever it was then.
+    pub since: Instant,
+}
+
 /// What the callers and the sender share.
 pub(super) struct Shared {
     pub config: ProducerConfig,
@@ -240,6 +249,8 @@ pub(super) struct State {
     pub landed: Landed,
     /// The first failure of a record that nobody watches, since the last flush.
     pub unwatched_error: Option<ClientError>,
+    /// Since the last acknowledgement.
+    pub trouble: Option<Trouble>,
     /// After this time the sender gives up what is left.
     pub give_up_at: Option<Instant>,
 }
@@ -306,6 +317,7 @@ impl Producer {
                 random: Random::new(),
                 landed: Landed::default(),
                 unwatched_error: None,
+                trouble: None,
                 give_up_at: None,
             }),
             changed: Condvar::new(),
@@ -468,6 +480,12 @@ impl Producer {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// What keeps records from being acknowledged at present, if anything does. It is tried again
+    /// until `delivery.timeout.ms`; an acknowledgement ends the trouble.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.shared.lock().trouble.clone()
     }
 
     /// Bytes of `buffer.memory` in use.

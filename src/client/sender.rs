@@ -18,7 +18,7 @@ use crate::client::link::{Link, backoff};
 use crate::client::net::{self, Connection, Frame};
 use crate::client::outcome::{Ack, Outcome, Place};
 use crate::client::partitioner::Random;
-use crate::client::producer::{Acks, Shared, State};
+use crate::client::producer::{Acks, Shared, State, Trouble};
 use crate::ids::{NodeId, TopicId};
 use crate::limits::DECOMPRESSED_BYTES_MAX;
 use crate::record::{self, BatchBuilder, HEADER_BYTES, Records};
@@ -55,9 +55,17 @@ struct Results {
     released: Vec<(u64, usize)>,
     wanted: Vec<usize>,
     unwatched_error: Option<ClientError>,
+    trouble: Option<ClientError>,
+    /// A batch was acknowledged after the trouble.
+    is_well: bool,
 }
 
 impl Results {
+    fn meet(&mut self, error: ClientError) {
+        self.trouble = Some(error);
+        self.is_well = false;
+    }
+
     fn is_empty(&self) -> bool {
         self.landed.is_empty() && self.put_back.is_empty() && self.released.is_empty()
     }
@@ -154,8 +162,8 @@ impl Sender {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         let state = &mut *state;
-        self.apply_results(state);
         self.take_landed(now, state);
+        self.apply_results(now, state);
         if state.accumulator.closing && state.accumulator.is_empty() {
             return None;
         }
@@ -197,7 +205,7 @@ impl Sender {
         Some(Work { sends, failed: turn.expired, failure: None, deadline })
     }
 
-    fn apply_results(&mut self, state: &mut State) {
+    fn apply_results(&mut self, now: Instant, state: &mut State) {
         let results = std::mem::take(&mut self.results);
         for lane in results.landed {
             state.accumulator.landed(lane);
@@ -213,6 +221,13 @@ impl Sender {
         }
         if let Some(error) = results.unwatched_error {
             state.unwatched_error.get_or_insert(error);
+        }
+        if results.is_well {
+            state.trouble = None;
+        }
+        if let Some(error) = results.trouble {
+            let since = state.trouble.as_ref().map_or(now, |trouble| trouble.since);
+            state.trouble = Some(Trouble { error, since });
         }
         if !results.released.is_empty() {
             for (flush_id, reserved) in results.released {
@@ -232,7 +247,10 @@ impl Sender {
                     link.failure_count = 0;
                     link.connection = Some(connection);
                 }
-                Err(_) => self.rest(now, node),
+                Err(error) => {
+                    self.results.meet(error);
+                    self.rest(now, node);
+                }
             }
         }
         if let Some(MetadataAnswer { places, topics }) = landed.metadata {
@@ -243,6 +261,9 @@ impl Sender {
                 }
                 topics
             });
+            if let Err(error) = &answers {
+                self.results.meet(error.clone());
+            }
             state.topics.answer(now, &places, answers);
             self.shared.changed.notify_all();
         }
@@ -337,6 +358,7 @@ impl Sender {
         let sent = connection.send(ApiKey::Produce, &request, &raw);
         match sent {
             Ok(_) if is_silent => {
+                self.results.is_well = true;
                 for (lane, batch) in batches {
                     self.results.landed.push(lane);
                     let batch = batch.expect("nothing took it yet");
@@ -354,9 +376,9 @@ impl Sender {
                     self.refused(now, lane, batch, ErrorCode::MESSAGE_TOO_LARGE);
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 link.in_flight.push_back(InFlight { correlation_id: 0, deadline, batches });
-                self.disconnect(now, ready.node);
+                self.disconnect(now, ready.node, &error);
             }
         }
     }
@@ -372,11 +394,11 @@ impl Sender {
                 match received {
                     Ok(None) => break,
                     Ok(Some(frame)) => {
-                        if self.answered(now, node, &frame).is_err() {
-                            self.disconnect(now, node);
+                        if let Err(error) = self.answered(now, node, &frame) {
+                            self.disconnect(now, node, &error);
                         }
                     }
-                    Err(_) => self.disconnect(now, node),
+                    Err(error) => self.disconnect(now, node, &error),
                 }
             }
         }
@@ -415,6 +437,8 @@ impl Sender {
         answer: ProducedPartition,
     ) {
         if answer.error.is_ok() {
+            self.results.is_well = true;
+            self.results.trouble = None;
             let ack =
                 Ack { base_offset: answer.base_offset, log_append_time: answer.log_append_time };
             self.tell(lane, batch, Ok(ack));
@@ -440,6 +464,7 @@ impl Sender {
             self.tell(lane, batch, Err(error));
             return;
         }
+        self.results.meet(error);
         let tries = batch.attempts.saturating_sub(1);
         let (first, max) = (config.retry_backoff, config.retry_backoff_max);
         batch.retry_at = Some(now + backoff(first, max, tries, &mut self.random));
@@ -516,12 +541,12 @@ impl Sender {
             self.tell(lane, batch, Err(ClientError::Timeout));
         }
         for node in late {
-            self.disconnect(now, node);
+            self.disconnect(now, node, &ClientError::Timeout);
         }
     }
 
     /// Drops a connection; what it carried is tried again.
-    fn disconnect(&mut self, now: Instant, node: NodeId) {
+    fn disconnect(&mut self, now: Instant, node: NodeId, why: &ClientError) {
         let link = self.links.get_mut(&node).expect("no link is ever removed");
         link.connection = None;
         if link.in_flight.is_empty() {
@@ -532,7 +557,7 @@ impl Sender {
             for (lane, batch) in request.batches {
                 self.results.landed.push(lane);
                 if let Some(batch) = batch {
-                    self.retry(now, lane, batch, ClientError::Timeout);
+                    self.retry(now, lane, batch, why.clone());
                 }
             }
         }

@@ -18,7 +18,7 @@ use rustix::net::SendFlags;
 use crate::broker::ConnectionId;
 use crate::broker::front::Response;
 use crate::journal::disk::DiskFile;
-use crate::limits::{FRAME_PREFIX_BYTES, WRITE_QUEUE_BYTES_MAX};
+use crate::limits::{FRAME_PREFIX_BYTES, WRITE_QUEUE_BYTES_CROWDED, WRITE_QUEUE_BYTES_MAX};
 use crate::log::Slice;
 use crate::runtime::ledger::Ledger;
 use crate::time::Boot;
@@ -144,8 +144,13 @@ impl<F: DiskFile + AsFd> Connection<F> {
     }
 
     /// Whether so much waits to be sent that no more requests are read.
-    pub fn is_congested(&self) -> bool {
-        WRITE_QUEUE_BYTES_MAX as u64 <= self.queued_bytes
+    pub fn is_congested(&self, ledger: &Ledger) -> bool {
+        WRITE_QUEUE_BYTES_MAX as u64 <= self.queued_bytes || self.is_crowded_out(ledger)
+    }
+
+    /// Whether it waits for others' answers to be read, of which no event tells it.
+    pub fn is_crowded_out(&self, ledger: &Ledger) -> bool {
+        WRITE_QUEUE_BYTES_CROWDED as u64 <= self.queued_bytes && ledger.is_crowded()
     }
 
     /// Whether there is something to send.

@@ -32,6 +32,11 @@ impl Handles {
         }
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let handles = Handles::share(files, connections_wanted as u64);
+        log::info!(
+            "of {files} file handles {} are for connections, {} for partitions",
+            handles.connections_max,
+            handles.partitions_max
+        );
         if handles.connections_max < connections_wanted as u64 {
             log::warn!(
                 "max.connections is {} instead of {connections_wanted}: this process may open \

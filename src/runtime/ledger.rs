@@ -1,7 +1,8 @@
 //! Who holds how much memory, and whether a frame may be read.
 //!
 //! A whole frame is reserved before its body is read; until then its bytes stay in the socket.
-//! Back-pressure, not the OOM killer, is what a client meets (design.md §3).
+//! Back-pressure, not the OOM killer, is what a client meets (design.md §3). Answers that their
+//! readers do not take are counted too: beyond a quarter of the limit nobody is given much more.
 //!
 //! **Invariant:** what was reserved is released exactly once, so an idle broker's ledger reads 0.
 
@@ -16,6 +17,8 @@ use crate::limits::WINDOWS_SHARE_OF_MEMORY;
 pub struct Ledger {
     /// What frames and the flusher's queue may hold together.
     budget_bytes: u64,
+    /// What answers may hold before each connection is given little.
+    responses_bytes: u64,
     /// What decompression may hold beside that.
     windows_bytes_max: u64,
     metrics: &'static ProcessMetrics,
@@ -26,7 +29,8 @@ impl Ledger {
     /// since a frame's buffer and the commit that is built from it exist side by side.
     pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
         let windows_bytes_max = memory_limit / WINDOWS_SHARE_OF_MEMORY;
-        Ledger { budget_bytes: memory_limit / 2, windows_bytes_max, metrics }
+        let (budget_bytes, responses_bytes) = (memory_limit / 2, memory_limit / 4);
+        Ledger { budget_bytes, responses_bytes, windows_bytes_max, metrics }
     }
 
     /// Takes `bytes` for a frame, if they are there.
@@ -47,6 +51,11 @@ impl Ledger {
     /// Gives a frame's bytes back.
     pub fn release_frame(&self, bytes: u64) {
         subtract(&self.metrics.memory_frames_bytes_now, bytes);
+    }
+
+    /// Whether so many answers wait for their readers that no connection may add much more.
+    pub fn is_crowded(&self) -> bool {
+        self.responses_bytes <= self.metrics.memory_responses_bytes_now.load(Ordering::Relaxed)
     }
 
     /// A connection's answers that wait to be sent take so many bytes now, and took so many before.
@@ -115,6 +124,20 @@ mod tests {
         ledger.release_frame(300);
         ledger.release_frame(101);
         assert_eq!(metrics.memory_frames_bytes_now.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn answers_crowd_at_a_quarter_of_the_memory() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(1000, metrics);
+        ledger.hold_responses(0, 249);
+        assert!(!ledger.is_crowded());
+        ledger.hold_responses(249, 250);
+        assert!(ledger.is_crowded());
+        assert!(ledger.try_reserve_frame(500), "requests have their own share");
+        ledger.hold_responses(250, 0);
+        assert!(!ledger.is_crowded());
+        assert_eq!(metrics.memory_responses_bytes_now.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -43,6 +43,10 @@ use crate::time::{Boot, Now};
 /// Frames of one connection handled in a turn, so that others get theirs.
 const FRAMES_PER_TURN: usize = 64;
 
+/// Frames of all connections handled in a turn, save that each has one: a turn that takes long
+/// keeps those waiting that ask for little.
+const FRAMES_PER_TURN_TOGETHER: usize = 512;
+
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
 
@@ -183,6 +187,8 @@ where
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
+    /// What the core's finished answers hold, as the ledger knows it.
+    waiting_bytes: u64,
     complaints: LogThrottle,
 }
 
@@ -203,6 +209,7 @@ where
             scratch: vec![0; READ_BYTES],
             sweep_at: Boot(0),
             stop_by: None,
+            waiting_bytes: 0,
             complaints: LogThrottle::default(),
         }
     }
@@ -353,6 +360,11 @@ where
         if wakes_flusher {
             self.parts.flusher.unpark();
         }
+        let waiting_bytes = self.parts.shard.waiting_answer_bytes();
+        if waiting_bytes != self.waiting_bytes {
+            ledger.hold_responses(self.waiting_bytes, waiting_bytes);
+            self.waiting_bytes = waiting_bytes;
+        }
     }
 
     /// The core answers a door.
@@ -496,19 +508,26 @@ where
 
     fn read_all(&mut self, now: Now) {
         let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        let share = (FRAMES_PER_TURN_TOGETHER / slots.len().max(1)).clamp(1, FRAMES_PER_TURN);
         for slot in slots {
             if self.connections[slot].is_some() {
-                self.read_one(now, slot);
+                self.read_one(now, slot, share);
             }
         }
     }
 
     /// Handles the frames of one connection, and marks it for what it needs next.
-    fn read_one(&mut self, now: Now, slot: usize) {
+    fn read_one(&mut self, now: Now, slot: usize, frames_max: usize) {
         self.active.insert(slot);
-        for _ in 0..FRAMES_PER_TURN {
+        for _ in 0..frames_max {
             let Some(connection) = self.connections[slot].as_mut() else { return };
-            if connection.is_closing || self.stop_by.is_some() || connection.is_congested() {
+            if connection.is_closing || self.stop_by.is_some() {
+                return;
+            }
+            if connection.is_congested(self.parts.ledger) {
+                if connection.is_crowded_out(self.parts.ledger) {
+                    self.blocked.insert(slot);
+                }
                 return;
             }
             let id = connection.id;
@@ -524,7 +543,7 @@ where
                 true => self.parts.limits.frame_bytes_max,
                 false => FRAME_BYTES_BEFORE_HELLO_MAX,
             };
-            let ledger = &self.parts.ledger;
+            let ledger = self.parts.ledger;
             match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
                 Taken::Frame(bytes) => self.take_frame(now, id, bytes),
                 Taken::Drained => return,
@@ -593,7 +612,7 @@ where
             }
             return;
         }
-        let may_read = !connection.is_congested() && !is_stopping;
+        let may_read = !connection.is_congested(self.parts.ledger) && !is_stopping;
         if connection.wants_turn && may_read && !self.blocked.contains(&slot) {
             self.active.insert(slot);
         }

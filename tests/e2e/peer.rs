@@ -1,13 +1,16 @@
 //! A peer on the wire that may misbehave: frames by hand, over a plain socket.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use odradek::wire::frame::{encode, take};
+use odradek::wire::describe_metrics::{DescribeMetricsRequest, DescribeMetricsResponse};
+use odradek::wire::frame::{decode, encode, take};
 use odradek::wire::hello::{HelloRequest, HelloResponse, MAGIC};
 use odradek::wire::{ApiKey, RequestHeader, ResponseHeader};
 use serde::Serialize;
+use socket2::{Domain, Socket, Type};
 
 /// How long an answer may take, and how long a bad peer may be kept.
 const WAIT: Duration = Duration::from_secs(15);
@@ -23,7 +26,19 @@ pub struct Peer {
 impl Peer {
     /// Connects, and says nothing yet.
     pub fn connect(server: &str) -> io::Result<Self> {
-        let socket = TcpStream::connect(server)?;
+        Self::over(TcpStream::connect(server)?)
+    }
+
+    /// As [`Peer::connect`], with little room for what comes in: the broker keeps the rest.
+    pub fn narrow(server: &str) -> io::Result<Self> {
+        let address: SocketAddr = server.parse().map_err(io::Error::other)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_recv_buffer_size(4096)?;
+        socket.connect(&address.into())?;
+        Self::over(socket.into())
+    }
+
+    fn over(socket: TcpStream) -> io::Result<Self> {
         socket.set_read_timeout(Some(WAIT))?;
         socket.set_write_timeout(Some(WAIT))?;
         socket.set_nodelay(true)?;
@@ -62,6 +77,14 @@ impl Peer {
         self.socket.read_exact(&mut frame)?;
         let (_, body): (ResponseHeader, _) = take(&frame).map_err(io::Error::other)?;
         Ok(body.to_vec())
+    }
+
+    /// What the broker counts.
+    pub fn metrics(&mut self) -> BTreeMap<String, u64> {
+        let answer = self.ask(ApiKey::DescribeMetrics, &DescribeMetricsRequest {}, &[]);
+        let answer = answer.expect("a request for metrics is answered");
+        let response: DescribeMetricsResponse<'_> = decode(&answer).expect("it decodes");
+        response.metrics.iter().map(|metric| (metric.name.to_owned(), metric.value)).collect()
     }
 
     /// Whether the broker ends the connection; what it sends before that is read and dropped.
