@@ -38,7 +38,8 @@ pub(super) fn response<F: Clone>(header: ResponseHeader, gathering: Gathering<F>
                 kind: if name.ends_with("_now") { MetricKind::Gauge } else { MetricKind::Counter },
                 value,
             };
-            let body = DescribeMetricsResponse { metrics: sums.into_iter().map(metric).collect() };
+            let body =
+                DescribeMetricsResponse { metrics: sums.sums().into_iter().map(metric).collect() };
             frame::encode(&header, &body, 0, &mut head);
         }
         Gathering::Fetch(fetch) => return fetched(header, fetch),

@@ -4,6 +4,7 @@
 //! error that concerns one partition is an error code for that partition only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
@@ -11,9 +12,11 @@ use crate::broker::front::{ControlAsk, FetchGathering, Front, Gathering, Pending
 use crate::broker::mail::{
     AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
 };
+use crate::broker::metrics::ShardMetrics;
 use crate::broker::{CloseReason, ConnectionId};
 use crate::controller::image::TopicImage;
 use crate::ids::{NodeId, Partition, TopicId, TopicName, TopicPartition};
+use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::{
@@ -172,9 +175,13 @@ impl<F: Clone> Front<F> {
         }
         body.advance(body.len() - raw_bytes);
         let mut results = Vec::with_capacity(targets.len());
+        let mut record_counts = Vec::with_capacity(targets.len());
         let mut items: BTreeMap<ShardId, Vec<ProduceItem>> = BTreeMap::new();
         for (place, (target, bytes)) in targets.into_iter().zip(lengths).enumerate() {
             let batch = body.split_to(bytes as usize);
+            // A header that lies is refused with its batch, and then not counted.
+            let header = BatchHeader::parse(&batch);
+            record_counts.push(header.map_or(0, |header| header.record_count.max(0) as u32));
             match target {
                 Ok(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);
@@ -189,7 +196,7 @@ impl<F: Clone> Front<F> {
             0 => self.reserve_number(),
             _ => self.reserve_slot(call.connection),
         };
-        let pending = call.pending(Gathering::Produce { acks, results }, deadline);
+        let pending = call.pending(Gathering::Produce { acks, results, record_counts }, deadline);
         let asks = items.into_iter().map(|(to, items)| (to, AskBody::Produce { acks, items }));
         self.start_or_complete(call.now, number, pending, asks.collect());
         Ok(())
@@ -377,9 +384,15 @@ impl<F: Clone> Front<F> {
 
     fn describe_metrics(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
         frame::decode::<DescribeMetricsRequest>(body)?;
-        let mut sums: BTreeMap<&'static str, u64> = self.config.process.list().collect();
-        sums.insert("topic_count_now", self.image.topic_count() as u64);
-        sums.insert("partition_count_now", self.image.partition_count() as u64);
+        let process = self.config.process;
+        let mut sums = Box::new(ShardMetrics::default());
+        let began = Boot(process.began_at.load(Ordering::Relaxed));
+        sums.counts.extend(process.list());
+        sums.counts.extend([
+            ("uptime_us_now", call.now.boot.us_since(began)),
+            ("topic_count_now", self.image.topic_count() as u64),
+            ("partition_count_now", self.image.partition_count() as u64),
+        ]);
         let number = self.reserve_slot(call.connection);
         let pending = call.pending(Gathering::Metrics(sums), Boot::NEVER);
         let asks = (0..self.config.shard_count).map(|shard| (ShardId(shard), AskBody::Metrics));
