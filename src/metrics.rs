@@ -116,6 +116,46 @@ impl Histogram {
     }
 }
 
+/// How long a value is remembered by [`Recent`] at least, in ms.
+pub const RECENT_MS: u64 = 60_000;
+
+/// A histogram of the last one to two minutes: what a person asks about is how things go now, not
+/// how they went since the start. No clock is asked here.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    /// The minute that `present` counts.
+    minute: u64,
+    present: Histogram,
+    before: Histogram,
+}
+
+impl Recent {
+    /// Counts a value at `now_ms`, which never goes back by a minute.
+    pub fn record(&mut self, now_ms: u64, value: u64) {
+        let minute = now_ms / RECENT_MS;
+        if self.minute < minute {
+            core::mem::swap(&mut self.present, &mut self.before);
+            self.present.clear();
+            if self.minute + 1 < minute {
+                self.before.clear();
+            }
+            self.minute = minute;
+        }
+        self.present.record(value);
+    }
+
+    /// Adds what is remembered at `now_ms` to `sum`.
+    pub fn add_to(&self, now_ms: u64, sum: &mut Histogram) {
+        let minute = now_ms / RECENT_MS;
+        if minute <= self.minute + 1 {
+            sum.merge(&self.present);
+        }
+        if minute <= self.minute {
+            sum.merge(&self.before);
+        }
+    }
+}
+
 /// Values below [`SUB_BUCKETS`] have a bucket each.
 fn bucket_of(value: u64) -> usize {
     let shift = (value | (SUB_BUCKETS as u64 - 1)).ilog2() + 1 - SUB_BITS;
@@ -189,6 +229,26 @@ mod tests {
         left.clear();
         assert_eq!((left.count(), left.min(), left.max(), left.mean()), (0, 0, 0, 0));
         assert_eq!(left.quantile(1, 2), 0);
+    }
+
+    #[test]
+    fn what_is_recent_is_remembered_for_one_to_two_minutes() {
+        let mut recent = Recent::default();
+        let remembered = |recent: &Recent, now_ms| {
+            let mut sum = Histogram::new();
+            recent.add_to(now_ms, &mut sum);
+            (sum.count(), sum.max())
+        };
+        recent.record(RECENT_MS + 1, 10);
+        recent.record(2 * RECENT_MS - 1, 20);
+        assert_eq!(remembered(&recent, 2 * RECENT_MS - 1), (2, 20));
+        assert_eq!(remembered(&recent, 3 * RECENT_MS - 1), (2, 20), "also while nothing new comes");
+        assert_eq!(remembered(&recent, 3 * RECENT_MS), (0, 0));
+        recent.record(2 * RECENT_MS, 5);
+        assert_eq!(remembered(&recent, 3 * RECENT_MS - 1), (3, 20));
+        assert_eq!(remembered(&recent, 3 * RECENT_MS), (1, 5));
+        recent.record(9 * RECENT_MS, 1);
+        assert_eq!(remembered(&recent, 9 * RECENT_MS), (1, 1), "a pause forgets all of it");
     }
 
     #[test]

@@ -691,3 +691,41 @@ fn answers_behind_a_parked_fetch_are_bounded() {
     assert_eq!(received, sent, "all of them come in the end");
     assert_eq!(metric(&mut client, "memory_responses_bytes_now"), 0);
 }
+
+#[test]
+fn records_and_the_time_they_take_are_counted() {
+    with_shards(|shards| {
+        let running = Running::start("counted", shards, &["memory.limit=32MiB"]);
+        let mut client = running.client();
+        create(&mut client, "t", 4);
+        for partition in 0..4 {
+            produce(&mut client, "t", partition, -1, &batch(&["a", "b", "c"]));
+        }
+        let mut spoilt = batch(&["never", "stored"]);
+        spoilt[68] ^= 1;
+        produce(&mut client, "t", 0, -1, &spoilt);
+        assert_eq!(fetch(&mut client, "t", &[0, 1, 2, 3], 1, 100).len(), 12, "whole batches");
+        assert_eq!(metric(&mut client, "produce_records_count"), 12);
+        assert_eq!(metric(&mut client, "fetch_records_count"), 8, "from where was asked");
+        assert_eq!(metric(&mut client, "produce_requests_count"), 5);
+        let (p50, p99, max) = (
+            metric(&mut client, "produce_latency_us_p50_now"),
+            metric(&mut client, "produce_latency_us_p99_now"),
+            metric(&mut client, "produce_latency_us_max_now"),
+        );
+        assert!(0 < p50 && p50 <= p99 && p99 <= max, "{p50} {p99} {max}");
+        let all = metric(&mut client, "produce_latency_us");
+        assert!(max <= all && all <= 5 * max, "{max} of {all}");
+        // The flusher publishes its pace twice a second.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while metric(&mut client, "flush_us_p50_now") == 0 {
+            assert!(std::time::Instant::now() < deadline, "flushes were timed");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(0 < metric(&mut client, "uptime_us_now"));
+        assert_eq!(metric(&mut client, "memory_limit_bytes_now"), 32 << 20);
+        assert_eq!(metric(&mut client, "connections_max_now"), 2048);
+        let free = metric(&mut client, "disk_free_bytes_now");
+        assert!(0 < free && free <= metric(&mut client, "disk_total_bytes_now"));
+    });
+}

@@ -141,7 +141,7 @@ fn topics_are_managed_and_their_files_looked_into() {
     assert!(stderr.contains("did you mean `retention.ms`?"), "{stderr}");
     assert_eq!(run(&["topic", "trim", "a", "--before=end", &server]).0, 0);
     assert_eq!(run(&["topic", "trim", "a", "--before=5", &server]).0, 1);
-    assert_eq!(run(&["status", "--json", &server]).0, 0);
+    check_status(&server);
     assert_eq!(run(&["topic", "delete", "a", "nope", &server]).0, 1);
     assert_eq!(run(&["topic", "list", &server]).1, "b\n");
 
@@ -150,6 +150,29 @@ fn topics_are_managed_and_their_files_looked_into() {
     assert!(stderr.contains("in use"), "{stderr}");
     broker.stop();
     check_files(&data);
+}
+
+/// One screen for a person; every number, and the rates, for a script.
+fn check_status(server: &str) {
+    let (code, stdout, stderr) = run(&["status", "--interval-ms=100", server]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.lines().count() <= 24 && stdout.lines().all(|line| line.len() <= 80));
+    let line = |name: &str| {
+        let found = stdout.lines().find(|line| line.starts_with(name));
+        found.unwrap_or_else(|| panic!("`{name}` is not in: {stdout}")).to_owned()
+    };
+    assert!(line("broker 7").contains("up "), "{stdout}");
+    assert!(line("flush, to the disk").len() < 80, "{stdout}");
+    assert!(line("connections").contains(" of 2,048"), "{stdout}");
+    assert!(line("partitions").contains("4 of 2 topics"), "{stdout}");
+    assert!(line("disk").contains(" free"), "{stdout}");
+    let (code, stdout, _) = run(&["status", "--json", "--interval-ms=100", server]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains(r#""per_second":{"produce_records_count":0,"#), "{stdout}");
+    assert!(stdout.contains(r#""flush_us_p99_now":"#), "{stdout}");
+    let (code, stdout, _) = run(&["status", "--json", "--interval-ms=0", server]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains(r#""per_second":{"produce_records_count":null,"#), "{stdout}");
 }
 
 /// The stopped broker's directory, of node 7, is recovered whichever node asks, and its metadata

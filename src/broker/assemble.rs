@@ -66,7 +66,7 @@ fn body<F>(gathering: Gathering<F>) -> Vec<u8> {
                 kind: if name.ends_with("_now") { MetricKind::Gauge } else { MetricKind::Counter },
                 value,
             };
-            let metrics = sums.into_iter().map(metric).collect();
+            let metrics = sums.sums().into_iter().map(metric).collect();
             frame::encode_body(&DescribeMetricsResponse { metrics })
         }
         Gathering::Produce { .. } | Gathering::Fetch(_) => unreachable!("they have their own"),

@@ -20,7 +20,7 @@ use crate::broker::mail::{
     Ask, AskBody, FetchAsk, FetchItem, FetchWatch, Fetched, Notice, Place, Reply, ReplyBody,
     RequestId, ShardId,
 };
-use crate::broker::metrics::FrontMetrics;
+use crate::broker::metrics::{FrontMetrics, ShardMetrics};
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
@@ -199,12 +199,14 @@ pub(super) enum Gathering<F> {
     Produce {
         acks: i8,
         results: Vec<Option<ProducedPartition>>,
+        /// As the batches' headers say.
+        record_counts: Vec<u32>,
     },
     Fetch(FetchGathering<F>),
     Offsets(Vec<Option<ListedOffset>>),
     Trim(Vec<Option<DeletedRecords>>),
     Describe(Vec<Option<DescribedLog>>),
-    Metrics(BTreeMap<&'static str, u64>),
+    Metrics(Box<ShardMetrics>),
     /// The control thread has it; its answer is the body of the response.
     Control,
     /// The control thread creates topics; then the same request is handled once more.
@@ -629,10 +631,10 @@ impl<F: Clone> Front<F> {
         self.deadlines.remove(&(pending.deadline, number));
         self.release(pending.frame_bytes);
         self.unwatch(number, &pending.gathering);
-        let latency_us = now.boot.us_since(pending.since);
+        self.metrics.observe(now, pending.since, &pending.gathering);
         let connection = pending.connection;
         match pending.gathering {
-            Gathering::Produce { acks: 0, results } => {
+            Gathering::Produce { acks: 0, results, .. } => {
                 let failed = results.iter().flatten().find(|result| !result.error.is_ok());
                 if let Some(failed) = failed {
                     self.close(connection, CloseReason::UnackedError(failed.error));
@@ -642,7 +644,6 @@ impl<F: Clone> Front<F> {
                 self.metadata(now, connection, number, pending.correlation_id, &body, false);
             }
             gathering => {
-                self.metrics.observe(&gathering, latency_us);
                 let ready = if self.has_door(connection) {
                     Ready::Door(super::assemble::answer(gathering))
                 } else {
@@ -701,6 +702,15 @@ impl<F> FetchGathering<F> {
         self.items.iter().map(|(shard, items)| (*shard, ask(items))).collect()
     }
 
+    /// Offsets from where was asked to the ends of what was found: records, save for gaps.
+    pub(super) fn offset_count(&self) -> u64 {
+        let found = |item: &FetchItem| {
+            let slice = self.results[item.place as usize].as_ref()?.slice.as_ref()?;
+            u64::try_from(slice.end_offset.0 - item.offset.0).ok()
+        };
+        self.items.values().flatten().filter_map(found).sum()
+    }
+
     fn is_enough(&self) -> bool {
         let found: u64 = self.results.iter().flatten().map(Fetched::bytes).sum();
         let failed = |fetched: &Fetched<F>| !fetched.error.is_ok();
@@ -720,11 +730,7 @@ fn gather<F>(gathering: &mut Gathering<F>, from: ShardId, body: ReplyBody<F>) {
                 fetch.watching.insert(from);
             }
         }
-        (Gathering::Metrics(sums), ReplyBody::Metrics(items)) => {
-            for (name, value) in items {
-                *sums.entry(name).or_insert(0) += value;
-            }
-        }
+        (Gathering::Metrics(sums), ReplyBody::ShardMetrics(shard)) => sums.add(*shard),
         _ => unreachable!("a reply is of the kind of its ask"),
     }
 }

@@ -4,6 +4,7 @@
 //! error that concerns one partition is an error code for that partition only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
@@ -13,9 +14,11 @@ use crate::broker::front::{
 use crate::broker::mail::{
     AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
 };
+use crate::broker::metrics::ShardMetrics;
 use crate::broker::{CloseReason, ConnectionId, Topics};
 use crate::controller::image::TopicImage;
 use crate::ids::{NodeId, Partition, TopicId, TopicName, TopicPartition};
+use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::{
@@ -212,8 +215,12 @@ impl<F: Clone> Front<F> {
         let deadline = call.now.boot.plus_ms(u64::from(timeout_ms));
         let mut seen = BTreeSet::new();
         let mut results = Vec::with_capacity(batches.len());
+        let mut record_counts = Vec::with_capacity(batches.len());
         let mut items: BTreeMap<ShardId, Vec<ProduceItem>> = BTreeMap::new();
         for (place, (target, batch)) in batches.into_iter().enumerate() {
+            // A header that lies is refused with its batch, and then not counted.
+            let header = BatchHeader::parse(&batch);
+            record_counts.push(header.map_or(0, |header| header.record_count.max(0) as u32));
             match target.and_then(|target| self.check_target(acks, target, &mut seen)) {
                 Ok(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);
@@ -228,7 +235,7 @@ impl<F: Clone> Front<F> {
             0 => self.reserve_number(),
             _ => self.reserve_slot(call.connection),
         };
-        let pending = call.pending(Gathering::Produce { acks, results }, deadline);
+        let pending = call.pending(Gathering::Produce { acks, results, record_counts }, deadline);
         let asks = items.into_iter().map(|(to, items)| (to, AskBody::Produce { acks, items }));
         self.start_or_complete(call.now, number, pending, asks.collect());
     }
@@ -436,9 +443,15 @@ impl<F: Clone> Front<F> {
 
     fn describe_metrics(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
         frame::decode::<DescribeMetricsRequest>(body)?;
-        let mut sums: BTreeMap<&'static str, u64> = self.config.process.list().collect();
-        sums.insert("topic_count_now", self.image.topic_count() as u64);
-        sums.insert("partition_count_now", self.image.partition_count() as u64);
+        let process = self.config.process;
+        let mut sums = Box::new(ShardMetrics::default());
+        let began = Boot(process.began_at.load(Ordering::Relaxed));
+        sums.counts.extend(process.list());
+        sums.counts.extend([
+            ("uptime_us_now", call.now.boot.us_since(began)),
+            ("topic_count_now", self.image.topic_count() as u64),
+            ("partition_count_now", self.image.partition_count() as u64),
+        ]);
         let number = self.reserve_slot(call.connection);
         let pending = call.pending(Gathering::Metrics(sums), Boot::NEVER);
         let asks = (0..self.config.shard_count).map(|shard| (ShardId(shard), AskBody::Metrics));

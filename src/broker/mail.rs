@@ -10,6 +10,7 @@
 
 use bytes::BytesMut;
 
+use crate::broker::metrics::ShardMetrics;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::log::Slice;
 use crate::time::Timestamp;
@@ -176,6 +177,7 @@ pub enum ReplyBody<F> {
     Trimmed(Vec<(Place, DeletedRecords)>),
     Described(Vec<(Place, DescribedLog)>),
     Metrics(Vec<(&'static str, u64)>),
+    ShardMetrics(Box<ShardMetrics>),
 }
 
 /// What was read from one partition.

@@ -268,8 +268,9 @@ impl<D: Disk> Shard<D> {
             BackOutput::Persist(entry) => self.outputs.push_back(Output::Persist(entry)),
             BackOutput::Reply(mut reply) => {
                 let owner = reply.request.shard;
-                if let ReplyBody::Metrics(metrics) = &mut reply.body {
-                    metrics.extend(self.front.metrics.list());
+                if let ReplyBody::Metrics(counts) = &mut reply.body {
+                    let shard = self.front.metrics.with(now, std::mem::take(counts));
+                    reply.body = ReplyBody::ShardMetrics(Box::new(shard));
                 }
                 if owner == self.id {
                     self.front.replied(now, self.id, reply);

@@ -106,7 +106,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "advertised.listeners",
         default: None,
         reloadable: true,
-        about: "The address, one a protocol, that clients are told to connect to; unset: the one they came to.",
+        about: "What clients are told to connect to, one a protocol; unset: what they came to.",
         kind: Kind::Advertised,
     },
     reload(

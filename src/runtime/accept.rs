@@ -93,6 +93,8 @@ where
         let mut events = Events::new();
         let mut complaints = LogThrottle::default();
         while !self.stop.load(Ordering::Acquire) {
+            let connections_max = self.dials.connections_max.load(Ordering::Relaxed);
+            self.metrics.connections_max_now.store(connections_max, Ordering::Relaxed);
             events.clear();
             if let Err(why) = self.poller.wait(&mut events, Some(Duration::from_secs(1))) {
                 log::error!("the acceptor's poller failed: {why}");

@@ -53,6 +53,8 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     }
 
     let metrics: &'static ProcessMetrics = Box::leak(Box::default());
+    metrics.began_at.store(began.0, Ordering::Relaxed);
+    metrics.memory_limit_bytes_now.store(sizes.memory_limit, Ordering::Relaxed);
     let handles = Handles::claim(config.max_connections);
     let mut opened = OpenDir::open(config, dir, now)?;
     opened.report(metrics);

@@ -190,6 +190,8 @@ where
     /// Answers whether appends have room, and when to look again.
     fn watch_space(&self, had_space: bool) -> (bool, Duration) {
         let Ok(space) = self.disk.space(&self.log_dir) else { return (had_space, SPACE_INTERVAL) };
+        self.metrics.disk_free_bytes_now.store(space.free_bytes, Ordering::Relaxed);
+        self.metrics.disk_total_bytes_now.store(space.total_bytes, Ordering::Relaxed);
         let has_space = self.space.reserve_bytes <= space.free_bytes;
         if has_space != had_space {
             self.metrics.disk_full_now.store(u64::from(!has_space), Ordering::Relaxed);

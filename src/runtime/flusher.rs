@@ -23,14 +23,19 @@ use crate::broker::shard::Event;
 use crate::journal::disk::Disk;
 use crate::journal::{CheckpointDone, Entry, Journal, JournalError, SmallState};
 use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::metrics::{Histogram, Recent};
 use crate::runtime::clock;
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
+use crate::time::Boot;
 
 /// The reading end of a shard's queue to the flusher.
 pub type FlushQueue<F> = Consumer<'static, Entry<F>, FLUSH_REQUESTS_MAX>;
+
+/// How often the pace of the flusher is published.
+const PUBLISH_MS: u64 = 500;
 
 /// How long the flusher sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
@@ -75,6 +80,7 @@ where
         let mut entries = Vec::new();
         let mut is_checkpointing = false;
         let mut is_failed = false;
+        let mut pace = Pace::default();
         loop {
             self.gather(&mut entries);
             if entries.is_empty() {
@@ -86,6 +92,7 @@ where
                     }
                 } else {
                     is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
+                    pace.publish(self.metrics);
                     self.idle();
                     continue;
                 }
@@ -100,7 +107,7 @@ where
             }
             if is_failed {
                 self.discard(&entries);
-            } else if let Err(why) = self.commit(&entries) {
+            } else if let Err(why) = self.commit(&entries, &mut pace) {
                 is_failed = true;
                 self.fail(&why);
                 self.discard(&entries);
@@ -136,13 +143,14 @@ where
         }
     }
 
-    fn commit(&mut self, entries: &[Entry<D::File>]) -> Result<(), JournalError> {
+    fn commit(&mut self, entries: &[Entry<D::File>], pace: &mut Pace) -> Result<(), JournalError> {
         let began = clock::boot();
         let committed = self.journal.commit(entries)?;
         let took_us = clock::boot().us_since(began);
         let metrics = self.metrics;
         metrics.flush_count.fetch_add(1, Ordering::Relaxed);
         metrics.flush_us.fetch_add(took_us, Ordering::Relaxed);
+        pace.flushed(took_us, metrics);
         metrics.journal_bytes.fetch_add(committed.ring_bytes, Ordering::Relaxed);
         metrics.segment_sync_count.fetch_add(committed.segment_syncs, Ordering::Relaxed);
         self.ledger.release_flusher(held_bytes(entries));
@@ -228,6 +236,33 @@ where
 
     fn discard(&self, entries: &[Entry<D::File>]) {
         self.ledger.release_flusher(held_bytes(entries));
+    }
+}
+
+/// How long commits took of late. Whoever asks reads what was published last.
+#[derive(Debug, Default)]
+struct Pace {
+    recent_us: Recent,
+    publish_at: Boot,
+}
+
+impl Pace {
+    fn flushed(&mut self, took_us: u64, metrics: &ProcessMetrics) {
+        self.recent_us.record(clock::boot().ms_since(Boot(0)), took_us);
+        self.publish(metrics);
+    }
+
+    fn publish(&mut self, metrics: &ProcessMetrics) {
+        let now = clock::boot();
+        if now < self.publish_at {
+            return;
+        }
+        self.publish_at = now.plus_ms(PUBLISH_MS);
+        let mut recent = Histogram::new();
+        self.recent_us.add_to(now.ms_since(Boot(0)), &mut recent);
+        metrics.flush_p50_now.store(recent.quantile(1, 2), Ordering::Relaxed);
+        metrics.flush_p99_now.store(recent.quantile(99, 100), Ordering::Relaxed);
+        metrics.flush_max_now.store(recent.max(), Ordering::Relaxed);
     }
 }
 
