@@ -61,6 +61,10 @@ pub const DESCRIBED_DAMAGE_MAX: usize = 1024;
 /// Characters of a client id or a configuration key or value, and of a message in a response.
 pub const TEXT_CHARS_MAX: usize = 4096;
 
+/// Partitions that a fetch session of Kafka's protocol may hold; a client with more names them all
+/// each time.
+pub const KAFKA_SESSION_PARTITIONS_MAX: usize = 4096;
+
 /// Tagged fields of one structure in a message of Kafka's protocol; Kafka itself has up to four.
 pub const KAFKA_TAGGED_FIELDS_MAX: u32 = 256;
 

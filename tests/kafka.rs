@@ -514,3 +514,59 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_bounded() {
     let mut client = Client::to(&broker);
     create(&mut client, "others-are-served", 1);
 }
+
+/// A fetch of `partitions` in a session, and what came back by partition number.
+fn fetch_in_session(
+    client: &mut Client,
+    topic: (&str, TopicId),
+    (session_id, session_epoch): (i32, i32),
+    partitions: &[(i32, i64)],
+) -> (ErrorCode, i32, Vec<(i32, usize)>) {
+    let mut request = fetch_request(topic, partitions);
+    request.max_wait_ms = 0;
+    (request.session_id, request.session_epoch) = (session_id, session_epoch);
+    if partitions.is_empty() {
+        request.topics.clear();
+    }
+    let body = client.ask(13, &request);
+    let response: FetchResponse<'_> = decode(13, &body);
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let told = partitions.map(|partition| {
+        let bytes = partition.records.bytes().unwrap_or_default().len();
+        (partition.partition_index.0, bytes)
+    });
+    (response.error_code, response.session_id, told.collect())
+}
+
+#[test]
+fn a_fetch_session_tells_only_what_is_new() {
+    let broker = start("kafka-session", 2);
+    let mut client = Client::to(&broker);
+    let topic = ("session", create(&mut client, "session", 3));
+    let everything = [(0, 0), (1, 0), (2, 0)];
+    let (error, id, told) = fetch_in_session(&mut client, topic, (0, 0), &everything);
+    assert_eq!((error, told.len()), (ErrorCode::NONE, 3), "the first answer names all");
+    assert_ne!(id, 0, "there is a session now");
+    let quiet = fetch_in_session(&mut client, topic, (id, 1), &[]);
+    assert_eq!(quiet, (ErrorCode::NONE, id, vec![]), "nothing happened, nothing is told");
+    let bytes = batch(&["news"]);
+    produce(&mut client, 9, topic, &[(1, &bytes)]);
+    let news = fetch_in_session(&mut client, topic, (id, 2), &[]);
+    assert_eq!(news, (ErrorCode::NONE, id, vec![(1, bytes.len())]));
+    // The client has read it and says so; the other partitions need no mention.
+    let quiet = fetch_in_session(&mut client, topic, (id, 3), &[(1, 1)]);
+    assert_eq!(quiet, (ErrorCode::NONE, id, vec![(1, 0)]), "what is asked anew is told anew");
+    let lost = fetch_in_session(&mut client, topic, (id, 9), &[]);
+    assert_eq!(lost.0, ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+    let unknown = fetch_in_session(&mut client, topic, (id + 7, 1), &[]);
+    assert_eq!(unknown.0, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+    // Another connection knows nothing of it.
+    let mut other = Client::to(&broker);
+    let unknown = fetch_in_session(&mut other, topic, (id, 4), &[]);
+    assert_eq!(unknown.0, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+    // Closing it goes back to naming all.
+    let (error, none, told) = fetch_in_session(&mut client, topic, (id, -1), &everything);
+    assert_eq!((error, none, told.len()), (ErrorCode::NONE, 0, 3));
+    let closed = fetch_in_session(&mut client, topic, (id, 4), &[]);
+    assert_eq!(closed.0, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+}

@@ -24,6 +24,7 @@ mod api_versions;
 mod configs;
 mod describe;
 mod fetch;
+mod fetch_session;
 mod offsets;
 mod produce;
 mod topics;
@@ -32,9 +33,11 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use self::fetch::AskedFetch;
+use self::fetch_session::{Sessions, TopicKey};
 use crate::broker::Topics;
 use crate::broker::front::{Answer, Request, Response};
-use crate::ids::{Partition, TopicId};
+use crate::ids::Partition;
 use crate::limits::PIPELINE_REQUESTS_MAX;
 use crate::wire::kafka::{self, ApiKey, Frame, KafkaError, Message, RequestHeader};
 use crate::wire::{self, ErrorCode, FrameError, frame};
@@ -43,6 +46,7 @@ use crate::wire::{self, ErrorCode, FrameError, frame};
 #[derive(Debug)]
 pub struct Door<F> {
     dues: VecDeque<Due<F>>,
+    sessions: Sessions,
 }
 
 /// What became of a frame.
@@ -72,7 +76,7 @@ struct Context {
 #[derive(Debug)]
 enum Asked {
     Produce(Vec<AskedTopic>),
-    Fetch(Vec<AskedTopic>),
+    Fetch(AskedFetch),
     /// The request, to be read once more beside its answer, and what the broker was asked.
     Body(ApiKey, Bytes, Vec<u8>),
 }
@@ -80,14 +84,13 @@ enum Asked {
 /// A topic as a request named it, which is what the answer repeats.
 #[derive(Debug)]
 struct AskedTopic {
-    name: Box<str>,
-    id: TopicId,
+    key: TopicKey,
     partitions: Vec<Partition>,
 }
 
 impl<F> Default for Door<F> {
     fn default() -> Door<F> {
-        Door { dues: VecDeque::new() }
+        Door { dues: VecDeque::new(), sessions: Sessions::default() }
     }
 }
 
@@ -130,8 +133,14 @@ impl<F> Door<F> {
                 (request, Asked::Produce(asked))
             }
             ApiKey::Fetch => {
-                let (request, asked) = fetch::take(topics, version, &body)?;
-                (request, Asked::Fetch(asked))
+                let call = (version, correlation_id);
+                match fetch::take(topics, &mut self.sessions, call, &body)? {
+                    Ok((request, asked)) => (request, Asked::Fetch(asked)),
+                    Err(response) => {
+                        self.dues.push_back(Due::Ready(response));
+                        return Ok(Taken::Done);
+                    }
+                }
             }
             _ => {
                 let (wire_api, wire_body) = translate(topics, api, version, &body)?;
@@ -149,7 +158,7 @@ impl<F> Door<F> {
         let waiting = self.dues.iter_mut().find(|due| matches!(due, Due::Waiting(_)));
         if let Some(due) = waiting {
             if let Due::Waiting(context) = due {
-                *due = Due::Ready(respond(topics, context, answer)?);
+                *due = Due::Ready(respond(topics, &mut self.sessions, context, answer)?);
             }
         }
         Ok(())
@@ -209,6 +218,7 @@ fn translate(
 
 fn respond<F>(
     topics: Topics<'_>,
+    sessions: &mut Sessions,
     context: &Context,
     answer: Answer<F>,
 ) -> Result<Response<F>, AnswerError> {
@@ -219,7 +229,7 @@ fn respond<F>(
             produce::respond(version, correlation_id, asked, &results)
         }
         (Asked::Fetch(asked), Answer::Fetched { partitions, slices }) => {
-            fetch::respond(version, correlation_id, asked, &partitions, slices)
+            fetch::respond(sessions, (version, correlation_id), asked, &partitions, slices)
         }
         (Asked::Body(api, request, asked), Answer::Body(body)) => {
             let call = Call { topics, version, correlation_id, request, asked, body: &body };

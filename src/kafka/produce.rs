@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 
 use super::AskedTopic;
+use super::fetch_session::TopicKey;
 use crate::broker::Topics;
 use crate::broker::front::{Request, Response};
 use crate::ids::{Partition, TopicPartition};
@@ -79,8 +80,7 @@ pub(super) fn take(
             places.push((target, place_of(&body, records)));
         }
         asked.push(AskedTopic {
-            name: topic.name.into(),
-            id: topic.topic_id,
+            key: TopicKey { name: topic.name.into(), id: topic.topic_id },
             partitions: topic.partition_data.iter().map(|item| item.index).collect(),
         });
     }
@@ -144,8 +144,8 @@ pub(super) fn respond<F>(
         }
     };
     let responses = asked.iter().map(|topic| TopicProduceResponse {
-        name: &topic.name,
-        topic_id: topic.id,
+        name: &topic.key.name,
+        topic_id: topic.key.id,
         partition_responses: topic.partitions.iter().map(&mut result).collect(),
     });
     let response = ProduceResponse { responses: responses.collect(), ..<_>::default() };

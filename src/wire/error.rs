@@ -65,6 +65,8 @@ error_codes! {
     POLICY_VIOLATION = 44, false, "The request is legal, but not allowed here.";
     KAFKA_STORAGE_ERROR = 56, true, "The log dir cannot be written at present.";
     LOG_DIR_NOT_FOUND = 57, false, "There is no such log dir.";
+    FETCH_SESSION_ID_NOT_FOUND = 70, true, "There is no fetch session of this id here.";
+    INVALID_FETCH_SESSION_EPOCH = 71, true, "The fetch session is at another epoch.";
     TOPIC_DELETION_DISABLED = 73, false, "Topics may not be deleted here.";
     FENCED_LEADER_EPOCH = 74, true, "The leader epoch in the request is out of date.";
     UNKNOWN_LEADER_EPOCH = 75, true, "The leader epoch in the request is not known here yet.";
@@ -75,6 +77,7 @@ error_codes! {
     UNKNOWN_TOPIC_ID = 100, true, "There is no topic of this id here.";
     INCONSISTENT_TOPIC_ID = 103, true, "The topic of this name has another id.";
     INCONSISTENT_CLUSTER_ID = 104, false, "The peer belongs to another cluster.";
+    FETCH_SESSION_TOPIC_ID_ERROR = 106, true, "The fetch session names topics in another way.";
     MISMATCHED_ENDPOINT_TYPE = 114, false, "The endpoint is of another kind than the request wants.";
 }
 
