@@ -19,6 +19,7 @@ mod json;
 mod log;
 mod out;
 mod produce;
+mod progress;
 mod rfc3339;
 mod status;
 mod topic;
