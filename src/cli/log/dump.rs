@@ -27,7 +27,7 @@ use crate::cli::{CliError, progress, rfc3339, say};
     example = "{command_name} data/host.vmstat-0/00000000000000000000.log"
 )]
 pub(super) struct Dump {
-    /// the file
+    /// the .log file of a segment, in a partition's directory
     #[argh(positional)]
     file: PathBuf,
 
@@ -35,7 +35,7 @@ pub(super) struct Dump {
     #[argh(switch)]
     batches: bool,
 
-    /// one JSON object a line
+    /// one JSON object a line, whose `type` is batch, record or garbage
     #[argh(switch)]
     json: bool,
 }

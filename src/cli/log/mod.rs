@@ -51,11 +51,11 @@ struct Recover {
     #[argh(positional)]
     dir: PathBuf,
 
-    /// configuration file of its broker (TOML)
+    /// configuration file (TOML) of the broker that it belongs to; without one the defaults
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
-    /// a key to override, as key=value; may be repeated
+    /// a configuration key to override, as key=value; may be repeated
     #[argh(option, arg_name = "key=value")]
     set: Vec<String>,
 }
