@@ -6,7 +6,7 @@
 //! # Bird's-eye view
 //!
 //! ```text
-//!            clients (the wire: postcard frames over TCP)
+//!            clients (the wire: postcard frames over TCP; Kafka's protocol through a door)
 //!                     │
 //!  acceptor ──► shard-0  shard-1 …   one thread each: poller, connections, partitions
 //!                │   ╲___╱   │        spsc mailboxes, each to each
@@ -46,6 +46,7 @@
 //! |---|---|
 //! | vocabulary (`no_std`) | [`ids`], [`time`], [`limits`], [`topic_config`], [`record`], [`wire`] |
 //! | core (deterministic) | [`journal`], [`log`], [`controller`], [`broker`] |
+//! | doors (translation) | [`kafka`] |
 //! | shell (the only I/O) | [`runtime`] |
 //! | beside it | [`config`], [`client`], and in the binary `cli` |
 //!
@@ -93,6 +94,8 @@ pub mod config;
 pub mod controller;
 #[cfg(feature = "std")]
 pub mod journal;
+#[cfg(feature = "std")]
+pub mod kafka;
 #[cfg(feature = "std")]
 pub mod log;
 #[cfg(feature = "std")]

@@ -61,6 +61,19 @@ pub const DESCRIBED_DAMAGE_MAX: usize = 1024;
 /// Characters of a client id or a configuration key or value, and of a message in a response.
 pub const TEXT_CHARS_MAX: usize = 4096;
 
+/// Tagged fields of one structure in a message of Kafka's protocol; Kafka itself has up to four.
+pub const KAFKA_TAGGED_FIELDS_MAX: u32 = 256;
+
+/// A message of Kafka's protocol may take this much memory when it is decoded, however small it is.
+pub const KAFKA_DECODED_BYTES_ALWAYS: usize = 8 << 10;
+
+/// Beyond that it may take so many times its own size. The most that is real is a list of
+/// partitions to create, each on one named broker; lists of empty strings ask for more.
+pub const KAFKA_DECODED_RATIO_MAX: usize = 10;
+
+/// What the smallest of vectors is taken to cost there.
+pub const KAFKA_DECODED_VECTOR_BYTES: usize = 32;
+
 /// Metrics in one response.
 pub const METRICS_MAX: usize = 4096;
 

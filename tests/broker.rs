@@ -4,7 +4,7 @@
 #[path = "support/raw_client.rs"]
 mod raw_client;
 
-use odradek::config::{Config, Sources};
+use odradek::config::{Config, Protocol, Sources};
 use odradek::ids::{LeaderEpoch, Offset, Partition};
 use odradek::record::{Batch, BatchBuilder, Compression};
 use odradek::runtime::Broker;
@@ -70,7 +70,8 @@ impl Running {
     }
 
     fn client(&self) -> RawClient {
-        let address = self.broker.as_ref().expect("running").wire_address();
+        let address =
+            self.broker.as_ref().expect("running").address(Protocol::Wire).expect("it listens");
         RawClient::connect(address)
     }
 }
@@ -588,7 +589,13 @@ fn topics_that_cannot_be_are_refused_by_name_count_and_configuration() {
 #[test]
 fn clients_are_told_an_address_that_they_can_reach() {
     let told = |running: &Running| {
-        let port = running.broker.as_ref().expect("running").wire_address().port();
+        let port = running
+            .broker
+            .as_ref()
+            .expect("running")
+            .address(Protocol::Wire)
+            .expect("it listens")
+            .port();
         let mut client = RawClient::connect(([127, 0, 0, 1], port).into());
         let body = client.call(ApiKey::DescribeCluster, &DescribeClusterRequest {}, &[]);
         let cluster: DescribeClusterResponse<'_> = frame::decode(&body).expect("decodes");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use odradek::client::{Admin, AdminConfig, NewTopic};
-use odradek::config::{Config, Sources};
+use odradek::config::{Config, Protocol, Sources};
 use odradek::runtime::Broker;
 
 fn odradek(args: &[&str]) -> Output {
@@ -177,14 +177,17 @@ fn topics_are_managed_and_their_files_looked_into() {
     let scratch = Scratch::new("topics");
     let data = scratch.path("data");
     let broker = broker(&data);
-    let server = format!("--server={}", broker.wire_address());
+    let server = format!("--server={}", broker.address(Protocol::Wire).expect("it listens"));
 
     let (code, stdout, stderr) =
         run(&["topic", "create", "a", "--partitions=2", "--set=retention.ms=9", &server]);
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
     assert_eq!(run(&["topic", "create", "a", &server]).0, 1);
     assert_eq!(run(&["topic", "create", "a", "--if-not-exists", &server]).0, 0);
-    let admin = Admin::new(AdminConfig::new(&broker.wire_address().to_string())).expect("legal");
+    let admin = Admin::new(AdminConfig::new(
+        &broker.address(Protocol::Wire).expect("it listens").to_string(),
+    ))
+    .expect("legal");
     let created = admin.create_topics(&[NewTopic::new("b")]).expect("it answers");
     assert!(created[0].is_ok());
     assert_eq!(run(&["topic", "list", &server]).1, "a\nb\n");

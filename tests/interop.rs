@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use the rest")]
 mod broker;
 mod interop {
+    mod clients;
     pub mod dump;
 }
 #[path = "support/peers.rs"]

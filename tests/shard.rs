@@ -69,6 +69,7 @@ impl World {
             memory: &Plenty,
             live: LiveConfig {
                 advertised: None,
+                advertised_kafka: None,
                 auto_create_topics_enable: false,
                 retention_check_interval_ms: 1_000_000,
                 scrub_interval_ms: 1000,

@@ -1,6 +1,6 @@
 //! From gathered results to a response frame.
 
-use crate::broker::front::{FetchGathering, Gathering, Response};
+use crate::broker::front::{Answer, FetchGathering, Gathering, Response};
 use crate::broker::mail::Fetched;
 use crate::ids::Offset;
 use crate::log::Slice;
@@ -20,17 +20,45 @@ pub(super) fn response<F: Clone>(header: ResponseHeader, gathering: Gathering<F>
             let body = ProduceResponse { partitions: all(results) };
             frame::encode(&header, &body, 0, &mut head);
         }
+        Gathering::Fetch(fetch) => {
+            let (partitions, slices) = fetched(fetch);
+            let bytes: u64 = slices.iter().map(|slice| slice.bytes).sum();
+            frame::encode(&header, &FetchResponse { partitions }, bytes as usize, &mut head);
+            let tail = slices.into_iter().map(|slice| (slice, Vec::new())).collect();
+            return Response { head, tail };
+        }
+        gathering => {
+            let body = body(gathering);
+            frame::encode(&header, &(), body.len(), &mut head);
+            head.extend_from_slice(&body);
+        }
+    }
+    Response::of(head)
+}
+
+/// The same for a door.
+pub(super) fn answer<F: Clone>(gathering: Gathering<F>) -> Answer<F> {
+    match gathering {
+        Gathering::Produce { results, .. } => Answer::Produced(all(results)),
+        Gathering::Fetch(fetch) => {
+            let (partitions, slices) = fetched(fetch);
+            Answer::Fetched { partitions, slices }
+        }
+        gathering => Answer::Body(body(gathering)),
+    }
+}
+
+/// The body of a response that carries no batches and is no produce's.
+fn body<F>(gathering: Gathering<F>) -> Vec<u8> {
+    match gathering {
         Gathering::Offsets(results) => {
-            let body = ListOffsetsResponse { partitions: all(results) };
-            frame::encode(&header, &body, 0, &mut head);
+            frame::encode_body(&ListOffsetsResponse { partitions: all(results) })
         }
         Gathering::Trim(results) => {
-            let body = DeleteRecordsResponse { partitions: all(results) };
-            frame::encode(&header, &body, 0, &mut head);
+            frame::encode_body(&DeleteRecordsResponse { partitions: all(results) })
         }
         Gathering::Describe(results) => {
-            let body = DescribeLogDirsResponse { partitions: all(results) };
-            frame::encode(&header, &body, 0, &mut head);
+            frame::encode_body(&DescribeLogDirsResponse { partitions: all(results) })
         }
         Gathering::Metrics(sums) => {
             let metric = |(name, value): (&'static str, u64)| Metric {
@@ -38,16 +66,14 @@ pub(super) fn response<F: Clone>(header: ResponseHeader, gathering: Gathering<F>
                 kind: if name.ends_with("_now") { MetricKind::Gauge } else { MetricKind::Counter },
                 value,
             };
-            let body =
-                DescribeMetricsResponse { metrics: sums.sums().into_iter().map(metric).collect() };
-            frame::encode(&header, &body, 0, &mut head);
+            let metrics = sums.sums().into_iter().map(metric).collect();
+            frame::encode_body(&DescribeMetricsResponse { metrics })
         }
-        Gathering::Fetch(fetch) => return fetched(header, fetch),
+        Gathering::Produce { .. } | Gathering::Fetch(_) => unreachable!("they have their own"),
         Gathering::Control | Gathering::MetadataAfterCreate { .. } => {
             unreachable!("the control thread's answers are not gathered")
         }
     }
-    Response { head, slices: Vec::new() }
 }
 
 fn all<T>(results: Vec<Option<T>>) -> Vec<T> {
@@ -56,7 +82,7 @@ fn all<T>(results: Vec<Option<T>>) -> Vec<T> {
 
 /// Shards do not know of each other's bytes, so together they may have found more than the client
 /// wants: what is over is left for its next fetch. The first batches are sent in any case.
-fn fetched<F: Clone>(header: ResponseHeader, fetch: FetchGathering<F>) -> Response<F> {
+fn fetched<F: Clone>(fetch: FetchGathering<F>) -> (Vec<FetchedPartition>, Vec<Slice<F>>) {
     let mut slices: Vec<Slice<F>> = Vec::new();
     let mut partitions = Vec::with_capacity(fetch.results.len());
     let mut total_bytes = 0;
@@ -76,7 +102,5 @@ fn fetched<F: Clone>(header: ResponseHeader, fetch: FetchGathering<F>) -> Respon
             records_bytes: u32::try_from(records_bytes).expect("a segment is below 4 GiB"),
         });
     }
-    let mut head = Vec::new();
-    frame::encode(&header, &FetchResponse { partitions }, total_bytes as usize, &mut head);
-    Response { head, slices }
+    (partitions, slices)
 }

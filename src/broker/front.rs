@@ -23,23 +23,116 @@ use crate::broker::mail::{
 use crate::broker::metrics::{FrontMetrics, ShardMetrics};
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
 use crate::controller::image::Image;
-use crate::ids::TopicPartition;
+use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::limits::{MAILBOX_MESSAGES_MAX, PIPELINE_REQUESTS_MAX, WRITE_QUEUE_BYTES_MAX};
 use crate::log::Slice;
 use crate::time::{Boot, Now};
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::describe_log_dirs::DescribedLog;
+use crate::wire::fetch::FetchedPartition;
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::produce::ProducedPartition;
 use crate::wire::{ApiKey, ErrorCode, ResponseHeader, frame};
 
-/// Bytes to send: a frame's prefix, header and body, then slices of segments as they are.
+/// Bytes to send, and between them slices of segments as they are.
 #[derive(Debug)]
 pub struct Response<F> {
     /// First these,
     pub head: Vec<u8>,
-    /// then these.
-    pub slices: Vec<Slice<F>>,
+    /// then each slice and the bytes behind it.
+    pub tail: Vec<(Slice<F>, Vec<u8>)>,
+}
+
+impl<F> Response<F> {
+    /// These bytes.
+    pub fn of(head: Vec<u8>) -> Response<F> {
+        Response { head, tail: Vec::new() }
+    }
+
+    /// And then these.
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        let end = self.tail.last_mut().map_or(&mut self.head, |(_, behind)| behind);
+        end.extend_from_slice(bytes);
+    }
+
+    /// And then this.
+    pub fn push_slice(&mut self, slice: Slice<F>) {
+        self.tail.push((slice, Vec::new()));
+    }
+}
+
+/// A request from a door: another protocol's, put in our words.
+#[derive(Debug)]
+pub enum Request {
+    /// Append batches. Answered by [`Answer::Produced`], unless `acks` is 0.
+    Produce {
+        /// See [`crate::wire::produce`].
+        acks: i8,
+        /// How long an answer to `acks` −1 may take.
+        timeout_ms: u32,
+        /// Where each batch goes, or why it goes nowhere.
+        batches: Vec<(Result<TopicPartition, ErrorCode>, BytesMut)>,
+    },
+    /// Read. Answered by [`Answer::Fetched`].
+    Fetch {
+        /// Answer after this many ms, whatever is there.
+        max_wait_ms: u32,
+        /// Answer as soon as this many bytes are there.
+        min_bytes: u32,
+        /// At most this many bytes in all.
+        max_bytes: u32,
+        /// What to read, or why it cannot be.
+        wanted: Vec<Result<FetchWanted, ErrorCode>>,
+    },
+    /// The body of one of the wire's other requests. Answered by [`Answer::Body`].
+    Wire(ApiKey, BytesMut),
+}
+
+/// A place to read from.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchWanted {
+    /// Which partition.
+    pub topic_partition: TopicPartition,
+    /// First offset wanted.
+    pub offset: Offset,
+    /// Leader epoch the client knows.
+    pub current_leader_epoch: LeaderEpoch,
+    /// At most this many bytes.
+    pub max_bytes: u32,
+}
+
+/// What a door is answered, in the order in which it asked.
+#[derive(Debug)]
+pub enum Answer<F> {
+    /// One result per batch.
+    Produced(Vec<ProducedPartition>),
+    /// One result per place.
+    Fetched {
+        /// The results,
+        partitions: Vec<FetchedPartition>,
+        /// and the batches of those that have some.
+        slices: Vec<Slice<F>>,
+    },
+    /// The body of the wire's response.
+    Body(Vec<u8>),
+}
+
+/// An answer, ready to leave.
+pub(super) enum Ready<F> {
+    Frame(Response<F>),
+    Door(Answer<F>),
+}
+
+impl<F> Ready<F> {
+    /// Bytes that it keeps in memory; a slice keeps none.
+    fn head_bytes(&self) -> usize {
+        match self {
+            Ready::Frame(response) => response.head.len(),
+            Ready::Door(Answer::Body(body)) => body.len(),
+            Ready::Door(Answer::Produced(results)) => size_of_val(&results[..]),
+            Ready::Door(Answer::Fetched { partitions, .. }) => size_of_val(&partitions[..]),
+        }
+    }
 }
 
 /// What the front wants done.
@@ -51,6 +144,13 @@ pub enum FrontOutput<F> {
         connection: ConnectionId,
         /// What.
         response: Response<F>,
+    },
+    /// Give to a connection's door.
+    Answer {
+        /// Whose.
+        connection: ConnectionId,
+        /// What.
+        answer: Answer<F>,
     },
     /// Close a connection, after what was sent.
     Close {
@@ -143,11 +243,13 @@ pub(super) struct Pending<F> {
 /// Place of an answer in the order of a connection.
 struct Slot<F> {
     number: u64,
-    response: Option<Response<F>>,
+    ready: Option<Ready<F>>,
 }
 
 struct Connection<F> {
     said_hello: bool,
+    /// A door stands before it and translates.
+    has_door: bool,
     local_host: Box<str>,
     local_port: u16,
     slots: VecDeque<Slot<F>>,
@@ -203,10 +305,18 @@ impl<F: Clone> Front<F> {
         &self.image
     }
 
-    /// A connection came, to the address given.
-    pub fn opened(&mut self, connection: ConnectionId, local_host: &str, local_port: u16) {
+    /// A connection came, to the address given, perhaps through a door.
+    pub fn opened(
+        &mut self,
+        connection: ConnectionId,
+        local_host: &str,
+        local_port: u16,
+        has_door: bool,
+    ) {
         let fresh = Connection {
-            said_hello: false,
+            // A door keeps its own rules for strangers.
+            said_hello: has_door,
+            has_door,
             local_host: local_host.into(),
             local_port,
             slots: VecDeque::new(),
@@ -238,7 +348,12 @@ impl<F: Clone> Front<F> {
     /// What Metadata names as this broker's address: the advertised one, or where the connection
     /// came in, which is the one address that this client is known to reach.
     pub(super) fn own_address(&self, connection: ConnectionId) -> (&str, u16) {
-        if let Some((host, port)) = &self.config.live.advertised {
+        let live = &self.config.live;
+        let advertised = match self.has_door(connection) {
+            true => &live.advertised_kafka,
+            false => &live.advertised,
+        };
+        if let Some((host, port)) = advertised {
             return (host, *port);
         }
         self.connections.get(&connection).map_or(("", 0), |c| (&*c.local_host, c.local_port))
@@ -306,7 +421,7 @@ impl<F: Clone> Front<F> {
         let number = self.next_number;
         self.next_number += 1;
         if let Some(owner) = self.connections.get_mut(&connection) {
-            owner.slots.push_back(Slot { number, response: None });
+            owner.slots.push_back(Slot { number, ready: None });
         }
         number
     }
@@ -372,31 +487,49 @@ impl<F: Clone> Front<F> {
         correlation_id: u32,
         body: &B,
     ) {
+        let ready = self.ready(connection, correlation_id, body);
+        self.fill_slot(connection, number, ready);
+    }
+
+    /// A response that its request's handler built.
+    pub(super) fn ready<B: serde::Serialize>(
+        &self,
+        connection: ConnectionId,
+        correlation_id: u32,
+        body: &B,
+    ) -> Ready<F> {
+        if self.has_door(connection) {
+            return Ready::Door(Answer::Body(frame::encode_body(body)));
+        }
         let mut head = Vec::new();
         let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
         frame::encode(&header, body, 0, &mut head);
-        self.answer(connection, number, head);
+        Ready::Frame(Response::of(head))
     }
 
-    /// Answers with a frame that is built already.
-    pub(super) fn answer(&mut self, connection: ConnectionId, number: u64, head: Vec<u8>) {
-        self.fill_slot(connection, number, Response { head, slices: Vec::new() });
+    fn has_door(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|c| c.has_door)
     }
 
-    fn fill_slot(&mut self, connection: ConnectionId, number: u64, response: Response<F>) {
+    pub(super) fn fill_slot(&mut self, connection: ConnectionId, number: u64, ready: Ready<F>) {
         let Some(owner) = self.connections.get_mut(&connection) else { return };
         let Some(slot) = owner.slots.iter_mut().find(|slot| slot.number == number) else {
             return;
         };
-        owner.waiting_bytes += response.head.len();
-        self.waiting_bytes += response.head.len() as u64;
-        slot.response = Some(response);
-        while owner.slots.front().is_some_and(|slot| slot.response.is_some()) {
+        let waiting_bytes = ready.head_bytes();
+        owner.waiting_bytes += waiting_bytes;
+        self.waiting_bytes += waiting_bytes as u64;
+        slot.ready = Some(ready);
+        while let Some(Slot { ready: Some(_), .. }) = owner.slots.front() {
             let slot = owner.slots.pop_front().expect("there is a front");
-            let response = slot.response.expect("it is filled");
-            owner.waiting_bytes -= response.head.len();
-            self.waiting_bytes -= response.head.len() as u64;
-            self.outputs.push_back(FrontOutput::Respond { connection, response });
+            let ready = slot.ready.expect("it is ready");
+            let waiting_bytes = ready.head_bytes();
+            owner.waiting_bytes -= waiting_bytes;
+            self.waiting_bytes -= waiting_bytes as u64;
+            self.outputs.push_back(match ready {
+                Ready::Frame(response) => FrontOutput::Respond { connection, response },
+                Ready::Door(answer) => FrontOutput::Answer { connection, answer },
+            });
         }
     }
 
@@ -511,10 +644,14 @@ impl<F: Clone> Front<F> {
                 self.metadata(now, connection, number, pending.correlation_id, &body, false);
             }
             gathering => {
-                let header =
-                    ResponseHeader { correlation_id: pending.correlation_id, throttle_time_ms: 0 };
-                let response = super::assemble::response(header, gathering);
-                self.fill_slot(connection, number, response);
+                let ready = if self.has_door(connection) {
+                    Ready::Door(super::assemble::answer(gathering))
+                } else {
+                    let correlation_id = pending.correlation_id;
+                    let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+                    Ready::Frame(super::assemble::response(header, gathering))
+                };
+                self.fill_slot(connection, number, ready);
             }
         }
     }
@@ -528,11 +665,17 @@ impl<F: Clone> Front<F> {
         }
         let pending = self.pending.remove(&request.number).expect("found above");
         self.release(pending.frame_bytes);
-        let header = ResponseHeader { correlation_id: pending.correlation_id, throttle_time_ms: 0 };
-        let mut head = Vec::new();
-        frame::encode(&header, &(), body.len(), &mut head);
-        head.extend_from_slice(body);
-        self.answer(pending.connection, request.number, head);
+        let ready = if self.has_door(pending.connection) {
+            Ready::Door(Answer::Body(body.to_vec()))
+        } else {
+            let correlation_id = pending.correlation_id;
+            let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+            let mut head = Vec::new();
+            frame::encode(&header, &(), body.len(), &mut head);
+            head.extend_from_slice(body);
+            Ready::Frame(Response::of(head))
+        };
+        self.fill_slot(pending.connection, request.number, ready);
     }
 
     /// Bytes of answers that are finished, but wait for an earlier one of their connection.

@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
-use crate::broker::front::{ControlAsk, FetchGathering, Front, Gathering, Pending, owner_of};
+use crate::broker::front::{
+    ControlAsk, FetchGathering, FetchWanted, Front, Gathering, Pending, Request, owner_of,
+};
 use crate::broker::mail::{
     AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
 };
 use crate::broker::metrics::ShardMetrics;
-use crate::broker::{CloseReason, ConnectionId};
+use crate::broker::{CloseReason, ConnectionId, Topics};
 use crate::controller::image::TopicImage;
 use crate::ids::{NodeId, Partition, TopicId, TopicName, TopicPartition};
 use crate::record::BatchHeader;
@@ -34,8 +36,8 @@ use crate::wire::list_offsets::{ListOffsetsRequest, ListedOffset};
 use crate::wire::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
 };
-use crate::wire::produce::{ProduceRequest, ProducedPartition};
-use crate::wire::{ApiKey, ErrorCode, FrameError, RequestHeader, ResponseHeader, TopicRef, frame};
+use crate::wire::produce::{ProducePartition, ProduceRequest, ProducedPartition};
+use crate::wire::{ApiKey, ErrorCode, FrameError, RequestHeader, TopicRef, frame};
 
 /// What a handler needs to know of its request.
 #[derive(Clone, Copy)]
@@ -87,6 +89,32 @@ impl<F: Clone> Front<F> {
         }
         if self.dispatch(call, api, bytes).is_err() {
             self.refuse(connection, frame_bytes, CloseReason::Malformed);
+        }
+    }
+
+    /// Handles a door's request. Its `frame_bytes` are released in due course.
+    pub fn request(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        request: Request,
+        frame_bytes: u64,
+    ) {
+        self.metrics.request_count += 1;
+        let call = Call { connection, correlation_id: 0, frame_bytes, now };
+        match request {
+            Request::Produce { acks, timeout_ms, batches } => {
+                self.append(call, acks, timeout_ms, batches);
+            }
+            Request::Fetch { max_wait_ms, min_bytes, max_bytes, wanted } => {
+                self.read(call, max_wait_ms, (min_bytes, max_bytes), wanted);
+            }
+            Request::Wire(api, body) => {
+                // A door bounds what it says by its frame, which may be more than the wire allows.
+                if self.dispatch(call, api, body).is_err() {
+                    self.refuse(connection, frame_bytes, CloseReason::Malformed);
+                }
+            }
         }
     }
 
@@ -161,28 +189,39 @@ impl<F: Clone> Front<F> {
     fn produce(&mut self, call: Call, mut body: BytesMut) -> Result<(), FrameError> {
         let (request, raw) = frame::take::<ProduceRequest<'_>>(&body)?;
         let raw_bytes = raw.len();
-        let lengths: Vec<u32> = request.partitions.iter().map(|p| p.records_bytes).collect();
-        let total: u64 = lengths.iter().map(|bytes| u64::from(*bytes)).sum();
+        let total: u64 = request.partitions.iter().map(|p| u64::from(p.records_bytes)).sum();
         if total != raw_bytes as u64 {
             return Err(FrameError::Records);
         }
-        let acks = request.acks;
-        let deadline = call.now.boot.plus_ms(u64::from(request.timeout_ms));
-        let mut seen = BTreeSet::new();
-        let mut targets = Vec::with_capacity(lengths.len());
-        for item in &request.partitions {
-            targets.push(self.produce_target(acks, item.topic, item.partition, &mut seen));
-        }
+        let (acks, timeout_ms) = (request.acks, request.timeout_ms);
+        let target = |item: &ProducePartition<'_>| {
+            (self.resolve(item.topic, item.partition), item.records_bytes)
+        };
+        let targets: Vec<_> = request.partitions.iter().map(target).collect();
         body.advance(body.len() - raw_bytes);
-        let mut results = Vec::with_capacity(targets.len());
-        let mut record_counts = Vec::with_capacity(targets.len());
+        let batch = |(target, bytes): (_, u32)| (target, body.split_to(bytes as usize));
+        let batches = targets.into_iter().map(batch).collect();
+        self.append(call, acks, timeout_ms, batches);
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        call: Call,
+        acks: i8,
+        timeout_ms: u32,
+        batches: Vec<(Result<TopicPartition, ErrorCode>, BytesMut)>,
+    ) {
+        let deadline = call.now.boot.plus_ms(u64::from(timeout_ms));
+        let mut seen = BTreeSet::new();
+        let mut results = Vec::with_capacity(batches.len());
+        let mut record_counts = Vec::with_capacity(batches.len());
         let mut items: BTreeMap<ShardId, Vec<ProduceItem>> = BTreeMap::new();
-        for (place, (target, bytes)) in targets.into_iter().zip(lengths).enumerate() {
-            let batch = body.split_to(bytes as usize);
+        for (place, (target, batch)) in batches.into_iter().enumerate() {
             // A header that lies is refused with its batch, and then not counted.
             let header = BatchHeader::parse(&batch);
             record_counts.push(header.map_or(0, |header| header.record_count.max(0) as u32));
-            match target {
+            match target.and_then(|target| self.check_target(acks, target, &mut seen)) {
                 Ok(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);
                     let item = ProduceItem { place: place as u32, topic_partition, batch };
@@ -199,20 +238,17 @@ impl<F: Clone> Front<F> {
         let pending = call.pending(Gathering::Produce { acks, results, record_counts }, deadline);
         let asks = items.into_iter().map(|(to, items)| (to, AskBody::Produce { acks, items }));
         self.start_or_complete(call.now, number, pending, asks.collect());
-        Ok(())
     }
 
-    fn produce_target(
+    fn check_target(
         &self,
         acks: i8,
-        topic: TopicRef<'_>,
-        partition: Partition,
+        topic_partition: TopicPartition,
         seen: &mut BTreeSet<TopicPartition>,
     ) -> Result<TopicPartition, ErrorCode> {
         if !(-1..=1).contains(&acks) {
             return Err(ErrorCode::INVALID_REQUIRED_ACKS);
         }
-        let topic_partition = self.resolve(topic, partition)?;
         if self.image.topic(topic_partition.topic_id).is_some_and(TopicImage::is_internal) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
@@ -222,15 +258,17 @@ impl<F: Clone> Front<F> {
         Ok(topic_partition)
     }
 
+    /// The topics there are.
+    pub fn topics(&self) -> Topics<'_> {
+        Topics { image: &self.image, config: &self.config }
+    }
+
     fn resolve(
         &self,
         topic: TopicRef<'_>,
         partition: Partition,
     ) -> Result<TopicPartition, ErrorCode> {
-        match self.image.find_partition(topic, partition) {
-            Some((topic_partition, _)) => Ok(topic_partition),
-            None => Err(unknown(topic, self.image.find(topic).is_some())),
-        }
+        self.topics().resolve(topic, partition)
     }
 
     fn start_or_complete(
@@ -251,48 +289,69 @@ impl<F: Clone> Front<F> {
 
     fn fetch(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
         let request = frame::decode::<FetchRequest<'_>>(body)?;
-        let mut results = Vec::with_capacity(request.partitions.len());
+        let wanted = request.partitions.iter().map(|wanted| {
+            let topic_partition = self.resolve(wanted.topic, wanted.partition)?;
+            Ok(FetchWanted {
+                topic_partition,
+                offset: wanted.offset,
+                current_leader_epoch: wanted.current_leader_epoch,
+                max_bytes: wanted.max_bytes,
+            })
+        });
+        let wanted = wanted.collect();
+        let bytes = (request.min_bytes, request.max_bytes);
+        self.read(call, request.max_wait_ms, bytes, wanted);
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        call: Call,
+        max_wait_ms: u32,
+        (min_bytes, max_bytes): (u32, u32),
+        wanted: Vec<Result<FetchWanted, ErrorCode>>,
+    ) {
+        let mut results = Vec::with_capacity(wanted.len());
         let mut items: BTreeMap<ShardId, Vec<FetchItem>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        for (place, wanted) in request.partitions.iter().enumerate() {
-            let target = self.resolve(wanted.topic, wanted.partition).and_then(|target| {
-                if seen.insert(target) { Ok(target) } else { Err(ErrorCode::INVALID_REQUEST) }
-            });
-            match target {
-                Ok(topic_partition) => {
+        for (place, wanted) in wanted.into_iter().enumerate() {
+            match wanted {
+                Ok(wanted) if seen.insert(wanted.topic_partition) => {
+                    let FetchWanted { topic_partition, offset, current_leader_epoch, max_bytes } =
+                        wanted;
                     let shard = owner_of(&self.config, topic_partition);
                     items.entry(shard).or_default().push(FetchItem {
                         place: place as u32,
                         topic_partition,
-                        offset: wanted.offset,
-                        current_leader_epoch: wanted.current_leader_epoch,
-                        max_bytes: wanted.max_bytes,
+                        offset,
+                        current_leader_epoch,
+                        max_bytes,
                     });
                     results.push(None);
                 }
+                Ok(_) => results.push(Some(Fetched::failed(ErrorCode::INVALID_REQUEST))),
                 Err(error) => results.push(Some(Fetched::failed(error))),
             }
         }
         let has_error = results.iter().any(Option::is_some);
-        let max_bytes = request.max_bytes.min(self.config.fetch_bytes_max);
+        let max_bytes = max_bytes.min(self.config.fetch_bytes_max);
         let fetch = FetchGathering {
             items,
-            min_bytes: u64::from(request.min_bytes.min(max_bytes)),
+            min_bytes: u64::from(min_bytes.min(max_bytes)),
             max_bytes: u64::from(max_bytes),
             results,
             watching: BTreeSet::new(),
-            is_last_round: request.max_wait_ms == 0 || has_error,
+            is_last_round: max_wait_ms == 0 || has_error,
             is_stale: false,
         };
         let asks = fetch.asks();
         let deadline = match fetch.is_last_round {
             true => Boot::NEVER,
-            false => call.now.boot.plus_ms(u64::from(request.max_wait_ms)),
+            false => call.now.boot.plus_ms(u64::from(max_wait_ms)),
         };
         let number = self.reserve_slot(call.connection);
         let pending = call.pending(Gathering::Fetch(fetch), deadline);
         self.start_or_complete(call.now, number, pending, asks);
-        Ok(())
     }
 
     // Offsets, trimming, descriptions.
@@ -435,10 +494,8 @@ impl<F: Clone> Front<F> {
             brokers: vec![MetadataBroker { node_id: self.config.node_id, host, port, rack: "" }],
             topics,
         };
-        let mut head = Vec::new();
-        let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
-        frame::encode(&header, &response, 0, &mut head);
-        self.answer(connection, number, head);
+        let ready = self.ready(connection, correlation_id, &response);
+        self.fill_slot(connection, number, ready);
     }
 
     fn missing_topics<'a>(&self, request: &MetadataRequest<'a>) -> Vec<&'a str> {
@@ -565,7 +622,7 @@ fn metadata_topic(topic_id: TopicId, image: &TopicImage) -> MetadataTopic<'_> {
 /// A key, its value and where that comes from.
 pub type ConfigText = (String, String, ConfigSource);
 
-fn unknown(topic: TopicRef<'_>, topic_exists: bool) -> ErrorCode {
+pub(super) fn unknown(topic: TopicRef<'_>, topic_exists: bool) -> ErrorCode {
     if topic_exists { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { unknown_topic(topic) }
 }
 

@@ -22,15 +22,19 @@ pub mod shard;
 
 pub use handlers::ConfigText;
 
+pub use crate::log::Slice;
+
 use std::collections::BTreeMap;
 
 use crate::broker::metrics::ProcessMetrics;
-use crate::ids::{NodeId, TopicPartition};
+use crate::controller::image::Image;
+use crate::ids::{NodeId, Partition, TopicPartition};
 use crate::journal::Entry;
 use crate::log::Appended;
 use crate::topic_config::TopicConfig;
-use crate::wire::ErrorCode;
 use crate::wire::configs::ConfigSource;
+use crate::wire::kafka::KafkaError;
+use crate::wire::{ErrorCode, TopicRef};
 
 /// What the flusher is handed for a batch that was appended.
 fn entry_of<F>(
@@ -89,6 +93,8 @@ pub struct BrokerConfig {
 pub struct LiveConfig {
     /// `advertised.listeners`: host and port that clients are told; `None`: those they came to.
     pub advertised: Option<(Box<str>, u16)>,
+    /// The same for Kafka's clients.
+    pub advertised_kafka: Option<(Box<str>, u16)>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
@@ -101,6 +107,48 @@ pub struct LiveConfig {
     pub topic_sources: BTreeMap<&'static str, ConfigSource>,
     /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
+}
+
+/// The topics there are, for a door that names them its own way.
+#[derive(Clone, Copy)]
+pub struct Topics<'a> {
+    image: &'a Image,
+    config: &'a BrokerConfig,
+}
+
+impl<'a> Topics<'a> {
+    /// Which partition is meant, if there is one.
+    pub fn resolve(
+        self,
+        topic: TopicRef<'_>,
+        partition: Partition,
+    ) -> Result<TopicPartition, ErrorCode> {
+        match self.image.find_partition(topic, partition) {
+            Some((topic_partition, _)) => Ok(topic_partition),
+            None => Err(handlers::unknown(topic, self.image.find(topic).is_some())),
+        }
+    }
+
+    /// All names, in ascending order.
+    pub fn names(self) -> impl Iterator<Item = &'a str> {
+        self.image.names()
+    }
+
+    /// The keys that a topic sets itself.
+    pub fn configured(self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let image = self.image.find(TopicRef::Name(name)).map(|(_, image)| image);
+        image.into_iter().flat_map(|image| image.configs.keys().map(|key| &**key))
+    }
+
+    /// This broker.
+    pub fn node_id(self) -> NodeId {
+        self.config.node_id
+    }
+
+    /// A setting of the broker's own.
+    pub fn setting(self, key: &str) -> Option<&'a str> {
+        self.config.live.shown.iter().find(|(known, ..)| known == key).map(|(_, value, _)| &**value)
+    }
 }
 
 /// Why the broker closes a connection.
@@ -116,6 +164,8 @@ pub enum CloseReason {
     UnknownVersion(u8, u8),
     /// A produce with acks 0 failed: closing is the only way to tell.
     UnackedError(ErrorCode),
+    /// A frame is none of Kafka's protocol.
+    Kafka(KafkaError),
 }
 
 impl std::fmt::Display for CloseReason {
@@ -128,6 +178,7 @@ impl std::fmt::Display for CloseReason {
                 write!(f, "version {version} of api {api} is not served")
             }
             Self::UnackedError(error) => write!(f, "a produce with acks 0 failed: {error}"),
+            Self::Kafka(why) => why.fmt(f),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 use crate::broker::back::{Back, BackOutput, Flushed, Load};
-use crate::broker::front::{ControlAsk, Front, FrontOutput, Response};
+use crate::broker::front::{Answer, ControlAsk, Front, FrontOutput, Request, Response};
 use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
 use crate::broker::scrub::ScrubJob;
-use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig};
+use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig, Topics};
 use crate::controller::change::Change;
 use crate::ids::TopicId;
 use crate::journal::Entry;
@@ -26,6 +26,17 @@ pub enum Event<D: Disk> {
         local_host: Box<str>,
         /// The port it came to.
         local_port: u16,
+        /// Whether a door translates what it says.
+        has_door: bool,
+    },
+    /// A door asks on behalf of its connection.
+    Request {
+        /// Whose.
+        connection: ConnectionId,
+        /// What.
+        request: Request,
+        /// Reserved for the frame it came in; released in due course.
+        frame_bytes: u64,
     },
     /// A connection is gone.
     Closed(ConnectionId),
@@ -78,6 +89,8 @@ pub enum Output<D: Disk> {
     Persist(Entry<D::File>),
     /// Send on a connection.
     Respond(ConnectionId, Response<D::File>),
+    /// Give to a connection's door.
+    Answer(ConnectionId, Answer<D::File>),
     /// Close a connection, after what was sent.
     Close(ConnectionId, CloseReason),
     /// So many reserved bytes of frames are free again.
@@ -120,8 +133,11 @@ impl<D: Disk> Shard<D> {
     /// Takes one event. Take all outputs before the next.
     pub fn step(&mut self, now: Now, event: Event<D>) {
         match event {
-            Event::Opened { connection, local_host, local_port } => {
-                self.front.opened(connection, &local_host, local_port);
+            Event::Opened { connection, local_host, local_port, has_door } => {
+                self.front.opened(connection, &local_host, local_port, has_door);
+            }
+            Event::Request { connection, request, frame_bytes } => {
+                self.front.request(now, connection, request, frame_bytes);
             }
             Event::Closed(connection) => self.front.closed(connection),
             Event::Frame { connection, bytes } => self.front.handle(now, connection, bytes),
@@ -178,6 +194,11 @@ impl<D: Disk> Shard<D> {
     /// Whether the connection said hello: frames before that are tiny.
     pub fn said_hello(&self, connection: ConnectionId) -> bool {
         self.front.said_hello(connection)
+    }
+
+    /// The topics, as this shard knows them.
+    pub fn topics(&self) -> Topics<'_> {
+        self.front.topics()
     }
 
     /// Bytes of answers that are finished, but wait for an earlier one of their connection.
@@ -282,6 +303,9 @@ impl<D: Disk> Shard<D> {
             }
             FrontOutput::Respond { connection, response } => {
                 self.outputs.push_back(Output::Respond(connection, response));
+            }
+            FrontOutput::Answer { connection, answer } => {
+                self.outputs.push_back(Output::Answer(connection, answer));
             }
             FrontOutput::Close { connection, reason } => {
                 self.outputs.push_back(Output::Close(connection, reason));

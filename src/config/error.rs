@@ -171,7 +171,7 @@ impl fmt::Display for Expected {
                 f.write_str("a list of directories such as [\"data\"], no two alike")
             }
             Expected::Advertised => f.write_str(
-                "one address that clients can connect to, such as [\"wire://edge-1.local:7092\"]",
+                "one address a protocol that clients can connect to, such as [\"wire://edge-1.local:7092\"]",
             ),
             Expected::Uncompacted => f.write_str("\"delete\" only (nothing compacts yet)"),
             Expected::Listeners => {

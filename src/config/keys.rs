@@ -4,11 +4,12 @@
 //! keys set one field (`log.retention.hours`, `.minutes`, `.ms`), the finer unit stands later.
 
 use core::fmt::Write;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::error::Expected;
-use super::listener::Listener;
+use super::listener::{Listener, Protocol};
 use super::raw::RawValue;
 use super::{Config, DiskFullPolicy};
 use crate::ids::NodeId;
@@ -105,7 +106,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "advertised.listeners",
         default: None,
         reloadable: true,
-        about: "The address that clients are told to connect to; unset: the one they came to.",
+        about: "What clients are told to connect to, one a protocol; unset: what they came to.",
         kind: Kind::Advertised,
     },
     reload(
@@ -490,10 +491,8 @@ impl Key {
                 Ok(joined(config.listeners.iter().map(Listener::to_string)))
             }
             Kind::Advertised => {
-                let advertised = advertised(value).ok_or(Expected::Advertised)?;
-                let text = advertised.to_string();
-                config.advertised_listeners = Some(advertised);
-                Ok(text)
+                config.advertised_listeners = advertised(value).ok_or(Expected::Advertised)?;
+                Ok(joined(config.advertised_listeners.iter().map(Listener::to_string)))
             }
             Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
         }
@@ -590,11 +589,16 @@ fn listeners(value: &RawValue) -> Option<Vec<Listener>> {
     list(value)?.into_iter().map(Listener::parse).collect()
 }
 
-/// One address that a client can connect to.
-fn advertised(value: &RawValue) -> Option<Listener> {
-    let [listener] = &listeners(value)?[..] else { return None };
-    let is_everywhere = listener.host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified());
-    (!is_everywhere && listener.port != 0).then(|| listener.clone())
+/// One address for each protocol that a client can connect to.
+fn advertised(value: &RawValue) -> Option<Vec<Listener>> {
+    let listeners = listeners(value)?;
+    let is_reachable = |listener: &Listener| {
+        let host = listener.host.parse::<IpAddr>();
+        listener.port != 0 && !host.is_ok_and(|host| host.is_unspecified())
+    };
+    let protocols: BTreeSet<Protocol> = listeners.iter().map(|l| l.protocol).collect();
+    let is_legal = protocols.len() == listeners.len() && listeners.iter().all(is_reachable);
+    (is_legal && !listeners.is_empty()).then_some(listeners)
 }
 
 fn joined(texts: impl Iterator<Item = String>) -> String {

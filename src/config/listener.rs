@@ -1,23 +1,53 @@
-//! Where clients connect: `wire://HOST:PORT`.
+//! Where clients connect: `wire://HOST:PORT`, `kafka://HOST:PORT`.
 
 use core::fmt;
 use std::net::Ipv6Addr;
 
-/// An address to listen on. The wire is its protocol.
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Our own.
+    Wire,
+    /// Kafka's.
+    Kafka,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 2] = [Protocol::Wire, Protocol::Kafka];
+
+    /// As it stands before `://`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Wire => "wire",
+            Protocol::Kafka => "kafka",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// A name or an address; an IPv6 address without its brackets.
     pub host: String,
     /// The port; 0 takes a free one.
     pub port: u16,
 }
 
-const SCHEME: &str = "wire://";
-
 impl Listener {
-    /// Reads `wire://HOST:PORT`, `wire://1.2.3.4:PORT` or `wire://[::1]:PORT`.
+    /// Reads `wire://HOST:PORT`, `kafka://1.2.3.4:PORT` or `wire://[::1]:PORT`.
     pub fn parse(text: &str) -> Option<Listener> {
-        let (host, port) = text.strip_prefix(SCHEME)?.rsplit_once(':')?;
+        let (scheme, address) = text.split_once("://")?;
+        let protocol = Protocol::ALL.into_iter().find(|protocol| protocol.name() == scheme)?;
+        let (host, port) = address.rsplit_once(':')?;
         if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -27,7 +57,7 @@ impl Listener {
             None if is_name(host) => host.to_owned(),
             None => return None,
         };
-        Some(Listener { host, port })
+        Some(Listener { protocol, host, port })
     }
 
     /// `HOST:PORT` as the standard library resolves it.
@@ -42,7 +72,7 @@ impl Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}", self.address())
+        write!(f, "{}://{}", self.protocol, self.address())
     }
 }
 
@@ -57,12 +87,12 @@ mod tests {
 
     #[test]
     fn addresses_read_and_print_alike() {
-        for text in ["wire://127.0.0.1:7092", "wire://[::1]:0", "wire://edge-1.local:65535"] {
+        for text in ["wire://127.0.0.1:7092", "kafka://[::1]:0", "wire://edge-1.local:65535"] {
             assert_eq!(Listener::parse(text).expect(text).to_string(), text);
         }
         for text in [
             "127.0.0.1:7092",
-            "kafka://127.0.0.1:9092",
+            "http://127.0.0.1:9092",
             "wire://127.0.0.1",
             "wire://:7092",
             "wire://127.0.0.1:70000",

@@ -29,7 +29,7 @@ use crate::topic_config::TopicConfig;
 pub use error::{ConfigError, ConfigErrors, Expected, Place, Problem};
 pub use keys::default_file;
 use keys::{KEYS, Key};
-pub use listener::Listener;
+pub use listener::{Listener, Protocol};
 use raw::RawSetting;
 
 /// What the broker does when its disk is full down to the reserve.
@@ -51,7 +51,7 @@ pub struct Config {
     /// Where clients connect; at least one, no two alike.
     pub listeners: Vec<Listener>,
     /// Where clients are told to connect; `None`: where they did.
-    pub advertised_listeners: Option<Listener>,
+    pub advertised_listeners: Vec<Listener>,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -277,7 +277,7 @@ impl Config {
             broker_id: NodeId::default(),
             log_dirs: Vec::new(),
             listeners: Vec::new(),
-            advertised_listeners: None,
+            advertised_listeners: Vec::new(),
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

@@ -237,12 +237,13 @@ fn what_is_advertised_is_one_address_that_can_be_reached() {
         "edge-1.local:7092",
     ] {
         let error = load("", &[], &[&format!("advertised.listeners={wrong}")]).expect_err(wrong);
-        assert!(error.to_string().contains("one address that clients can connect to"), "{error}");
+        assert!(error.to_string().contains("that clients can connect to"), "{error}");
     }
     let right = load_file("advertised.listeners = [\"wire://edge-1.local:7092\"]").expect("legal");
-    let advertised = right.advertised_listeners.expect("set");
+    let [advertised] = &right.advertised_listeners[..] else { panic!("one is set") };
     assert_eq!((advertised.host.as_str(), advertised.port), ("edge-1.local", 7092));
-    assert_eq!(Config::default().advertised_listeners, None);
+    assert_eq!(Config::default().advertised_listeners, []);
+    load("", &[], &["advertised.listeners=wire://a:1,kafka://a:2"]).expect("one a protocol");
 }
 
 #[test]

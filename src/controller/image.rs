@@ -128,6 +128,11 @@ impl Image {
         self.topics.get(&topic_id)
     }
 
+    /// The names of all topics, in ascending order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(|name| &**name)
+    }
+
     /// A topic as a request names it.
     pub fn find(&self, topic: TopicRef<'_>) -> Option<(TopicId, &TopicImage)> {
         let topic_id = match topic {

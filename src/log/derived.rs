@@ -231,7 +231,8 @@ impl<F: DiskFile> Derived<F> {
         };
         let last = self.offsets.entry(Some(&files.offsets), number, true)?;
         let met = Walk::new(file, u64::from(last.position), position, true).next();
-        let is_named = |met: &Met| met.header.last_offset().since(self.base) == last.offset.into();
+        let is_named =
+            |met: &Met| met.header.last_offset().since(self.base) == i64::from(last.offset);
         let Some(met) = met.ok().flatten().filter(is_named) else {
             self.reset();
             return Ok(());

@@ -8,9 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use polling::{Event as Ready, Events, PollMode, Poller};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::broker::metrics::ProcessMetrics;
+use crate::config::Protocol;
 use crate::journal::disk::Disk;
 use crate::runtime::clock;
 use crate::runtime::peers::Peers;
@@ -37,7 +38,8 @@ pub fn listen(
     backlog: i32,
     buffers: SocketBuffers,
 ) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     // After a restart the old connections' ports must not keep the listener away.
     socket.set_reuse_address(true)?;
     if let Some(bytes) = buffers.send_bytes {
@@ -54,8 +56,8 @@ pub fn listen(
 
 /// What the acceptor is made of.
 pub struct Acceptor<D: Disk> {
-    /// Where clients come in.
-    pub listener: TcpListener,
+    /// Where clients come in, and what they speak there.
+    pub listeners: Vec<(Protocol, TcpListener)>,
     /// Its poller, which whoever stops it notifies.
     pub poller: Arc<Poller>,
     /// To each shard.
@@ -78,10 +80,11 @@ where
     /// Starts the thread.
     pub fn spawn(self) -> io::Result<JoinHandle<()>> {
         #[expect(unsafe_code, reason = "the poller holds the descriptor without owning it")]
-        // SAFETY: the listener is deleted from the poller at the end of `run`, before it drops.
+        // SAFETY: the listeners are deleted from the poller at the end of `run`, before they drop.
         unsafe {
-            let interest = Ready::readable(0);
-            self.poller.add_with_mode(&self.listener, interest, PollMode::Level)?;
+            for (key, (_, listener)) in self.listeners.iter().enumerate() {
+                self.poller.add_with_mode(listener, Ready::readable(key), PollMode::Level)?;
+            }
         }
         thread::Builder::new().name("acceptor".into()).spawn(move || self.run())
     }
@@ -97,16 +100,20 @@ where
                 log::error!("the acceptor's poller failed: {why}");
                 thread::sleep(EXHAUSTED);
             }
-            self.accept_all(&mut complaints);
+            for (protocol, listener) in &self.listeners {
+                self.accept_all(*protocol, listener, &mut complaints);
+            }
         }
-        // It was added above; failing to delete it changes nothing at the end of the thread.
-        let _ = self.poller.delete(&self.listener);
+        for (_, listener) in &self.listeners {
+            // It was added above; failing to delete it changes nothing at the end of the thread.
+            let _ = self.poller.delete(listener);
+        }
     }
 
-    fn accept_all(&self, complaints: &mut LogThrottle) {
+    fn accept_all(&self, protocol: Protocol, listener: &TcpListener, complaints: &mut LogThrottle) {
         loop {
-            match self.listener.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer, complaints),
+            match listener.accept() {
+                Ok((stream, peer)) => self.admit(protocol, stream, peer, complaints),
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(why) => {
@@ -118,7 +125,13 @@ where
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, complaints: &mut LogThrottle) {
+    fn admit(
+        &self,
+        protocol: Protocol,
+        stream: TcpStream,
+        peer: SocketAddr,
+        complaints: &mut LogThrottle,
+    ) {
         let open = self.metrics.connections_now.load(Ordering::Relaxed);
         let limit = self.dials.connections_max.load(Ordering::Relaxed);
         if limit <= open {
@@ -144,7 +157,7 @@ where
         let load = |shard: &&Inbox<D>| shard.connections.load(Ordering::Relaxed);
         let shard = self.shards.iter().min_by_key(load).expect("there is a shard");
         shard.connections.fetch_add(1, Ordering::Relaxed);
-        shard.give(Input::Connection(stream, peer));
+        shard.give(Input::Connection(protocol, stream, peer));
     }
 }
 

@@ -4,7 +4,7 @@
 //! epoch are on stable storage: without that a power cut could let offsets be reused unseen.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, MetadataError, metadata_topic_config,
 };
 use crate::broker::metrics::ProcessMetrics;
-use crate::config::Config;
+use crate::config::{Config, Listener, Protocol};
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
@@ -46,14 +46,11 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         LockError::Held => StartError::LogDirInUse(dir.clone()),
         LockError::Io(why) => StartError::LogDirIo(dir.clone(), why),
     })?;
-    let listener_address = resolve(config)?;
-    let buffers = SocketBuffers {
-        send_bytes: config.socket_send_buffer_bytes,
-        receive_bytes: config.socket_receive_buffer_bytes,
-    };
-    let listener = accept::listen(listener_address, config.socket_listen_backlog_size, buffers)
-        .map_err(|why| StartError::Listen(listener_address, why))?;
-    let wire_address = listener.local_addr()?;
+    let listeners = listen(config)?;
+    let mut addresses = Vec::with_capacity(listeners.len());
+    for (protocol, listener) in &listeners {
+        addresses.push((*protocol, listener.local_addr()?));
+    }
 
     let metrics: &'static ProcessMetrics = Box::leak(Box::default());
     metrics.began_at.store(began.0, Ordering::Relaxed);
@@ -86,9 +83,9 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     opened.commit(&entries)?;
 
     let threads = Threads { config, sizes, reload, dir, handles, metrics, now };
-    let wiring = threads.spawn(control, opened.journal, logs, &image, listener)?;
+    let wiring = threads.spawn(control, opened.journal, logs, &image, listeners)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker { wire_address, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
+    Ok(Broker { addresses, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
 }
 
 /// What the configuration leaves to the machine.
@@ -120,11 +117,19 @@ impl Sizes {
     }
 }
 
-fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
-    let [listener] = &config.listeners[..] else { return Err(StartError::SeveralListeners) };
-    let name = listener.address();
-    let unresolved = || StartError::Resolve(name.clone());
-    name.to_socket_addrs().map_err(|_| unresolved())?.next().ok_or_else(unresolved)
+fn listen(config: &Config) -> Result<Vec<(Protocol, TcpListener)>, StartError> {
+    let buffers = SocketBuffers {
+        send_bytes: config.socket_send_buffer_bytes,
+        receive_bytes: config.socket_receive_buffer_bytes,
+    };
+    let open = |listener: &Listener| {
+        let name = listener.address();
+        let found = name.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+        let address = found.ok_or(StartError::Resolve(name))?;
+        let opened = accept::listen(address, config.socket_listen_backlog_size, buffers);
+        Ok((listener.protocol, opened.map_err(|why| StartError::Listen(address, why))?))
+    };
+    config.listeners.iter().map(open).collect()
 }
 
 fn random<const N: usize>() -> [u8; N] {

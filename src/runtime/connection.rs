@@ -2,7 +2,7 @@
 //!
 //! A frame's memory is reserved before its body is taken; until then its bytes stay where they are
 //! (at most [`READ_BYTES`] of them here, the rest in the socket). Small slices of segments are
-//! copied behind the response's head and leave in one call; large ones go head corked, then
+//! copied behind the bytes before them and leave in one call; large ones go head corked, then
 //! `sendfile`. A slice that is not in the page cache is loaded by the loader first.
 
 use std::collections::VecDeque;
@@ -271,18 +271,19 @@ impl<F: DiskFile + AsFd> Connection<F> {
 
     /// Queues a response.
     pub fn queue(&mut self, response: Response<F>) {
-        let Response { mut head, slices } = response;
-        let mut slices: VecDeque<Slice<F>> = slices.into();
-        while let Some(slice) = slices.front() {
-            if !copy_small(slice, &mut head) {
-                break;
+        let Response { head: mut bytes, tail } = response;
+        for (slice, behind) in tail {
+            if copy_small(&slice, &mut bytes) {
+                bytes.extend_from_slice(&behind);
+                continue;
             }
-            slices.pop_front();
-        }
-        self.queue_bytes(head);
-        for slice in slices {
+            self.queue_bytes(bytes);
             self.queued_bytes += slice.bytes;
             self.chunks.push_back(Chunk::Slice(slice));
+            bytes = behind;
+        }
+        if !bytes.is_empty() {
+            self.queue_bytes(bytes);
         }
     }
 

@@ -44,7 +44,7 @@ use std::time::Duration;
 use crate::broker::control::MetadataError;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::journal::JournalError;
 use crate::log::{LogDir, OpenError};
 use crate::runtime::control_loop::ControlEvent;
@@ -75,8 +75,6 @@ pub enum StartError {
     LogDirInUse(PathBuf),
     /// `log.dirs` names several directories.
     SeveralLogDirs,
-    /// `listeners` names several addresses.
-    SeveralListeners,
     /// The log dir cannot be used.
     LogDir(OpenError),
     /// The log dir cannot be made, locked or measured.
@@ -100,9 +98,6 @@ impl fmt::Display for StartError {
                 write!(f, "log.dirs: {} is in use by another odradek", dir.display())
             }
             Self::SeveralLogDirs => f.write_str("log.dirs: exactly one directory is served so far"),
-            Self::SeveralListeners => {
-                f.write_str("listeners: exactly one wire:// address is served so far")
-            }
             Self::LogDir(why) => write!(f, "log.dirs: {why}"),
             Self::LogDirIo(dir, why) => write!(f, "log.dirs: {}: {why}", dir.display()),
             Self::Journal(dir, why) => write!(f, "{}: the journal: {why}", dir.display()),
@@ -127,12 +122,12 @@ impl From<io::Error> for StartError {
 /// ```no_run
 /// let config = odradek::config::Config::default();
 /// let broker = odradek::runtime::Broker::start(&config)?;
-/// println!("{}", broker.wire_address());
+/// println!("{:?}", broker.addresses());
 /// broker.stop();
 /// # Ok::<(), odradek::runtime::StartError>(())
 /// ```
 pub struct Broker {
-    wire_address: SocketAddr,
+    addresses: Vec<(Protocol, SocketAddr)>,
     wiring: Wiring,
     log_dir: LogDir<FileDisk>,
     fixed: Fixed,
@@ -146,9 +141,14 @@ impl Broker {
         boot::start(config)
     }
 
-    /// Where the wire listener is bound.
-    pub fn wire_address(&self) -> SocketAddr {
-        self.wire_address
+    /// Where the first listener of a protocol is bound.
+    pub fn address(&self, protocol: Protocol) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(spoken, _)| *spoken == protocol).map(|(_, address)| *address)
+    }
+
+    /// Where the listeners are bound, in the order of `listeners`.
+    pub fn addresses(&self) -> &[(Protocol, SocketAddr)] {
+        &self.addresses
     }
 
     /// Whether the log dir has failed.
@@ -237,7 +237,7 @@ pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), S
     let signals = signals::listen()?;
     let mut broker = Broker::start(config)?;
     let took_ms = clock::boot().ms_since(began);
-    ready(took_ms, broker.wire_address());
+    ready(took_ms, broker.addresses());
     let mut noted = began;
     loop {
         let now = clock::boot();
@@ -262,9 +262,10 @@ pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), S
 }
 
 #[expect(clippy::print_stdout, reason = "the ready line is the contract that scripts wait for")]
-fn ready(took_ms: u64, wire: SocketAddr) {
+fn ready(took_ms: u64, addresses: &[(Protocol, SocketAddr)]) {
     use std::io::Write;
-    println!("odradek ready in {took_ms} ms: wire {wire}");
+    let words = addresses.iter().map(|(protocol, address)| format!("{protocol} {address}"));
+    println!("odradek ready in {took_ms} ms: {}", words.collect::<Vec<_>>().join(" "));
     // Somebody who does not listen for the line does not stop the broker.
     let _ = io::stdout().flush();
 }

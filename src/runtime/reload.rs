@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::{ConfigText, LiveConfig};
-use crate::config::{Config, DiskFullPolicy, Setting, Source};
+use crate::config::{Config, DiskFullPolicy, Protocol, Setting, Source};
 use crate::controller::ControllerConfig;
 use crate::journal::disk::Space;
 use crate::runtime::ConnectionLimits;
@@ -122,9 +122,13 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
     let settings = config.settings().iter().zip(started.settings());
     // What waits for a restart is shown as it is in force.
     let in_force = settings.map(|(new, old)| if new.reloadable { new } else { old });
-    let advertised = config.advertised_listeners.as_ref();
+    let advertised = |protocol: Protocol| {
+        let listener = config.advertised_listeners.iter().find(|l| l.protocol == protocol)?;
+        Some((listener.host.as_str().into(), listener.port))
+    };
     LiveConfig {
-        advertised: advertised.map(|listener| (listener.host.as_str().into(), listener.port)),
+        advertised: advertised(Protocol::Wire),
+        advertised_kafka: advertised(Protocol::Kafka),
         auto_create_topics_enable: config.auto_create_topics_enable,
         retention_check_interval_ms: config.log_retention_check_interval_ms,
         scrub_interval_ms: config.scrub_interval_ms,

@@ -5,7 +5,7 @@
 //! **Invariant:** it never waits for a disk (design.md §3): syncs are the flusher's, cold bytes
 //! the loader's, deletion the control thread's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,14 +14,18 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use polling::{Event as Ready, Events, PollMode, Poller};
 
+use crate::broker::front::Answer;
 use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Event, Output, Shard};
 use crate::broker::{CloseReason, ConnectionId};
+use crate::config::Protocol;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
+use crate::kafka::{self, Door};
 use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
 use crate::log::Log;
 use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
@@ -67,8 +71,8 @@ pub enum Input<D: Disk> {
     Event(Event<D>),
     /// The loader is done.
     Loaded(Loaded),
-    /// A client connected from there.
-    Connection(TcpStream, SocketAddr),
+    /// A client connected from there, to speak this.
+    Connection(Protocol, TcpStream, SocketAddr),
     /// Timeouts and sizes are others now.
     Limits(ConnectionLimits),
     /// Read no more, answer what was asked, end.
@@ -172,6 +176,8 @@ where
 {
     parts: ShardLoop<D>,
     connections: Vec<Option<Connection<D::File>>>,
+    /// The doors of connections that came through one, by slot.
+    doors: BTreeMap<usize, Door<D::File>>,
     free: Vec<usize>,
     generation: u32,
     /// Connections with something to do this turn.
@@ -195,6 +201,7 @@ where
         Turns {
             parts,
             connections: Vec::new(),
+            doors: BTreeMap::new(),
             free: Vec::new(),
             generation: 0,
             active: BTreeSet::new(),
@@ -275,7 +282,9 @@ where
                         self.active.insert(slot_of(id));
                     }
                 }
-                Input::Connection(stream, peer) => self.open(now, stream, peer),
+                Input::Connection(protocol, stream, peer) => {
+                    self.open(now, protocol, stream, peer);
+                }
                 Input::Limits(limits) => self.parts.limits = limits,
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
@@ -318,6 +327,7 @@ where
                         self.active.insert(slot_of(id));
                     }
                 }
+                Output::Answer(id, answer) => self.answer(id, answer),
                 Output::Close(id, reason) => self.begin_close(id, reason),
                 Output::Release(bytes) => self.parts.ledger.release_frame(bytes),
                 Output::Ask(to, ask) => self.parts.mail.send(usize::from(to.0), Mail::Ask(ask)),
@@ -357,6 +367,53 @@ where
         }
     }
 
+    /// The core answers a door.
+    fn answer(&mut self, id: ConnectionId, answer: Answer<D::File>) {
+        let slot = slot_of(id);
+        // A connection that is gone wants no answer; its slot may be another's.
+        if self.connection(id).is_none() {
+            return;
+        }
+        let Some(door) = self.doors.get_mut(&slot) else { return };
+        let answered = door.answer(self.parts.shard.topics(), answer);
+        self.flush_door(slot);
+        if answered.is_err() {
+            self.begin_close(id, CloseReason::Malformed);
+        }
+    }
+
+    /// Queues what a door has ready.
+    fn flush_door(&mut self, slot: usize) {
+        let Some(door) = self.doors.get_mut(&slot) else { return };
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        while let Some(response) = door.poll() {
+            connection.queue(response);
+            self.active.insert(slot);
+        }
+    }
+
+    /// A frame came in, whatever the protocol.
+    fn take_frame(&mut self, now: Now, id: ConnectionId, bytes: BytesMut) {
+        let slot = slot_of(id);
+        let Some(door) = self.doors.get_mut(&slot) else {
+            return self.step(now, Event::Frame { connection: id, bytes });
+        };
+        let frame_bytes = bytes.len() as u64;
+        match door.take(self.parts.shard.topics(), bytes) {
+            Ok(kafka::Taken::Ask(request)) => {
+                self.step(now, Event::Request { connection: id, request, frame_bytes });
+            }
+            Ok(kafka::Taken::Done) => {
+                self.parts.ledger.release_frame(frame_bytes);
+                self.flush_door(slot);
+            }
+            Err(why) => {
+                self.parts.ledger.release_frame(frame_bytes);
+                self.begin_close(id, CloseReason::Kafka(why));
+            }
+        }
+    }
+
     fn load(&self, file: D::File, position: u64, bytes: u64, done: Loaded) {
         let shard = self.parts.inbox.clone();
         let job = LoadJob { file, position, bytes, shard, done };
@@ -371,7 +428,7 @@ where
         (connection.id == id).then_some(connection)
     }
 
-    fn open(&mut self, now: Now, stream: TcpStream, peer: SocketAddr) {
+    fn open(&mut self, now: Now, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -381,7 +438,15 @@ where
         match self.register(id, slot, (stream, peer), now) {
             Ok((local_host, local_port)) => {
                 self.active.insert(slot);
-                let opened = Event::Opened { connection: id, local_host, local_port };
+                if protocol == Protocol::Kafka {
+                    self.doors.insert(slot, Door::default());
+                }
+                let opened = Event::Opened {
+                    connection: id,
+                    local_host,
+                    local_port,
+                    has_door: protocol != Protocol::Wire,
+                };
                 self.step(now, opened);
             }
             Err(why) => {
@@ -423,6 +488,7 @@ where
 
     fn close(&mut self, slot: usize) {
         let Some(mut connection) = self.connections[slot].take() else { return };
+        self.doors.remove(&slot);
         connection.discard(self.parts.ledger);
         // A socket that cannot be deleted was never added.
         let _ = self.parts.poller.delete(connection.stream());
@@ -465,7 +531,11 @@ where
                 return;
             }
             let id = connection.id;
-            if !self.parts.shard.accepts(id) || self.parts.flush_queue.is_congested() {
+            let is_door_full = self.doors.get(&slot).is_some_and(Door::is_full);
+            if is_door_full
+                || !self.parts.shard.accepts(id)
+                || self.parts.flush_queue.is_congested()
+            {
                 self.blocked.insert(slot);
                 return;
             }
@@ -475,7 +545,7 @@ where
             };
             let ledger = self.parts.ledger;
             match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
-                Taken::Frame(bytes) => self.step(now, Event::Frame { connection: id, bytes }),
+                Taken::Frame(bytes) => self.take_frame(now, id, bytes),
                 Taken::Drained => return,
                 Taken::NoMemory => {
                     self.blocked.insert(slot);

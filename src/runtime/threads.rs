@@ -14,7 +14,7 @@ use crate::broker::control::Control;
 use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Apply, Event, Shard};
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::controller::image::Image;
 use crate::journal::{Entry, Journal};
 use crate::limits::FLUSH_REQUESTS_MAX;
@@ -88,14 +88,14 @@ struct Shared {
 }
 
 impl Threads<'_> {
-    /// Starts everything; the listener answers from now on.
+    /// Starts everything; the listeners answer from now on.
     pub(super) fn spawn(
         &self,
         control: Control<FileDisk>,
         journal: Journal<FileDisk>,
         logs: Vec<Log<FileDisk>>,
         image: &Image,
-        listener: TcpListener,
+        listeners: Vec<(Protocol, TcpListener)>,
     ) -> Result<Wiring, StartError> {
         let (lanes, queues) = lanes(usize::from(self.sizes.shards))?;
         let inboxes: Vec<Inbox<FileDisk>> = lanes.iter().map(|lane| lane.inbox.clone()).collect();
@@ -144,7 +144,7 @@ impl Threads<'_> {
         };
         let shards = self.spawn_shards(lanes, &shared)?;
         let (acceptor, acceptor_poller, acceptor_stop) =
-            self.spawn_acceptor(listener, inboxes, peers, Arc::clone(&dials))?;
+            self.spawn_acceptor(listeners, inboxes, peers, Arc::clone(&dials))?;
         Ok(Wiring {
             acceptor,
             acceptor_poller,
@@ -194,7 +194,7 @@ impl Threads<'_> {
 
     fn spawn_acceptor(
         &self,
-        listener: TcpListener,
+        listeners: Vec<(Protocol, TcpListener)>,
         shards: Vec<Inbox<FileDisk>>,
         peers: Arc<Peers>,
         dials: Arc<Dials>,
@@ -202,7 +202,7 @@ impl Threads<'_> {
         let poller = Arc::new(Poller::new()?);
         let stop = Arc::default();
         let thread = Acceptor {
-            listener,
+            listeners,
             poller: Arc::clone(&poller),
             shards,
             dials,

@@ -75,6 +75,7 @@ error_codes! {
     UNKNOWN_TOPIC_ID = 100, true, "There is no topic of this id here.";
     INCONSISTENT_TOPIC_ID = 103, true, "The topic of this name has another id.";
     INCONSISTENT_CLUSTER_ID = 104, false, "The peer belongs to another cluster.";
+    MISMATCHED_ENDPOINT_TYPE = 114, false, "The endpoint is of another kind than the request wants.";
 }
 
 impl ErrorCode {

@@ -19,7 +19,7 @@
 //!
 //! Why postcard and not Kafka's own encoding: one derive serves broker, client and a
 //! microcontroller without allocation, and one rule per type replaces a schema per message.
-//! Kafka's encoding is spoken where Kafka's clients are.
+//! Kafka's encoding is spoken where Kafka's clients are: [`kafka`].
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic))]
 
@@ -35,6 +35,7 @@ pub mod error;
 pub mod fetch;
 pub mod frame;
 pub mod hello;
+pub mod kafka;
 pub mod list_offsets;
 pub mod metadata;
 pub mod produce;

@@ -141,12 +141,13 @@ impl Setup {
                 let _ = sender.send(line);
             }
         });
-        let mut broker = Broker { child, server: String::new(), log };
+        let mut broker = Broker { child, server: String::new(), kafka: None, log };
         let deadline = Instant::now() + READY_WAIT;
         while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
-            if let Some(server) = wire_address(&line) {
+            if let Some(server) = address_of("wire", &line) {
                 server.clone_into(&mut broker.server);
+                broker.kafka = address_of("kafka", &line).map(str::to_owned);
                 return Ok(broker);
             }
         }
@@ -159,12 +160,12 @@ impl Setup {
     }
 }
 
-/// The address in `odradek ready in N ms: wire 127.0.0.1:7092 …`.
-fn wire_address(line: &str) -> Option<&str> {
+/// A protocol's address in `odradek ready in N ms: wire 127.0.0.1:7092 kafka 127.0.0.1:9092`.
+fn address_of<'a>(protocol: &str, line: &'a str) -> Option<&'a str> {
     let rest = line.strip_prefix("odradek ready in ")?;
     let (_, listeners) = rest.split_once(": ")?;
     let mut words = listeners.split([' ', ',']);
-    words.find(|word| *word == "wire")?;
+    words.find(|word| *word == protocol)?;
     words.next()
 }
 
@@ -174,6 +175,8 @@ pub struct Broker {
     child: Child,
     /// Where its wire listens, as `--server` takes it.
     pub server: String,
+    /// Where its Kafka door is, if it has one.
+    pub kafka: Option<String>,
     log: PathBuf,
 }
 

@@ -1,6 +1,6 @@
 //! A broker in this process, on a directory of its own that goes with it.
 
-use odradek::config::{Config, Sources};
+use odradek::config::{Config, Protocol, Sources};
 use odradek::runtime::Broker;
 
 /// See the module's documentation.
@@ -35,7 +35,13 @@ impl Running {
 
     /// `HOST:PORT` of its wire listener.
     pub fn address(&self) -> String {
-        self.broker.as_ref().expect("it runs").wire_address().to_string()
+        self.address_of(Protocol::Wire)
+    }
+
+    /// `HOST:PORT` of its first listener for a protocol.
+    pub fn address_of(&self, protocol: Protocol) -> String {
+        let broker = self.broker.as_ref().expect("it runs");
+        broker.address(protocol).expect("it listens").to_string()
     }
 
     /// Stops it and starts it again, on the same port.

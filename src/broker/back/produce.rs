@@ -1,0 +1,180 @@
+//! Produces: appended now, answered now or when a commit has covered them (semantics.md 2.2).
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+
+use super::upkeep::delete_expired;
+use super::{Back, BackOutput, Flushed, Parked, PartitionState};
+use crate::broker::admit::admit;
+use crate::broker::entry_of;
+use crate::broker::mail::{ProduceItem, ReplyBody, RequestId};
+use crate::ids::{Offset, TopicPartition};
+use crate::journal::disk::Disk;
+use crate::log::LogError;
+use crate::time::{Now, Timestamp};
+use crate::wire::ErrorCode;
+use crate::wire::produce::ProducedPartition;
+
+impl<D: Disk> Back<D> {
+    pub(super) fn produce(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        acks: i8,
+        items: Vec<ProduceItem>,
+    ) {
+        let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
+        for ProduceItem { place, topic_partition, batch } in items {
+            match self.append(now, topic_partition, batch) {
+                Err(error) => parked.done.push((place, ProducedPartition::failed(error))),
+                Ok((produced, end_offset)) => {
+                    let state = self.partitions.get_mut(&topic_partition).expect("appended to");
+                    if acks == -1 && state.high_watermark() < end_offset {
+                        state.waiting.push_back((end_offset, request));
+                        parked.waiting_count += 1;
+                        parked.places.insert(topic_partition, (place, produced));
+                    } else {
+                        parked.done.push((place, produced));
+                    }
+                }
+            }
+        }
+        if parked.waiting_count == 0 {
+            self.reply(request, ReplyBody::Produced(parked.done));
+        } else {
+            self.produces.insert(request, parked);
+        }
+    }
+
+    pub(super) fn append(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        mut batch: BytesMut,
+    ) -> Result<(ProducedPartition, Offset), ErrorCode> {
+        if !self.is_writable || !self.has_space {
+            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+        if !self.partitions.contains_key(&topic_partition) {
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        self.pay_flush(topic_partition)?;
+        let state = self.partitions.get_mut(&topic_partition).expect("found just now");
+        let config = state.log.config();
+        admit(now, config, self.memory, &mut batch)?;
+        let appended = state.log.append(now, &mut batch).map_err(|why| log_error(&why))?;
+        let end_offset = appended.end_offset;
+        let produced = ProducedPartition {
+            error: ErrorCode::NONE,
+            base_offset: appended.base_offset,
+            log_append_time: appended.log_append_time.unwrap_or(Timestamp::NONE),
+            log_start_offset: state.log.start_offset(),
+        };
+        self.metrics.append_count += 1;
+        self.metrics.append_bytes += batch.len() as u64;
+        if state.log.config().acks_durable {
+            let entry = entry_of(appended, topic_partition, batch.freeze());
+            self.outputs.push_back(BackOutput::Persist(entry));
+        } else {
+            self.schedule_flush(now, topic_partition);
+            self.raise_high_watermark(topic_partition, batch.len() as u64);
+        }
+        Ok((produced, end_offset))
+    }
+
+    fn schedule_flush(&mut self, now: Now, topic_partition: TopicPartition) {
+        let state = self.partitions.get_mut(&topic_partition).expect("appended to");
+        if state.flush_at.is_none() && !state.is_flushing {
+            let delay_ms = u64::try_from(state.log.config().flush_ms).unwrap_or(u64::MAX);
+            let at = now.boot.plus_ms(delay_ms);
+            state.flush_at = Some(at);
+            self.flush_timers.insert((at, topic_partition));
+        }
+    }
+
+    /// A commit of the flusher is on stable storage.
+    pub fn flushed(&mut self, now: Now, flushed: &Flushed) {
+        let topic_partition = flushed.topic_partition;
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+        if let Some(offset) = flushed.log_start_offset {
+            state.log.mark_start_durable(offset);
+            delete_expired(&mut state.log, now);
+            if std::mem::take(&mut state.gives_up) {
+                // The disk is full: the room is needed now, not after `file.delete.delay.ms`.
+                if let Err(why) = state.log.delete_at_once(now) {
+                    log::error!("deletion in {}: {why}", state.log.name());
+                }
+            }
+            self.complete_trims(topic_partition, offset);
+        }
+        let Some(durable_offset) = flushed.durable_offset else { return };
+        let state = self.partitions.get_mut(&topic_partition).expect("found above");
+        let before = state.high_watermark();
+        state.log.mark_durable(durable_offset);
+        state.is_flushing = false;
+        let is_weak = !state.log.config().acks_durable;
+        if is_weak && state.log.durable_offset() < state.log.end_offset() {
+            self.schedule_flush(now, topic_partition);
+        }
+        let state = self.partitions.get_mut(&topic_partition).expect("found above");
+        let high_watermark = state.high_watermark();
+        if before < high_watermark {
+            // The bytes are not known here without a look-up; an estimate that is never too low
+            // only makes a parked fetch look once more.
+            self.raise_high_watermark(topic_partition, u64::MAX);
+        }
+        self.complete_produces(topic_partition);
+    }
+
+    pub(super) fn complete_produces(&mut self, topic_partition: TopicPartition) {
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+        let high_watermark = state.high_watermark();
+        let ready = state.waiting.iter().take_while(|(end, _)| *end <= high_watermark).count();
+        let requests: Vec<RequestId> = state.waiting.drain(..ready).map(|(_, r)| r).collect();
+        for request in requests {
+            self.produced(request, topic_partition, None);
+        }
+    }
+
+    /// One waiting item of a parked produce is done, as it stands or with an error.
+    fn produced(
+        &mut self,
+        request: RequestId,
+        topic_partition: TopicPartition,
+        error: Option<ErrorCode>,
+    ) {
+        let parked = self.produces.get_mut(&request).expect("a waiting item has a parked ask");
+        let (place, produced) = parked.places.remove(&topic_partition).expect("it waits here");
+        parked.done.push((place, error.map_or(produced, ProducedPartition::failed)));
+        parked.waiting_count -= 1;
+        if parked.waiting_count == 0 {
+            let parked = self.produces.remove(&request).expect("found above");
+            self.reply(request, ReplyBody::Produced(parked.done));
+        }
+    }
+
+    pub(super) fn fail_waiting(
+        &mut self,
+        topic_partition: TopicPartition,
+        state: &mut PartitionState<D>,
+        error: ErrorCode,
+    ) {
+        for (_, request) in std::mem::take(&mut state.waiting) {
+            self.produced(request, topic_partition, Some(error));
+        }
+        for (_, request) in std::mem::take(&mut state.trims) {
+            self.trimmed(request, topic_partition, Some(error));
+        }
+    }
+}
+
+fn log_error(why: &LogError) -> ErrorCode {
+    match why {
+        LogError::BatchTooLarge => ErrorCode::RECORD_LIST_TOO_LARGE,
+        LogError::DiskFull | LogError::OffsetsExhausted | LogError::Poisoned | LogError::Io(_) => {
+            log::error!("append failed: {why}");
+            ErrorCode::KAFKA_STORAGE_ERROR
+        }
+    }
+}

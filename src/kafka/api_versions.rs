@@ -1,0 +1,77 @@
+//! What the door serves, and `ApiVersions`, which says so.
+
+use crate::broker::front::Response;
+use crate::wire::ErrorCode;
+use crate::wire::kafka::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use crate::wire::kafka::{ApiKey, KafkaError, Message};
+
+/// The APIs that are served, in ascending order, each in all versions the codec describes.
+const SERVED: [ApiKey; 15] = [
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// Refuses what is not served.
+pub(super) fn check(api: ApiKey, version: i16) -> Result<(), KafkaError> {
+    if !SERVED.contains(&api) {
+        return Err(KafkaError::UnknownApi(api.number()));
+    }
+    api.check(version)
+}
+
+/// Answers `ApiVersions`, whatever its version: a client learns from it what to speak.
+pub(super) fn respond<F>(
+    version: i16,
+    correlation_id: i32,
+    body: &[u8],
+) -> Result<Response<F>, KafkaError> {
+    if ApiKey::ApiVersions.check(version).is_err() {
+        let response = ApiVersionsResponse {
+            error_code: ErrorCode::UNSUPPORTED_VERSION,
+            api_keys: vec![range(ApiKey::ApiVersions)],
+            ..ApiVersionsResponse::default()
+        };
+        return Ok(Response::of(super::encode(0, correlation_id, &response)));
+    }
+    let request = ApiVersionsRequest::decode(version, body)?;
+    let is_legal = version < 3
+        || is_word(request.client_software_name) && is_word(request.client_software_version);
+    let response = ApiVersionsResponse {
+        error_code: if is_legal { ErrorCode::NONE } else { ErrorCode::INVALID_REQUEST },
+        api_keys: SERVED.into_iter().map(range).collect(),
+        ..ApiVersionsResponse::default()
+    };
+    Ok(Response::of(super::encode(version, correlation_id, &response)))
+}
+
+fn range(api: ApiKey) -> ApiVersion {
+    let versions = api.advertised();
+    ApiVersion {
+        api_key: api.number(),
+        min_version: *versions.start(),
+        max_version: *versions.end(),
+    }
+}
+
+/// A client's name and version: letters, digits, dots and dashes, the first and last one a letter
+/// or digit (KIP-511).
+fn is_word(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let bytes = text.as_bytes();
+    bytes.first().copied().is_some_and(is_plain)
+        && bytes.last().copied().is_some_and(is_plain)
+        && bytes.iter().all(|byte| is_plain(*byte) || matches!(byte, b'.' | b'-'))
+}

@@ -1,0 +1,153 @@
+//! `Produce`: its batches are cut out of the frame as they lie there.
+
+use std::ops::Range;
+
+use bytes::BytesMut;
+
+use super::AskedTopic;
+use crate::broker::Topics;
+use crate::broker::front::{Request, Response};
+use crate::ids::{Partition, TopicPartition};
+use crate::wire::kafka::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
+};
+use crate::wire::kafka::{KafkaError, Message};
+use crate::wire::produce::ProducedPartition;
+use crate::wire::{ErrorCode, TopicRef};
+
+/// Versions before are advertised, because librdkafka looks for them, but not served; they carry
+/// formats that Kafka 4 dropped (KIP-896).
+pub(super) const VERSION_MIN: i16 = 3;
+
+/// The first version that names topics by id.
+const TOPIC_ID_VERSION: i16 = 13;
+
+/// Answers a version that is not served, in its own words.
+pub(super) fn refuse<F>(
+    version: i16,
+    correlation_id: i32,
+    body: &[u8],
+) -> Result<Response<F>, KafkaError> {
+    let request = ProduceRequest::decode(version, body)?;
+    let refused = |item: &PartitionProduceData<'_>| PartitionProduceResponse {
+        index: item.index,
+        ..failed(ErrorCode::UNSUPPORTED_VERSION)
+    };
+    let responses = request.topic_data.iter().map(|topic| TopicProduceResponse {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        partition_responses: topic.partition_data.iter().map(refused).collect(),
+    });
+    let response = ProduceResponse { responses: responses.collect(), ..<_>::default() };
+    Ok(Response::of(super::encode(version, correlation_id, &response)))
+}
+
+fn failed<'a>(error: ErrorCode) -> PartitionProduceResponse<'a> {
+    let ProducedPartition { error, base_offset, log_start_offset, .. } =
+        ProducedPartition::failed(error);
+    PartitionProduceResponse {
+        error_code: error,
+        base_offset,
+        log_start_offset,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// The request in our words, and what its answer will repeat.
+pub(super) fn take(
+    topics: Topics<'_>,
+    version: i16,
+    body: BytesMut,
+) -> Result<(Request, Vec<AskedTopic>), KafkaError> {
+    let request = ProduceRequest::decode(version, &body)?;
+    // Values of `acks` that do not exist are refused by the broker, partition by partition.
+    let acks = i8::try_from(request.acks).unwrap_or(i8::MAX);
+    let timeout_ms = super::millis(request.timeout_ms);
+    let is_transactional = request.transactional_id.is_some();
+    let mut asked = Vec::with_capacity(request.topic_data.len());
+    let mut places = Vec::new();
+    for topic in &request.topic_data {
+        for item in &topic.partition_data {
+            let target = match item.records.bytes() {
+                // There is no transaction coordinator here.
+                Some(_) if is_transactional => Err(ErrorCode::INVALID_REQUEST),
+                Some(_) => topics.resolve(topic_ref(version, topic), item.index),
+                None => Err(ErrorCode::INVALID_RECORD),
+            };
+            let records = item.records.bytes().unwrap_or_default();
+            places.push((target, place_of(&body, records)));
+        }
+        asked.push(AskedTopic {
+            name: topic.name.into(),
+            id: topic.topic_id,
+            partitions: topic.partition_data.iter().map(|item| item.index).collect(),
+        });
+    }
+    let batches = cut(body, places);
+    Ok((Request::Produce { acks, timeout_ms, batches }, asked))
+}
+
+fn topic_ref<'a>(version: i16, topic: &TopicProduceData<'a>) -> TopicRef<'a> {
+    if version < TOPIC_ID_VERSION {
+        TopicRef::Name(topic.name)
+    } else {
+        TopicRef::Id(topic.topic_id)
+    }
+}
+
+/// Where `part` lies in `whole`, of which it is a slice; an empty one lies at the end.
+fn place_of(whole: &[u8], part: &[u8]) -> Range<usize> {
+    if part.is_empty() {
+        return whole.len()..whole.len();
+    }
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// Cuts pieces out of a frame. They were read one after the other, so they lie in that order.
+fn cut(
+    frame: BytesMut,
+    places: Vec<(Result<TopicPartition, ErrorCode>, Range<usize>)>,
+) -> Vec<(Result<TopicPartition, ErrorCode>, BytesMut)> {
+    let mut rest = frame;
+    let mut position = 0;
+    let piece = |(target, place): (_, Range<usize>)| {
+        if place.is_empty() {
+            return (target, BytesMut::new());
+        }
+        drop(rest.split_to(place.start - position));
+        position = place.end;
+        (target, rest.split_to(place.len()))
+    };
+    places.into_iter().map(piece).collect()
+}
+
+/// The response to a request whose batches met these fates.
+pub(super) fn respond<F>(
+    version: i16,
+    correlation_id: i32,
+    asked: &[AskedTopic],
+    results: &[ProducedPartition],
+) -> Response<F> {
+    let mut results = results.iter();
+    let mut result = |index: &Partition| {
+        let produced = results.next().expect("one result per batch");
+        PartitionProduceResponse {
+            index: *index,
+            error_code: produced.error,
+            base_offset: produced.base_offset,
+            log_append_time_ms: produced.log_append_time.0,
+            log_start_offset: produced.log_start_offset,
+            error_message: super::message_of(produced.error, ""),
+            ..PartitionProduceResponse::default()
+        }
+    };
+    let responses = asked.iter().map(|topic| TopicProduceResponse {
+        name: &topic.name,
+        topic_id: topic.id,
+        partition_responses: topic.partitions.iter().map(&mut result).collect(),
+    });
+    let response = ProduceResponse { responses: responses.collect(), ..<_>::default() };
+    Response::of(super::encode(version, correlation_id, &response))
+}

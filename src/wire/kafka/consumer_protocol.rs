@@ -1,0 +1,87 @@
+//! What consumers tell each other through a classic group: subscription and assignment.
+//!
+//! To the broker the metadata of `JoinGroup` and the assignment of `SyncGroup` are bytes, but it
+//! reads them to describe a group, to refuse the deletion of offsets that are subscribed to, and
+//! to move a group to KIP-848; our own consumer writes them.
+//!
+//! ```text
+//! 0  i16     version
+//! 2          the structure of that version; never flexible
+//! ```
+//!
+//! Newer versions only append: what lies behind the last known field is not looked at.
+
+use alloc::vec::Vec;
+
+use super::error::{KafkaError, Place};
+use super::field::Field;
+use super::reader::Reader;
+use super::writer::{Frame, Writer};
+use crate::ids::Partition;
+
+/// The last version of both structures.
+pub const VERSION_MAX: i16 = 3;
+
+structs! {
+    ConsumerProtocolSubscription<'a> {
+        [0..] topics: Vec<&'a str>,
+        [0..] user_data: Option<&'a [u8]>,
+        [1..] owned_partitions: Vec<TopicPartition<'a>>,
+        [2..] generation_id: i32 = -1,
+        [3..] rack_id: Option<&'a str>,
+    }
+
+    ConsumerProtocolAssignment<'a> {
+        [0..] assigned_partitions: Vec<TopicPartition<'a>>,
+        [0..] user_data: Option<&'a [u8]>,
+    }
+
+    TopicPartition<'a> {
+        [0..] topic: &'a str,
+        [0..] partitions: Vec<Partition>,
+    }
+}
+
+/// Reads a structure behind its version.
+fn decode<'a, T: Field<'a>>(bytes: &'a [u8]) -> Result<T, KafkaError> {
+    let mut head = Reader::new(bytes, 0, false);
+    head.enter(&Place { structure: "ConsumerProtocol", field: "version" });
+    let version = i16::read(&mut head).map_err(|expected| head.error(None, expected))?;
+    let version = version.clamp(0, VERSION_MAX);
+    let mut reader = Reader::new(head.rest(), version, false);
+    T::read(&mut reader).map_err(|expected| reader.error(None, expected))
+}
+
+/// Writes a structure behind its version.
+fn encode<'a, T: Field<'a>>(value: &T, version: i16) -> Vec<u8> {
+    assert!((0..=VERSION_MAX).contains(&version), "the caller chose a version described");
+    let mut frame = Frame::new();
+    let mut writer = Writer::new(&mut frame, version, false);
+    version.write(&mut writer);
+    value.write(&mut writer);
+    frame.into_parts().0
+}
+
+impl<'a> ConsumerProtocolSubscription<'a> {
+    /// Reads the metadata of a member, of whatever version.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, KafkaError> {
+        decode(bytes)
+    }
+
+    /// Writes the metadata of a member.
+    pub fn encode(&self, version: i16) -> Vec<u8> {
+        encode(self, version)
+    }
+}
+
+impl<'a> ConsumerProtocolAssignment<'a> {
+    /// Reads a member's assignment, of whatever version.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, KafkaError> {
+        decode(bytes)
+    }
+
+    /// Writes a member's assignment.
+    pub fn encode(&self, version: i16) -> Vec<u8> {
+        encode(self, version)
+    }
+}
