@@ -70,6 +70,70 @@ fn exit_codes_tell_usage_from_failure() {
     }
 }
 
+/// All commands that do something, `--help` aside.
+const COMMANDS: [&str; 18] = [
+    "broker",
+    "topic create",
+    "topic list",
+    "topic describe",
+    "topic alter",
+    "topic delete",
+    "topic trim",
+    "produce",
+    "consume",
+    "status",
+    "log dump",
+    "log recover",
+    "config check",
+    "config show",
+    "bench",
+    "bench produce",
+    "bench consume",
+    "bench latency",
+];
+
+#[test]
+fn help_says_what_a_user_asks() {
+    for command in COMMANDS {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let (code, help, _) = run(&words);
+        assert_eq!(code, 0, "{command}");
+        let (options, rest) = help.split_once("  --help, help").expect("it is the last option");
+        // One description an option, whose lines are indented further.
+        let options: Vec<String> = options
+            .split("\n  --")
+            .skip(1)
+            .map(|one| one.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        for option in &options {
+            if option.starts_with("server ") {
+                assert!(
+                    option.ends_with("(default: ODRADEK_SERVER, or 127.0.0.1:7092)"),
+                    "{option}"
+                );
+            }
+            let (name, words) = option.split_once(' ').expect("it is described");
+            assert!(!name.ends_with("-ms") || words.contains("in ms"), "{command} {option}");
+            assert!(name != "seconds" || words.contains("seconds"), "{command} {option}");
+        }
+        if command.starts_with("bench ") {
+            continue;
+        }
+        let (_, examples) = rest.split_once("Examples:").expect("each command has an example");
+        let examples = examples.split("Notes:").next().expect("there is a first part");
+        for line in examples.lines().filter(|line| line.contains("odradek ")) {
+            let example = &line[line.rfind("odradek ").expect("it is there")..];
+            assert!(example.contains(command), "{command}: {line}");
+            let mut used = example.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+            let is_known = |used: &str| {
+                let known = options.iter().any(|one| one.split(' ').next() == Some(used));
+                known || command == "bench"
+            };
+            assert!(used.all(is_known), "{command}: {line}");
+        }
+    }
+}
+
 #[test]
 fn a_wrong_configuration_names_place_and_key() {
     let scratch = Scratch::new("config");

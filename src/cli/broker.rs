@@ -15,7 +15,12 @@ use super::{CliError, config, rfc3339};
 
 /// run the broker; SIGTERM and SIGINT stop it cleanly, SIGHUP reads the configuration again
 #[derive(FromArgs)]
-#[argh(subcommand, name = "broker")]
+#[argh(
+    subcommand,
+    name = "broker",
+    example = "{command_name} --set listeners=wire://0.0.0.0:7092 --set memory.limit=64MiB\n  for other machines too, in 64 MiB",
+    note = "When clients are answered it prints `odradek ready in N ms: wire HOST:PORT` on stdout; all else goes to stderr. The environment is read too: ODRADEK_LOG_DIRS=data is log.dirs; --set is stronger, the file weaker. `odradek config show` lists all keys, config.toml explains them."
+)]
 pub struct Broker {
     /// configuration file (TOML); without one every key has its default
     #[argh(option, arg_name = "file")]

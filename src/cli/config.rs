@@ -25,9 +25,14 @@ enum Action {
 
 /// check a configuration: every mistake is named with its place and the key that was meant
 #[derive(FromArgs)]
-#[argh(subcommand, name = "check")]
+#[argh(
+    subcommand,
+    name = "check",
+    example = "{command_name} --config config.toml",
+    note = "The environment (ODRADEK_...) is checked too, as the broker would read it. Exit code 2 when there is a mistake."
+)]
 struct Check {
-    /// configuration file (TOML)
+    /// configuration file (TOML); without one every key has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
@@ -38,9 +43,14 @@ struct Check {
 
 /// show every key with its effective value and where that comes from
 #[derive(FromArgs)]
-#[argh(subcommand, name = "show")]
+#[argh(
+    subcommand,
+    name = "show",
+    example = "{command_name}\n  every key at its default, or as the environment sets it",
+    example = "{command_name} --config config.toml --set shards=1\n  what a broker started like that would run with"
+)]
 struct Show {
-    /// configuration file (TOML)
+    /// configuration file (TOML); without one every key has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 

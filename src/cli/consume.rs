@@ -28,22 +28,23 @@ const QUIET_POLLS_MAX: u32 = 10;
     name = "consume",
     example = "{command_name} host.vmstat --from beginning --until-end\n  everything that is there",
     example = "{command_name} host.vmstat --from @2026-11-21T08:00:00Z --format json\n  since this morning, and what comes",
-    note = "Without --max and --until-end it follows the topic until it is stopped."
+    note = "Without --max and --until-end it follows the topic until it is stopped. The order of records is kept within a partition, not between partitions. --from OFFSET means that offset in every partition."
 )]
 pub struct Consume {
     /// the topic
     #[argh(positional)]
     topic: String,
 
-    /// the broker, as HOST:PORT; default: ODRADEK_SERVER, else 127.0.0.1:7092
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 
-    /// one partition; default: all of them
+    /// only this partition (default: all)
     #[argh(option, arg_name = "number")]
     partition: Option<i32>,
 
-    /// where to begin: beginning, end, an offset, or @ and a time (default: end)
+    /// where to begin: `beginning`, `end`, an offset, or @ and a time in RFC 3339, as @2026-11-01
+    /// (default: end)
     #[argh(option, arg_name = "where", from_str_fn(start))]
     from: Option<Start>,
 
@@ -51,15 +52,16 @@ pub struct Consume {
     #[argh(switch)]
     from_beginning: bool,
 
-    /// end after so many records
+    /// stop after so many records
     #[argh(option, arg_name = "count")]
     max: Option<u64>,
 
-    /// end where the topic ended when the command began
+    /// stop where the topic ended when the command began, instead of following it
     #[argh(switch)]
     until_end: bool,
 
-    /// value, key (key, tab, value), json, or hex (default: value)
+    /// what to print of a record, one line each: `value`; `key` for key, tab, value; `json` for
+    /// everything; `hex` for the value's bytes (default: value)
     #[argh(option, arg_name = "format", default = "Format::Value", from_str_fn(format))]
     format: Format,
 }

@@ -19,6 +19,7 @@ mod json;
 mod log;
 mod out;
 mod produce;
+mod progress;
 mod rfc3339;
 mod status;
 mod topic;
@@ -35,7 +36,7 @@ use argh::FromArgs;
 /// Without a subcommand it runs the broker, with data in ./data and the wire on 127.0.0.1:7092.
 #[derive(FromArgs)]
 #[argh(
-    note = "Data goes to stdout, words about it to stderr.",
+    note = "Data goes to stdout, words about it to stderr. `odradek COMMAND --help` says more about each command. No configuration file is looked for: --config names it.",
     example = "{command_name}\n  runs a broker with every key at its default",
     example = "{command_name} --config config.toml --set log.dirs=/var/lib/odradek\n  runs a broker with a configuration file, one key overridden",
     error_code(1, "the command failed; stderr says why"),
@@ -46,11 +47,11 @@ struct Odradek {
     #[argh(switch)]
     version: bool,
 
-    /// configuration file (TOML); without one every key has its default
+    /// configuration file (TOML) of the broker; without one every key has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
-    /// a configuration key to override, as key=value; may be repeated
+    /// a configuration key of the broker to override, as key=value; may be repeated
     #[argh(option, arg_name = "key=value")]
     set: Vec<String>,
 

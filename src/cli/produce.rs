@@ -25,30 +25,32 @@ use super::{CliError, connect, say};
     subcommand,
     name = "produce",
     example = "vmstat -n 1 | {command_name} host.vmstat --create\n  a real sensor: this machine",
-    note = "Without --acks the answer waits until the record is on stable storage (all)."
+    example = "echo 'pump-7:21.5' | {command_name} plant.temperature --key-separator :\n  the value 21.5 with the key pump-7",
+    note = "A record is acknowledged when it is on stable storage, unless --acks says otherwise. What cannot be written at present is tried for 120 s; stderr says what it waits for. A summary with each partition's last offset goes to stderr. Exit code 1 when a record was not acknowledged."
 )]
 pub struct Produce {
     /// the topic
     #[argh(positional)]
     topic: String,
 
-    /// the broker, as HOST:PORT; default: ODRADEK_SERVER, else 127.0.0.1:7092
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 
-    /// what stands between key and value in a line; without it lines are values
+    /// what stands between key and value in a line; without it whole lines are values
     #[argh(option, arg_name = "text")]
     key_separator: Option<String>,
 
-    /// the partition; default: by key, else spread
+    /// the partition (default: equal keys together, records without a key spread over all)
     #[argh(option, arg_name = "number")]
     partition: Option<i32>,
 
-    /// who to wait for: 0 nobody, 1 the broker, all its disk too (default: all)
+    /// what to wait for: `all` for stable storage, 1 for the broker's memory, 0 for nothing
+    /// (default: all)
     #[argh(option, arg_name = "acks", default = "Acks::All", from_str_fn(acks))]
     acks: Acks,
 
-    /// none, gzip, snappy, lz4 or zstd (default: none)
+    /// compress batches: none, gzip, snappy, lz4 or zstd (default: none)
     #[argh(option, arg_name = "codec", default = "Compression::None", from_str_fn(codec))]
     compression: Compression,
 
@@ -56,7 +58,7 @@ pub struct Produce {
     #[argh(option, arg_name = "ms", default = "5")]
     linger_ms: u64,
 
-    /// create the topic if it is not there, with the broker's default of partitions
+    /// create the topic if it is not there, with the broker's num.partitions
     #[argh(switch)]
     create: bool,
 

@@ -42,7 +42,7 @@ const MEMORY: [(&str, &str); 4] = [
     note = "In --json, metrics whose names end in _now are present values, of latencies those of the last one to two minutes; all others count from the broker's start."
 )]
 pub struct Status {
-    /// the broker to ask, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 

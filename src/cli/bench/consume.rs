@@ -20,7 +20,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 #[derive(FromArgs)]
 #[argh(subcommand, name = "consume")]
 pub struct Consume {
-    /// the broker, as HOST:PORT; default: ODRADEK_SERVER, else 127.0.0.1:7092
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 

@@ -21,7 +21,7 @@ use super::{CliError, connect};
     example = "{command_name} produce --seconds 10\n  as many records as it takes",
     example = "{command_name} consume\n  reads what the bench before has written",
     example = "{command_name} latency --rate 1000 --json\n  one object for a script",
-    note = "It writes to the topic `bench`, which stays: `odradek topic delete bench` ends it."
+    note = "It writes to the topic `bench`, which stays: `odradek topic delete bench` ends it. A latency is measured from when a record was due, so that a broker that stalls cannot hide it."
 )]
 pub struct Bench {
     #[argh(subcommand)]

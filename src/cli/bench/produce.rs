@@ -22,7 +22,7 @@ const POOL_BYTES: usize = 1 << 20;
 #[derive(FromArgs)]
 #[argh(subcommand, name = "produce")]
 pub struct Produce {
-    /// the broker, as HOST:PORT; default: ODRADEK_SERVER, else 127.0.0.1:7092
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 
@@ -34,7 +34,7 @@ pub struct Produce {
     #[argh(option, arg_name = "count", default = "1")]
     partitions: i32,
 
-    /// how long (default: 5)
+    /// how long to measure, in seconds (default: 5)
     #[argh(option, arg_name = "seconds", default = "5.0")]
     seconds: f64,
 
@@ -42,15 +42,16 @@ pub struct Produce {
     #[argh(option, arg_name = "count")]
     records: Option<u64>,
 
-    /// bytes of a value (default: 100)
+    /// bytes of a record's value (default: 100)
     #[argh(option, arg_name = "bytes", default = "100")]
     record_size: usize,
 
-    /// records per second; default: as many as it takes
+    /// records per second (default: as many as the broker takes)
     #[argh(option, arg_name = "rate")]
     rate: Option<f64>,
 
-    /// who to wait for: 0, 1 or all (default: all)
+    /// what to wait for: all for stable storage, 1 for the broker's memory, 0 for nothing
+    /// (default: all)
     #[argh(option, arg_name = "acks", default = "Acks::All", from_str_fn(acks))]
     acks: Acks,
 
@@ -75,7 +76,7 @@ pub struct Produce {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "latency")]
 pub struct Latency {
-    /// the broker, as HOST:PORT; default: ODRADEK_SERVER, else 127.0.0.1:7092
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 
@@ -87,19 +88,20 @@ pub struct Latency {
     #[argh(option, arg_name = "count", default = "1")]
     partitions: i32,
 
-    /// how long (default: 5)
+    /// how long to measure, in seconds (default: 5)
     #[argh(option, arg_name = "seconds", default = "5.0")]
     seconds: f64,
 
-    /// bytes of a value (default: 100)
+    /// bytes of a record's value (default: 100)
     #[argh(option, arg_name = "bytes", default = "100")]
     record_size: usize,
 
-    /// records per second (default: 1000)
+    /// records per second, whatever the answers do (default: 1000)
     #[argh(option, arg_name = "rate", default = "1000.0")]
     rate: f64,
 
-    /// who to wait for: 0, 1 or all (default: all)
+    /// what to wait for: all for stable storage, 1 for the broker's memory, 0 for nothing
+    /// (default: all)
     #[argh(option, arg_name = "acks", default = "Acks::All", from_str_fn(acks))]
     acks: Acks,
 

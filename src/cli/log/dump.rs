@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argh::FromArgs;
 use odradek::ids::Offset;
@@ -15,7 +16,7 @@ use odradek::runtime::disk::FileDisk;
 
 use crate::cli::json::Json;
 use crate::cli::out::{self, Out};
-use crate::cli::{CliError, rfc3339, say};
+use crate::cli::{CliError, progress, rfc3339, say};
 
 /// print the batches and records of a .log file, with a verdict on each checksum
 #[derive(FromArgs)]
@@ -23,10 +24,10 @@ use crate::cli::{CliError, rfc3339, say};
     subcommand,
     name = "dump",
     note = "Exit code 1 when something in the file is not as it should be.",
-    example = "odradek log dump data/host.vmstat-0/00000000000000000000.log"
+    example = "{command_name} data/host.vmstat-0/00000000000000000000.log"
 )]
 pub(super) struct Dump {
-    /// the file
+    /// the .log file of a segment, in a partition's directory
     #[argh(positional)]
     file: PathBuf,
 
@@ -34,7 +35,7 @@ pub(super) struct Dump {
     #[argh(switch)]
     batches: bool,
 
-    /// one JSON object a line
+    /// one JSON object a line, whose `type` is batch, record or garbage
     #[argh(switch)]
     json: bool,
 }
@@ -51,16 +52,42 @@ impl Dump {
     pub(super) fn run(self) -> Result<(), CliError> {
         let failed = |why| CliError::Failed(format!("{}: {why}", self.file.display()));
         let mut dump = log::Dump::open(&FileDisk::new(), &self.file).map_err(failed)?;
+        let total = std::fs::metadata(&self.file).map_or(0, |found| found.len());
+        let done = AtomicU64::new(0);
+        let mut work = || self.dump_all(&mut dump, &done);
+        let totals = if io::stdout().is_terminal() {
+            // The lines themselves show how far it is, and would be mixed up with the progress.
+            work()
+        } else {
+            progress::show("dumping", total, || done.load(Ordering::Relaxed), work)
+        }?;
+        say(format_args!(
+            "{} batches, {} records, {} bad",
+            totals.batches, totals.records, totals.bad
+        ));
+        if totals.bad == 0 {
+            return Ok(());
+        }
+        Err(CliError::Failed(format!("{} is not as it should be", self.file.display())))
+    }
+
+    fn dump_all<F: DiskFile>(
+        &self,
+        dump: &mut log::Dump<F>,
+        done: &AtomicU64,
+    ) -> Result<Totals, CliError> {
+        let failed = |why| CliError::Failed(format!("{}: {why}", self.file.display()));
         let mut out = out::stdout();
         let mut totals = Totals::default();
         while let Some(met) = dump.next() {
             match met.map_err(failed)? {
                 Dumped::Batch { position, header, crc_is_valid } => {
+                    done.store(position, Ordering::Relaxed);
                     totals.batches += 1;
                     totals.bad += u64::from(!crc_is_valid);
                     out.line(format_args!("{}", self.batch_line(position, &header, crc_is_valid)))?;
                     if !self.batches && crc_is_valid {
-                        self.records(&dump, position, &header, &mut out, &mut totals)?;
+                        self.records(dump, position, &header, &mut out, &mut totals)?;
                     }
                 }
                 Dumped::Garbage { position, bytes } if is_zero(&self.file, position) => {
@@ -73,14 +100,7 @@ impl Dump {
             }
         }
         out.flush()?;
-        say(format_args!(
-            "{} batches, {} records, {} bad",
-            totals.batches, totals.records, totals.bad
-        ));
-        if totals.bad == 0 {
-            return Ok(());
-        }
-        Err(CliError::Failed(format!("{} is not as it should be", self.file.display())))
+        Ok(totals)
     }
 
     /// Prints a batch's records; a batch that does not hold what it says is a bad one.

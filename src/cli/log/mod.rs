@@ -5,9 +5,10 @@ mod dump;
 use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
+use odradek::runtime::disk::read_bytes;
 use odradek::runtime::{self, Recovered};
 
-use super::{CliError, config, say};
+use super::{CliError, config, progress, say};
 
 /// look into log files and repair log dirs, without a broker
 #[derive(FromArgs)]
@@ -41,18 +42,20 @@ impl Log {
     subcommand,
     name = "recover",
     note = "A directory that a broker uses is refused. Nothing that may have been acknowledged is \
-            discarded: bytes that nobody was promised move to .torn files beside their segment."
+            discarded: bytes that nobody was promised move to .torn files beside their segment. \
+            Exit code 1 when something that was promised is missing; HOLES names it.",
+    example = "{command_name} data"
 )]
 struct Recover {
     /// the directory, an element of the broker's log.dirs
     #[argh(positional)]
     dir: PathBuf,
 
-    /// configuration file of its broker (TOML)
+    /// configuration file (TOML) of the broker that it belongs to; without one the defaults
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
-    /// a key to override, as key=value; may be repeated
+    /// a configuration key to override, as key=value; may be repeated
     #[argh(option, arg_name = "key=value")]
     set: Vec<String>,
 }
@@ -63,9 +66,27 @@ impl Recover {
         if !is_log_dir(&self.dir) {
             return Err(CliError::Failed(format!("{}: no log dir", self.dir.display())));
         }
-        let recovered = runtime::recover(&config, &self.dir).map_err(CliError::failed)?;
-        report(&recovered)
+        let (total, before) = (bytes_below(&self.dir), read_bytes());
+        let work = || runtime::recover(&config, &self.dir);
+        let recovered = progress::show("recovering", total, || read_bytes() - before, work);
+        report(&recovered.map_err(CliError::failed)?)
     }
+}
+
+/// Bytes of what a recovery may read: the journal and all segments. Only what the last checkpoint
+/// does not vouch for is read in fact.
+fn bytes_below(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let bytes = entries.flatten().map(|entry| {
+        let path = entry.path();
+        let is_read = path.extension().is_some_and(|end| end == "log" || end == "journal");
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes_below(&path),
+            Ok(found) if is_read => found.len(),
+            _ => 0,
+        }
+    });
+    bytes.sum()
 }
 
 /// Whether a broker has used the directory; recovery would make a log dir of any other. One file

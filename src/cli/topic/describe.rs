@@ -15,6 +15,7 @@ use crate::cli::{CliError, out, status};
 #[argh(
     subcommand,
     name = "describe",
+    example = "{command_name} plant.line1",
     note = "DURABLE is the end of what is on stable storage. LOSS WINDOW is how much a power cut \
             may take of what was acknowledged. HOLES are offsets whose records are lost."
 )]
@@ -23,11 +24,11 @@ pub(super) struct Describe {
     #[argh(positional, arg_name = "name")]
     names: Vec<String>,
 
-    /// one JSON array, an object a topic
+    /// one JSON array, an object a topic: its partitions and configs
     #[argh(switch)]
     json: bool,
 
-    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 }

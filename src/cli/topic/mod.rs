@@ -65,7 +65,8 @@ struct Create {
     #[argh(option, arg_name = "count")]
     replication_factor: Option<i16>,
 
-    /// a topic configuration, as key=value; may be repeated
+    /// a configuration key of the topic, as key=value; may be repeated; `topic describe` lists all
+    /// keys
     #[argh(option, arg_name = "key=value")]
     set: Vec<String>,
 
@@ -77,7 +78,7 @@ struct Create {
     #[argh(switch)]
     json: bool,
 
-    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 }
@@ -120,7 +121,11 @@ impl Create {
 
 /// list topics, one name a line
 #[derive(FromArgs)]
-#[argh(subcommand, name = "list")]
+#[argh(
+    subcommand,
+    name = "list",
+    example = "{command_name} --json\n  with ids and partition counts, for a script"
+)]
 struct List {
     /// also topics that serve the broker itself
     #[argh(switch)]
@@ -130,7 +135,7 @@ struct List {
     #[argh(switch)]
     json: bool,
 
-    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 }
@@ -173,8 +178,8 @@ fn topics(admin: &Admin, server: &str) -> Result<Vec<TopicInfo>, CliError> {
 #[argh(
     subcommand,
     name = "alter",
-    note = "All of --set and --unset take effect or none. Keys keep their record of old data: a \
-            topic with more partitions sends some keys elsewhere.",
+    note = "All of --set and --unset take effect or none. After --partitions some keys go to other \
+            partitions than before; what is written stays where it is.",
     example = "odradek topic alter plant.line1 --set retention.ms=3600000 --unset segment.bytes"
 )]
 struct Alter {
@@ -182,11 +187,11 @@ struct Alter {
     #[argh(positional)]
     name: String,
 
-    /// how many partitions it has afterwards; never fewer than before
+    /// how many partitions it has afterwards, all counted; more than now
     #[argh(option, arg_name = "count")]
     partitions: Option<i32>,
 
-    /// a topic configuration, as key=value; may be repeated
+    /// a configuration key of the topic, as key=value; may be repeated
     #[argh(option, arg_name = "key=value")]
     set: Vec<String>,
 
@@ -194,7 +199,7 @@ struct Alter {
     #[argh(option, arg_name = "key")]
     unset: Vec<String>,
 
-    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 }
@@ -228,7 +233,12 @@ impl Alter {
 
 /// delete topics with all their records
 #[derive(FromArgs)]
-#[argh(subcommand, name = "delete")]
+#[argh(
+    subcommand,
+    name = "delete",
+    example = "{command_name} plant.line1 plant.line2",
+    note = "There is no way back, and no question is asked. The disk has its room again after the topic's file.delete.delay.ms."
+)]
 struct Delete {
     /// their names
     #[argh(positional, arg_name = "name")]
@@ -238,7 +248,7 @@ struct Delete {
     #[argh(switch)]
     if_exists: bool,
 
-    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 }
@@ -272,7 +282,8 @@ impl Delete {
     subcommand,
     name = "trim",
     example = "odradek topic trim plant.line1 --before @2026-11-01\n  forgets what is older than November",
-    example = "odradek topic trim plant.line1 --partition 0 --before 120000"
+    example = "odradek topic trim plant.line1 --partition 0 --before 120000\n  offset 120000 is the first that is left",
+    note = "Offsets do not change: readers find the first record at its old offset."
 )]
 struct Trim {
     /// its name
@@ -283,7 +294,8 @@ struct Trim {
     #[argh(option, arg_name = "number")]
     partition: Option<i32>,
 
-    /// the first record to keep: an offset, `end` for none, or @TIME in RFC 3339
+    /// the first record to keep: an offset; `end` to keep none; or @ and a time in RFC 3339, as
+    /// @2026-11-01 or @2026-11-01T08:00:00Z
     #[argh(option, arg_name = "offset|end|@time")]
     before: String,
 
@@ -291,7 +303,7 @@ struct Trim {
     #[argh(switch)]
     json: bool,
 
-    /// the broker to ask (default: ODRADEK_SERVER, or 127.0.0.1:7092)
+    /// the broker, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
     #[argh(option, arg_name = "host:port", default = "connect::default_server()")]
     server: String,
 }
