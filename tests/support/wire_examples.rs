@@ -124,6 +124,7 @@ pub fn all() -> Vec<Example> {
     examples.extend(configs());
     examples.extend(state());
     examples.extend(producers());
+    examples.extend(producer_states());
     examples
 }
 
@@ -558,6 +559,11 @@ fn producers() -> Vec<Example> {
             },
             b"",
         ),
+    ]
+}
+
+fn producer_states() -> Vec<Example> {
+    vec![
         request(
             "request describe-producers",
             ApiKey::DescribeProducers,
