@@ -136,7 +136,10 @@ pub struct Back<D: Disk> {
     produces: BTreeMap<RequestId, Parked<ProducedPartition>>,
     trims: BTreeMap<RequestId, Parked<DeletedRecords>>,
     watches: BTreeMap<RequestId, Watch>,
-    cold: BTreeMap<u64, Ask>,
+    /// Asks that wait for bytes of a segment.
+    cold: BTreeMap<u64, (Ask, TopicPartition, Offset)>,
+    /// Of the ask under way: the segment of which bytes could not be loaded.
+    lost: Option<(TopicPartition, Offset)>,
     next_token: u64,
     flush_timers: BTreeSet<(Boot, TopicPartition)>,
     retention_at: Boot,
@@ -162,6 +165,7 @@ impl<D: Disk> Back<D> {
             trims: BTreeMap::new(),
             watches: BTreeMap::new(),
             cold: BTreeMap::new(),
+            lost: None,
             next_token: 0,
             flush_timers: BTreeSet::new(),
             retention_at: now.boot.plus_ms(retention_interval_ms),

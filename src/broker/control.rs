@@ -553,7 +553,7 @@ fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, Metadata
                     Batch::split_first(&bytes).is_ok_and(|(batch, _)| batch.crc_is_valid());
                 return if is_sound { Ok(bytes) } else { Err(MetadataError::Damaged(offset)) };
             }
-            Err(ReadError::Cold { file, position, bytes }) => {
+            Err(ReadError::Cold { file, position, bytes, .. }) => {
                 let mut cold = vec![0; bytes as usize];
                 let warmed = file.read_at(&mut cold, position);
                 warmed.map_err(|why| MetadataError::Log(why.into()))?;

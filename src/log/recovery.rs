@@ -31,7 +31,7 @@ use super::types::Hole;
 use super::walk::{Walk, WalkError, crc_is_valid};
 use super::{Disk, Log, producer_snapshot};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
-use crate::journal::disk::{DiskFile, Open};
+use crate::journal::disk::{DiskFile, Open, is_unreadable};
 use crate::journal::{PartitionState, SmallState};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
@@ -229,7 +229,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
         }
         match self.place.disk.open(&self.place.path(base, "summary"), Open::Read) {
             Ok(summary) => {
-                let claimed = Derived::from_summary(base, &summary)?;
+                let claimed = match Derived::from_summary(base, &summary) {
+                    Err(error) if is_unreadable(&error) => None,
+                    claimed => claimed?,
+                };
                 let is_true = claimed.as_ref().is_none_or(|derived| derived.is_of(&file, bytes));
                 if let Some(derived) = claimed.filter(|_| is_true) {
                     segment.derived = derived.into();

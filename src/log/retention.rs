@@ -182,7 +182,7 @@ impl<D: Disk> Log<D> {
             match segment.span_or_catch_up(self.place(), &self.config) {
                 Ok(span) => return Some(span.max),
                 Err(ReadError::Cold { bytes: 0, .. }) => {}
-                Err(ReadError::Cold { file, position, bytes }) => {
+                Err(ReadError::Cold { file, position, bytes, .. }) => {
                     self.cold = Some((file, position, bytes));
                     return None;
                 }

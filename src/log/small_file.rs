@@ -89,7 +89,8 @@ pub(super) fn read_bytes(disk: &impl Disk, path: &Path) -> io::Result<Option<Vec
         return Ok(None);
     }
     let mut bytes = vec![0; len as usize];
-    file.read_exact_at(&mut bytes, 0)?;
+    let read = file.read_what_is_left(&mut bytes, 0)?;
+    bytes.truncate(read);
     Ok(Some(bytes))
 }
 

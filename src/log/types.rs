@@ -96,7 +96,9 @@ pub enum ReadError<F> {
     /// `position` loaded off this thread and asks again; `bytes` may be 0, which means that the
     /// read used up its share of work and only wants to be called again.
     Cold {
-        /// The file to load from.
+        /// Base offset of the segment.
+        segment: Offset,
+        /// The file to load from: the segment itself or an index of it.
         file: F,
         /// Where to begin.
         position: u64,

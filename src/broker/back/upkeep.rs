@@ -65,10 +65,12 @@ impl<D: Disk> Back<D> {
     ) -> ErrorCode {
         match why {
             ReadError::OffsetOutOfRange => return ErrorCode::OFFSET_OUT_OF_RANGE,
-            ReadError::Damaged { segment, position } => {
+            // What is cold even after it was loaded cannot be read.
+            ReadError::Damaged { segment, position }
+            | ReadError::Cold { segment, position, .. } => {
                 self.suspect(topic_partition, *segment, *position);
             }
-            ReadError::Cold { .. } | ReadError::Io(_) => {}
+            ReadError::Io(_) => {}
         }
         ErrorCode::KAFKA_STORAGE_ERROR
     }
