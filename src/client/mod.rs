@@ -2,6 +2,7 @@
 
 mod accumulator;
 mod admin;
+pub mod assignors;
 mod background;
 mod cluster;
 mod consumer;
