@@ -466,9 +466,11 @@ fn idempotence_is_on_unless_something_contradicts_it() {
     assert!(!is_on(&|config| config.acks = Acks::Leader));
     assert!(!is_on(&|config| config.retries = 0));
     assert!(!is_on(&|config| config.enable_idempotence = Some(false)));
-    let mut config = ProducerConfig::default();
-    config.enable_idempotence = Some(false);
-    config.max_in_flight_requests_per_connection = 6;
+    let config = ProducerConfig {
+        enable_idempotence: Some(false),
+        max_in_flight_requests_per_connection: 6,
+        ..ProducerConfig::default()
+    };
     assert!(Producer::new(config).is_ok(), "without it more may be in flight");
 }
 
