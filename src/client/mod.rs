@@ -7,6 +7,7 @@ mod cluster;
 mod consumer;
 mod error;
 mod fetcher;
+mod idempotence;
 mod link;
 mod net;
 mod offsets;

@@ -63,8 +63,14 @@ error_codes! {
     NOT_CONTROLLER = 41, true, "This broker is not the active controller.";
     INVALID_REQUEST = 42, false, "The request contradicts itself or breaks the protocol.";
     POLICY_VIOLATION = 44, false, "The request is legal, but not allowed here.";
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45, false, "The batch does not follow the producer's last one.";
+    DUPLICATE_SEQUENCE_NUMBER = 46, false, "The batch was written before.";
+    INVALID_PRODUCER_EPOCH = 47, false, "The producer has begun a newer epoch.";
+    INVALID_TXN_STATE = 48, false, "The producer has no transaction open here.";
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53, false, "The transactional id may not be used here.";
     KAFKA_STORAGE_ERROR = 56, true, "The log dir cannot be written at present.";
     LOG_DIR_NOT_FOUND = 57, false, "There is no such log dir.";
+    UNKNOWN_PRODUCER_ID = 59, false, "The producer id is not known here.";
     FETCH_SESSION_ID_NOT_FOUND = 70, true, "There is no fetch session of this id here.";
     INVALID_FETCH_SESSION_EPOCH = 71, true, "The fetch session is at another epoch.";
     TOPIC_DELETION_DISABLED = 73, false, "Topics may not be deleted here.";
@@ -79,6 +85,7 @@ error_codes! {
     INCONSISTENT_CLUSTER_ID = 104, false, "The peer belongs to another cluster.";
     FETCH_SESSION_TOPIC_ID_ERROR = 106, true, "The fetch session names topics in another way.";
     MISMATCHED_ENDPOINT_TYPE = 114, false, "The endpoint is of another kind than the request wants.";
+    TRANSACTION_ABORTABLE = 120, false, "The transaction cannot go on and must be aborted.";
 }
 
 impl ErrorCode {

@@ -31,13 +31,16 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_log_dirs;
 pub mod describe_metrics;
+pub mod describe_producers;
 pub mod error;
 pub mod fetch;
 pub mod frame;
 pub mod hello;
+pub mod init_producer_id;
 pub mod kafka;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 
 use serde::{Deserialize, Serialize};
@@ -60,17 +63,20 @@ pub enum ApiKey {
     CreateTopics = 19,
     DeleteTopics = 20,
     DeleteRecords = 21,
+    InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     DescribeLogDirs = 35,
     CreatePartitions = 37,
     IncrementalAlterConfigs = 44,
     DescribeCluster = 60,
+    DescribeProducers = 61,
     DescribeMetrics = 200,
 }
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 14] = [
+    pub const ALL: [ApiKey; 17] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -79,11 +85,14 @@ impl ApiKey {
         ApiKey::CreateTopics,
         ApiKey::DeleteTopics,
         ApiKey::DeleteRecords,
+        ApiKey::InitProducerId,
+        ApiKey::OffsetForLeaderEpoch,
         ApiKey::DescribeConfigs,
         ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
         ApiKey::IncrementalAlterConfigs,
         ApiKey::DescribeCluster,
+        ApiKey::DescribeProducers,
         ApiKey::DescribeMetrics,
     ];
 
