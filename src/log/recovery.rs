@@ -29,7 +29,7 @@ use super::repair::{Wanted, resync};
 use super::segment::{Place, Segment};
 use super::types::Hole;
 use super::walk::{Walk, WalkError, crc_is_valid};
-use super::{Disk, Log};
+use super::{Disk, Log, producer_snapshot};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open, is_unreadable};
 use crate::journal::{PartitionState, SmallState};
@@ -92,6 +92,8 @@ pub(super) fn open<D: Disk>(
     recovery.load_segments()?;
     recovery.scan_segments()?;
     recovery.reach_the_mark()?;
+    let rebuilt = producer_snapshot::rebuild(place, &recovery.segments, now.boot)?;
+    recovery.has_new_names |= rebuilt.has_removed;
     recovery.settle()?;
     let Recovery { start, segments, mut epochs, damage, report, .. } = recovery;
     let end = segments.last().map_or(start, |segment| segment.end);
@@ -109,6 +111,8 @@ pub(super) fn open<D: Disk>(
         damage,
         is_poisoned: false,
         retention: super::retention::Retention::new(now, start),
+        producers: rebuilt.producers,
+        snapshots: rebuilt.snapshots,
         cold: None,
         disk,
     };

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 const WORD: &str = "odradek-file";
 
 /// A small file is never longer.
-const TEXT_BYTES_MAX: u64 = 1 << 20;
+pub(super) const BYTES_MAX: u64 = 1 << 20;
 
 /// What a small file held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(super) fn read_bytes(disk: &impl Disk, path: &Path) -> io::Result<Option<Vec
         Err(error) => return Err(error),
     };
     let len = file.len()?;
-    if TEXT_BYTES_MAX < len {
+    if BYTES_MAX < len {
         return Ok(None);
     }
     let mut bytes = vec![0; len as usize];

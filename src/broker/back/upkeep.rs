@@ -115,7 +115,13 @@ impl<D: Disk> Back<D> {
                 self.outputs.push_back(BackOutput::Load(load));
             }
             delete_expired(&mut state.log, now);
+            state.log.expire_producers(now, self.producer_id_expiration_ms);
         }
+    }
+
+    /// Keeps short what a start must read to know who wrote last.
+    pub(super) fn save_producers(&mut self, now: Now) {
+        self.partitions.values_mut().for_each(|state| state.log.maybe_save_producers(now));
     }
 
     /// Makes room by giving up the oldest segment of the largest log, at the latest when the disk
