@@ -86,14 +86,12 @@ impl<'a> ConsumerProtocolAssignment<'a> {
 impl<'a> StickyUserData<'a> {
     /// Reads the newer form, or else the older one, as Kafka does; `None` if it is neither.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let read = |version| Self::read(&mut Reader::new(bytes, version, false)).ok();
+        let read = |version| versioned::read(version, false, bytes).ok();
         read(1).or_else(|| read(0))
     }
 
     /// Writes the newer form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut frame = Frame::new();
-        self.write(&mut Writer::new(&mut frame, 1, false));
-        frame.into_parts().0
+        versioned::write_bare(self, 1, false)
     }
 }

@@ -41,8 +41,14 @@ pub(super) fn unknown(bytes: &[u8]) -> KafkaError {
 /// Writes a structure behind its version.
 pub(super) fn write<'a, T: Field<'a>>(value: &T, version: i16, is_flexible: bool) -> Vec<u8> {
     let mut frame = Frame::new();
-    let mut writer = Writer::new(&mut frame, version, is_flexible);
-    version.write(&mut writer);
-    value.write(&mut writer);
+    version.write(&mut Writer::new(&mut frame, version, is_flexible));
+    value.write(&mut Writer::new(&mut frame, version, is_flexible));
+    frame.into_parts().0
+}
+
+/// Writes a structure that stands by itself.
+pub(super) fn write_bare<'a, T: Field<'a>>(value: &T, version: i16, is_flexible: bool) -> Vec<u8> {
+    let mut frame = Frame::new();
+    value.write(&mut Writer::new(&mut frame, version, is_flexible));
     frame.into_parts().0
 }
