@@ -236,12 +236,15 @@ fn what_is_not_retriable_fails_at_once_and_once() {
 }
 
 /// Rows 75, 79: without an answer it is sent again, on a new connection; what was appended before
-/// is there twice (idempotence is not here yet).
+/// is there twice without idempotence.
 #[test]
 fn a_lost_answer_is_sent_again() {
     let broker = FakeBroker::start(1);
     broker.script(&[Act::Swallow]);
-    let producer = producer(&broker, |config| config.request_timeout = 300 * MS);
+    let producer = producer(&broker, |config| {
+        config.request_timeout = 300 * MS;
+        config.enable_idempotence = Some(false);
+    });
     send(&producer, "first").wait().expect("written in the end");
     let arrivals = broker.arrivals();
     assert_eq!(arrivals.len(), 2);
