@@ -33,7 +33,9 @@ struct Stored {
 /// Every batch that each producer ever stored, in order; retention takes nothing from here.
 type History = BTreeMap<i64, Vec<Stored>>;
 
-const PRODUCERS: i64 = 4;
+/// Some write all the time, others so rarely that retention takes all they wrote.
+const BUSY_PRODUCERS: u64 = 3;
+const QUIET_PRODUCERS: u64 = 30;
 
 fn config() -> TopicConfig {
     TopicConfig { retention_bytes: 12_000, segment_bytes: 3000, ..small_config() }
@@ -41,7 +43,10 @@ fn config() -> TopicConfig {
 
 /// The next batch of some producer, now and then of a new epoch.
 fn send(world: &mut World, random: &mut Random, history: &mut History) -> Option<()> {
-    let id = random.below(PRODUCERS as u64) as i64;
+    let is_quiet = random.is_one_in(6);
+    let id =
+        if is_quiet { 100 + random.below(QUIET_PRODUCERS) } else { random.below(BUSY_PRODUCERS) };
+    let id = id as i64;
     let stored = history.entry(id).or_default();
     let (epoch, sequence) = match stored.last() {
         Some(last) if random.is_one_in(25) => (last.epoch + 1, 0),
@@ -73,6 +78,7 @@ fn run(world: &mut World, random: &mut Random, history: &mut History) -> Option<
             7 | 19 | 31 => world.checkpoint().ok()?,
             11 | 17 | 23 | 29 | 35 => {
                 world.ms += 60;
+                world.saves_producers = round != 11 && round != 17;
                 world.expire().ok()?;
             }
             13 => {
