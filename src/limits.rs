@@ -52,6 +52,39 @@ pub const REQUEST_CONFIG_RESOURCES_MAX: usize = 256;
 /// Entries of the partition lists in one request.
 pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
 
+/// Groups that one request may name.
+pub const REQUEST_GROUPS_MAX: usize = 1000;
+
+/// Bytes of a group id, a member id or a group instance id; longer ones are refused.
+pub const GROUP_TEXT_BYTES_MAX: usize = 1024;
+
+/// Bytes of a client id that a member id or a description repeats; the rest is cut off.
+pub const GROUP_CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// Groups that one coordinator keeps.
+pub const GROUPS_MAX: usize = 10_000;
+
+/// Groups in one list: those of many coordinators.
+pub const GROUPS_LISTED_MAX: usize = 100_000;
+
+/// Members of one group, whatever `group.max.size` says.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+
+/// Member ids of one coordinator that were given out and have not joined yet; the oldest gives way.
+pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;
+
+/// Protocols that one member of a group may know.
+pub const JOIN_PROTOCOLS_MAX: usize = 64;
+
+/// Bytes that the members of one group may say to their protocols, and be assigned.
+pub const GROUP_METADATA_BYTES_MAX: usize = 1 << 20;
+
+/// Partitions that one group may have offsets of.
+pub const GROUP_OFFSETS_MAX: usize = 100_000;
+
+/// States or kinds that a list of groups may be narrowed to.
+pub const GROUP_FILTERS_MAX: usize = 16;
+
 /// Configuration entries in one request or response, per resource.
 pub const CONFIG_ENTRIES_MAX: usize = 256;
 
@@ -156,6 +189,10 @@ const _: () = {
     // The lists with a lower bound of their own are lists of topics all the same.
     assert!(REQUEST_CONFIG_RESOURCES_MAX <= REQUEST_TOPICS_MAX);
     assert!(REQUEST_NEW_TOPICS_MAX <= REQUEST_TOPICS_MAX);
+    // A group's offsets of a largest topic can all be committed.
+    assert!(TOPIC_PARTITIONS_MAX as usize <= GROUP_OFFSETS_MAX);
+    // A coordinator's groups can all be listed.
+    assert!(GROUPS_MAX <= GROUPS_LISTED_MAX);
     // A topic cannot be larger than the broker that holds it.
     assert!(TOPIC_PARTITIONS_MAX as usize <= BROKER_PARTITIONS_MAX);
 };

@@ -148,7 +148,19 @@ impl<F: Clone> Front<F> {
                 self.control(call, api, body);
                 Ok(())
             }
-            ApiKey::Hello => Err(FrameError::Malformed),
+            // A hello was dealt with before; groups have no coordinator yet.
+            ApiKey::Hello
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::FindCoordinator
+            | ApiKey::JoinGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::SyncGroup
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+            | ApiKey::OffsetDelete => Err(FrameError::Malformed),
         }
     }
 

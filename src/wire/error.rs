@@ -48,14 +48,26 @@ error_codes! {
     NOT_LEADER_OR_FOLLOWER = 6, true, "This broker does not lead the partition.";
     REQUEST_TIMED_OUT = 7, true, "The request was not completed in time; it may still take effect.";
     MESSAGE_TOO_LARGE = 10, false, "The record batch is larger than `max.message.bytes`.";
+    OFFSET_METADATA_TOO_LARGE = 12, false, "Longer than `offset.metadata.max.bytes`.";
+    COORDINATOR_LOAD_IN_PROGRESS = 14, true, "The coordinator is reading its log.";
+    COORDINATOR_NOT_AVAILABLE = 15, true, "There is no coordinator at present.";
+    NOT_COORDINATOR = 16, true, "This broker does not coordinate the group.";
     INVALID_TOPIC_EXCEPTION = 17, false, "The topic name is not legal, or the topic is internal.";
     RECORD_LIST_TOO_LARGE = 18, false, "The record batch is larger than `segment.bytes`.";
     NOT_ENOUGH_REPLICAS = 19, true, "Fewer replicas are in sync than `min.insync.replicas`.";
     NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20, true, "Written, but to fewer replicas than required.";
     INVALID_REQUIRED_ACKS = 21, false, "`acks` must be -1, 0 or 1.";
-    TOPIC_ALREADY_EXISTS = 36, false, "A topic of this name exists.";
+    ILLEGAL_GENERATION = 22, false, "The group is in another generation.";
+    INCONSISTENT_GROUP_PROTOCOL = 23, false, "The member shares no protocol with its group.";
+    INVALID_GROUP_ID = 24, false, "The group id is not legal.";
+    UNKNOWN_MEMBER_ID = 25, false, "The group has no such member.";
+    INVALID_SESSION_TIMEOUT = 26, false, "The session timeout is outside what the broker allows.";
+    REBALANCE_IN_PROGRESS = 27, false, "The group is rebalancing: join again.";
+    INVALID_COMMIT_OFFSET_SIZE = 28, false, "The offsets to commit are too many or too large.";
+    GROUP_AUTHORIZATION_FAILED = 30, false, "The group may not be used by this client.";
     INVALID_TIMESTAMP = 32, false, "A record's timestamp is outside the window the topic allows.";
     UNSUPPORTED_VERSION = 35, false, "The broker does not serve this version of the API.";
+    TOPIC_ALREADY_EXISTS = 36, false, "A topic of this name exists.";
     INVALID_PARTITIONS = 37, false, "The partition count is not legal.";
     INVALID_REPLICATION_FACTOR = 38, false, "The replication factor cannot be reached.";
     INVALID_REPLICA_ASSIGNMENT = 39, false, "The replica assignment is not legal.";
@@ -67,10 +79,13 @@ error_codes! {
     DUPLICATE_SEQUENCE_NUMBER = 46, false, "The batch was written before.";
     INVALID_PRODUCER_EPOCH = 47, false, "The producer has begun a newer epoch.";
     INVALID_TXN_STATE = 48, false, "The producer has no transaction open here.";
+    INVALID_PRODUCER_ID_MAPPING = 49, false, "The transactional id has another producer id.";
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53, false, "The transactional id may not be used here.";
     KAFKA_STORAGE_ERROR = 56, true, "The log dir cannot be written at present.";
     LOG_DIR_NOT_FOUND = 57, false, "There is no such log dir.";
     UNKNOWN_PRODUCER_ID = 59, false, "The producer id is not known here.";
+    NON_EMPTY_GROUP = 68, false, "The group has members.";
+    GROUP_ID_NOT_FOUND = 69, false, "There is no such group.";
     FETCH_SESSION_ID_NOT_FOUND = 70, true, "There is no fetch session of this id here.";
     INVALID_FETCH_SESSION_EPOCH = 71, true, "The fetch session is at another epoch.";
     TOPIC_DELETION_DISABLED = 73, false, "Topics may not be deleted here.";
@@ -78,14 +93,25 @@ error_codes! {
     UNKNOWN_LEADER_EPOCH = 75, true, "The leader epoch in the request is not known here yet.";
     UNSUPPORTED_COMPRESSION_TYPE = 76, false, "The codec is not supported for this request.";
     OFFSET_NOT_AVAILABLE = 78, true, "The offset is not known yet after a change of leader.";
+    MEMBER_ID_REQUIRED = 79, false, "Join again with the member id of this answer.";
+    GROUP_MAX_SIZE_REACHED = 81, false, "The group is full.";
+    FENCED_INSTANCE_ID = 82, false, "Another member has taken over the group instance id.";
+    GROUP_SUBSCRIBED_TO_TOPIC = 86, false, "The group is subscribed to the topic.";
     INVALID_RECORD = 87, false, "The record batch breaks the rules for records.";
+    UNSTABLE_OFFSET_COMMIT = 88, true, "A running transaction may change the offset.";
     THROTTLING_QUOTA_EXCEEDED = 89, true, "The broker is over its limit; try again later.";
+    PRODUCER_FENCED = 90, false, "A newer producer has the transactional id.";
     UNKNOWN_TOPIC_ID = 100, true, "There is no topic of this id here.";
     INCONSISTENT_TOPIC_ID = 103, true, "The topic of this name has another id.";
     INCONSISTENT_CLUSTER_ID = 104, false, "The peer belongs to another cluster.";
     FETCH_SESSION_TOPIC_ID_ERROR = 106, true, "The fetch session names topics in another way.";
+    FENCED_MEMBER_EPOCH = 110, false, "The member epoch is out of date: join again.";
+    UNRELEASED_INSTANCE_ID = 111, false, "Another member still has the group instance id.";
+    UNSUPPORTED_ASSIGNOR = 112, false, "The broker has no such assignor.";
+    STALE_MEMBER_EPOCH = 113, false, "The member epoch is out of date: send a heartbeat first.";
     MISMATCHED_ENDPOINT_TYPE = 114, false, "The endpoint is of another kind than the request wants.";
     TRANSACTION_ABORTABLE = 120, false, "The transaction cannot go on and must be aborted.";
+    INVALID_REGULAR_EXPRESSION = 128, false, "The regular expression is not legal.";
 }
 
 impl ErrorCode {

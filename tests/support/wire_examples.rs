@@ -1,6 +1,9 @@
 //! One example of every message of the wire, by name: the transcripts show their bytes, and the
 //! hostile tests mangle them.
 
+#[path = "wire_group_examples.rs"]
+mod groups;
+
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicId, Uuid};
 use odradek::time::Timestamp;
 use odradek::wire::configs::{
@@ -125,6 +128,7 @@ pub fn all() -> Vec<Example> {
     examples.extend(state());
     examples.extend(producers());
     examples.extend(producer_states());
+    examples.extend(groups::all());
     examples
 }
 
