@@ -47,7 +47,8 @@ struct Odradek {
     #[argh(switch)]
     version: bool,
 
-    /// configuration file (TOML) of the broker; without one every key has its default
+    /// configuration file (TOML, or Kafka's server.properties) of the broker; without one every key
+    /// has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
