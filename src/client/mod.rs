@@ -5,11 +5,17 @@ mod admin;
 pub mod assignors;
 mod background;
 mod cluster;
+mod commit;
 mod consumer;
+mod consumer_config;
+mod coordinator;
 mod error;
+mod exchange;
 mod fetcher;
+mod group_requests;
 mod interceptor;
 mod link;
+mod membership;
 mod net;
 mod offsets;
 mod outcome;
@@ -19,6 +25,7 @@ mod producer;
 mod producer_record;
 mod sender;
 mod serializer;
+mod subscription;
 mod topics;
 
 pub use admin::{
@@ -26,8 +33,11 @@ pub use admin::{
     NewTopic, Refusal, Resource,
 };
 pub use cluster::{BrokerInfo, PartitionInfo, TopicInfo};
-pub use consumer::{Consumer, ConsumerConfig, OffsetReset};
+pub use commit::ConsumerGroupMetadata;
+pub use consumer::{Consumer, WakeupHandle};
+pub use consumer_config::{ConsumerConfig, OffsetReset};
 pub use error::ClientError;
+pub use exchange::CommitCallback;
 pub use interceptor::{ConsumerInterceptor, ProducerInterceptor};
 pub use offsets::{OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, TopicPartition};
 pub use outcome::{RecordMetadata, SendHandle};
@@ -42,3 +52,4 @@ pub use serializer::{
     Serializer, ShortDeserializer, ShortSerializer, StringDeserializer, StringSerializer,
     TypedProducer, UuidDeserializer, UuidSerializer,
 };
+pub use subscription::RebalanceListener;
