@@ -114,6 +114,10 @@ pub const KAFKA_DECODED_VECTOR_BYTES: usize = 32;
 /// Metrics in one response.
 pub const METRICS_MAX: usize = 4096;
 
+/// Idempotent producers that a partition remembers; beyond that the one that wrote least recently is
+/// forgotten.
+pub const PARTITION_PRODUCERS_MAX: usize = 4096;
+
 /// Records of one batch; a batch of more is refused before any is looked at.
 pub const BATCH_RECORDS_MAX: i32 = 1 << 20;
 

@@ -101,6 +101,8 @@ pub struct LiveConfig {
     pub retention_check_interval_ms: u64,
     /// `scrub.interval.ms`.
     pub scrub_interval_ms: u64,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: u64,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
     /// Where those come from, by topic-level key; built in where none is named.

@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod fetcher;
 mod group_requests;
+mod idempotence;
 mod interceptor;
 mod link;
 mod membership;

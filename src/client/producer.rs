@@ -55,6 +55,10 @@ impl Acks {
     }
 }
 
+/// Requests in flight that an idempotent producer may have: a partition recognizes as many batches
+/// when they come again.
+const IDEMPOTENT_IN_FLIGHT_MAX: usize = 5;
+
 /// A producer's settings; [`Default`] has Kafka's.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
@@ -84,8 +88,12 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `request.timeout.ms`: after it a request counts as lost, and its batches are sent again.
     pub request_timeout: Duration,
-    /// `max.in.flight.requests.per.connection`. Above 1 a retry may put a batch behind a later
-    /// one of its partition; at 1 order is kept.
+    /// `enable.idempotence`: every record is stored once, in the order of the sends, however often
+    /// it is sent. It asks for `acks=all`, `retries` above 0 and at most 5 requests in flight.
+    /// `None`, the default, is `Some(true)`, save that other `acks` or no `retries` switch it off.
+    pub enable_idempotence: Option<bool>,
+    /// `max.in.flight.requests.per.connection`. Above 1, and without idempotence, a retry may put
+    /// a batch behind a later one of its partition.
     pub max_in_flight_requests_per_connection: usize,
     /// `max.request.size`.
     pub max_request_size: usize,
@@ -120,6 +128,7 @@ impl Default for ProducerConfig {
             retry_backoff_max: Duration::from_millis(1000),
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
+            enable_idempotence: None,
             max_in_flight_requests_per_connection: 5,
             max_request_size: 1 << 20,
             partitioner: None,
@@ -146,6 +155,13 @@ impl ProducerConfig {
                 self.max_in_flight_requests_per_connection < 1,
                 "max.in.flight.requests.per.connection",
             ),
+            (
+                self.enable_idempotence != Some(false)
+                    && IDEMPOTENT_IN_FLIGHT_MAX < self.max_in_flight_requests_per_connection,
+                "max.in.flight.requests.per.connection",
+            ),
+            (self.enable_idempotence == Some(true) && self.acks != Acks::All, "acks"),
+            (self.enable_idempotence == Some(true) && self.retries == 0, "retries"),
             (self.request_timeout.is_zero(), "request.timeout.ms"),
             (self.retry_backoff_max < self.retry_backoff, "retry.backoff.max.ms"),
         ];
@@ -153,6 +169,11 @@ impl ProducerConfig {
             Some((_, key)) => Err(ClientError::Config(key)),
             None => Ok(()),
         }
+    }
+
+    /// Whether each record is stored once: `enable.idempotence`, if nothing contradicts it.
+    pub fn is_idempotent(&self) -> bool {
+        self.enable_idempotence.unwrap_or(self.acks == Acks::All && 0 < self.retries)
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {

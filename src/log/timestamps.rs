@@ -108,8 +108,12 @@ impl<D: Disk> Log<D> {
             Ok(true) => {}
             Ok(false) => return Err(damaged),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let (file, position) = (file.clone(), met.position);
-                return Err(ReadError::Cold { file, position, bytes: bytes as u64 });
+                return Err(ReadError::Cold {
+                    segment: segment.base,
+                    file: file.clone(),
+                    position: met.position,
+                    bytes: bytes as u64,
+                });
             }
             Err(error) => return Err(error.into()),
         }
@@ -201,6 +205,6 @@ impl<D: Disk> Segment<D> {
             return Ok(());
         }
         self.derived.borrow_mut().reset();
-        Err(ReadError::Cold { file: file.clone(), position: 0, bytes: 0 })
+        Err(ReadError::Cold { segment: self.base, file: file.clone(), position: 0, bytes: 0 })
     }
 }

@@ -132,6 +132,7 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
         auto_create_topics_enable: config.auto_create_topics_enable,
         retention_check_interval_ms: config.log_retention_check_interval_ms,
         scrub_interval_ms: config.scrub_interval_ms,
+        producer_id_expiration_ms: config.producer_id_expiration_ms,
         topic_defaults: config.topic_defaults.clone(),
         topic_sources: topic_sources(config),
         shown: in_force.filter_map(shown).collect(),
@@ -217,6 +218,7 @@ mod tests {
         ("socket.listen.backlog.size", "7"),
         ("scrub.interval.ms", "7"),
         ("scrub.bytes.per.second", "4097"),
+        ("producer.id.expiration.ms", "7"),
         ("shutdown.timeout.ms", "7"),
     ];
 

@@ -75,14 +75,15 @@ error_codes! {
     NOT_CONTROLLER = 41, true, "This broker is not the active controller.";
     INVALID_REQUEST = 42, false, "The request contradicts itself or breaks the protocol.";
     POLICY_VIOLATION = 44, false, "The request is legal, but not allowed here.";
-    OUT_OF_ORDER_SEQUENCE_NUMBER = 45, false, "The producer's sequence has a gap.";
-    DUPLICATE_SEQUENCE_NUMBER = 46, false, "The producer's batch was appended long ago.";
-    INVALID_PRODUCER_EPOCH = 47, false, "A newer producer has taken over.";
-    INVALID_TXN_STATE = 48, false, "The transaction is not in a state for this.";
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45, false, "The batch does not follow the producer's last one.";
+    DUPLICATE_SEQUENCE_NUMBER = 46, false, "The batch was written before.";
+    INVALID_PRODUCER_EPOCH = 47, false, "The producer has begun a newer epoch.";
+    INVALID_TXN_STATE = 48, false, "The producer has no transaction open here.";
     INVALID_PRODUCER_ID_MAPPING = 49, false, "The transactional id has another producer id.";
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53, false, "The transactional id may not be used here.";
     KAFKA_STORAGE_ERROR = 56, true, "The log dir cannot be written at present.";
     LOG_DIR_NOT_FOUND = 57, false, "There is no such log dir.";
-    UNKNOWN_PRODUCER_ID = 59, false, "Nothing is known of the producer id here.";
+    UNKNOWN_PRODUCER_ID = 59, false, "The producer id is not known here.";
     NON_EMPTY_GROUP = 68, false, "The group has members.";
     GROUP_ID_NOT_FOUND = 69, false, "There is no such group.";
     FETCH_SESSION_ID_NOT_FOUND = 70, true, "There is no fetch session of this id here.";
@@ -109,6 +110,7 @@ error_codes! {
     UNSUPPORTED_ASSIGNOR = 112, false, "The broker has no such assignor.";
     STALE_MEMBER_EPOCH = 113, false, "The member epoch is out of date: send a heartbeat first.";
     MISMATCHED_ENDPOINT_TYPE = 114, false, "The endpoint is of another kind than the request wants.";
+    TRANSACTION_ABORTABLE = 120, false, "The transaction cannot go on and must be aborted.";
     INVALID_REGULAR_EXPRESSION = 128, false, "The regular expression is not legal.";
 }
 

@@ -35,12 +35,14 @@ pub mod describe_cluster;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_metrics;
+pub mod describe_producers;
 pub mod error;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod frame;
 pub mod heartbeat;
 pub mod hello;
+pub mod init_producer_id;
 pub mod join_group;
 pub mod kafka;
 pub mod leave_group;
@@ -50,6 +52,7 @@ pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
@@ -82,6 +85,8 @@ pub enum ApiKey {
     CreateTopics = 19,
     DeleteTopics = 20,
     DeleteRecords = 21,
+    InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     DescribeLogDirs = 35,
     CreatePartitions = 37,
@@ -89,12 +94,13 @@ pub enum ApiKey {
     IncrementalAlterConfigs = 44,
     OffsetDelete = 47,
     DescribeCluster = 60,
+    DescribeProducers = 61,
     DescribeMetrics = 200,
 }
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 25] = [
+    pub const ALL: [ApiKey; 28] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -112,6 +118,8 @@ impl ApiKey {
         ApiKey::CreateTopics,
         ApiKey::DeleteTopics,
         ApiKey::DeleteRecords,
+        ApiKey::InitProducerId,
+        ApiKey::OffsetForLeaderEpoch,
         ApiKey::DescribeConfigs,
         ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
@@ -119,6 +127,7 @@ impl ApiKey {
         ApiKey::IncrementalAlterConfigs,
         ApiKey::OffsetDelete,
         ApiKey::DescribeCluster,
+        ApiKey::DescribeProducers,
         ApiKey::DescribeMetrics,
     ];
 
