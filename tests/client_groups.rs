@@ -2,6 +2,7 @@
 //! 2.25.
 
 #[path = "support/fake_broker.rs"]
+#[expect(dead_code, reason = "shared with client_rules.rs, which uses the rest")]
 mod fake_broker;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -194,7 +194,7 @@ impl Coordinator {
             Some(Err(error)) => {
                 self.is_finding = false;
                 if !error.is_retriable() {
-                    state.group.events.push_back(Event::Failed(error));
+                    state.group.fail(error);
                 }
                 self.rest(now);
             }
@@ -239,6 +239,7 @@ impl Coordinator {
                 Command::Unsubscribe => {
                     self.pattern = None;
                     self.assigned_by.clear();
+                    state.group.events.retain(|event| matches!(event, Event::Committed(..)));
                     self.machine.leave("the consumer unsubscribed from all topics");
                 }
                 Command::Prepared(number) => self.machine.prepared(now, number),
@@ -450,17 +451,15 @@ impl Coordinator {
                     self.assigned_by.clear();
                     state.group.events.push_back(Event::Prepare { number, is_lost });
                 }
-                Output::Assigned { assignment } => {
-                    state.group.events.push_back(match protocol::decode_assignment(&assignment) {
-                        Ok(partitions) => {
-                            state.group.last.partitions.clone_from(&partitions);
-                            state.group.last.generation = identity.generation;
-                            Event::Assigned(partitions)
-                        }
-                        Err(_) => Event::Failed(ClientError::Protocol(FrameError::Malformed)),
-                    });
-                }
-                Output::Failed(error) => state.group.events.push_back(Event::Failed(error)),
+                Output::Assigned { assignment } => match protocol::decode_assignment(&assignment) {
+                    Ok(partitions) => {
+                        state.group.last.partitions.clone_from(&partitions);
+                        state.group.last.generation = identity.generation;
+                        state.group.events.push_back(Event::Assigned(partitions));
+                    }
+                    Err(_) => state.group.fail(ClientError::Protocol(FrameError::Malformed)),
+                },
+                Output::Failed(error) => state.group.fail(error),
             }
         }
     }
@@ -487,7 +486,7 @@ impl Coordinator {
         let mut strategies = config.partition_assignment_strategy.iter();
         let Some(assignor) = strategies.find(|one| one.name() == protocol) else {
             let error = ClientError::Protocol(FrameError::Malformed);
-            state.group.events.push_back(Event::Failed(error));
+            state.group.fail(error);
             return;
         };
         let count = |topic: &str| counts.get(topic).copied().flatten();

@@ -127,6 +127,23 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// Tells the user of a failure, once until it has heard of it.
+    pub fn fail(&mut self, error: ClientError) {
+        if !self.events.iter().any(|event| matches!(event, Event::Failed(_))) {
+            self.events.push_back(Event::Failed(error));
+        }
+    }
+
+    /// The next thing to tell the user. What the group said before it learnt that nothing is
+    /// subscribed to any more does not count.
+    pub fn next_event(&mut self) -> Option<Event> {
+        let is_leaving = self.commands.iter().any(|one| matches!(one, Command::Unsubscribe));
+        if is_leaving || self.mode != Mode::Subscribed {
+            self.events.retain(|event| matches!(event, Event::Committed(..) | Event::Failed(_)));
+        }
+        self.events.pop_front()
+    }
+
     pub fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id

@@ -1,4 +1,16 @@
 //! The client: producer, consumer and admin, as a Kafka user would guess them.
+//!
+//! A [`Producer`] has a thread that sends (`sender`), a [`Consumer`] one that fetches (`fetcher`)
+//! and, with `group.id`, one that speaks with the group's coordinator (`coordinator`). Each of
+//! these has a helper for calls that block. The user's own thread runs what the user hooked in:
+//! interceptors, serializers, partitioners, and inside `poll` the rebalance listener.
+//!
+//! # Why
+//!
+//! Kafka's Java consumer joins its group on the user's thread, inside `poll`. Here a thread does
+//! it, and `poll` only gives partitions up and takes them on: a join that takes minutes then
+//! delays no poll, and the rules of membership sit in one machine that is tested without a
+//! network (`membership`).
 
 mod accumulator;
 mod admin;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use regex_lite::Regex;
 
 use crate::client::ClientError;
-use crate::client::assignors::RebalanceProtocol;
+use crate::client::assignors::{LastAssignment, RebalanceProtocol};
 use crate::client::consumer::Consumer;
 use crate::client::exchange::{Command, Event, Mode};
 use crate::client::interceptor;
@@ -175,8 +175,7 @@ impl Consumer {
             let owned = self.assignment();
             self.give_up(&owned, News::Revoked);
             let mut state = self.shared.lock();
-            state.group.events.retain(|event| matches!(event, Event::Committed(..)));
-            state.group.last = Default::default();
+            state.group.last = LastAssignment::default();
             state.group.commands.push_back(Command::Unsubscribe);
         }
         let mut state = self.shared.lock();
@@ -214,7 +213,7 @@ impl Consumer {
     /// What the group's thread has to say, in its order.
     pub(super) fn handle_events(&mut self) -> Result<(), ClientError> {
         loop {
-            let Some(event) = self.shared.lock().group.events.pop_front() else { return Ok(()) };
+            let Some(event) = self.shared.lock().group.next_event() else { return Ok(()) };
             match event {
                 Event::Prepare { number, is_lost } => {
                     self.prepare(is_lost);
@@ -236,7 +235,7 @@ impl Consumer {
     fn prepare(&mut self, is_lost: bool) {
         let owned = self.assignment();
         if is_lost {
-            self.shared.lock().group.last = Default::default();
+            self.shared.lock().group.last = LastAssignment::default();
             self.give_up(&owned, News::Lost);
             return;
         }

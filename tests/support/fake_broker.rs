@@ -1,8 +1,6 @@
 //! A broker that does as it is told: it speaks the wire, remembers what it was asked, and meets
 //! each Produce with the next line of its script.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 #[path = "fake_group.rs"]
 mod fake_group;
 

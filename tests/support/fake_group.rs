@@ -1,8 +1,6 @@
 //! A coordinator of one group that knows just enough: members, generations, assignments, offsets,
 //! all in memory. A request that has to wait waits in its connection's thread.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
