@@ -13,10 +13,9 @@
 
 use alloc::vec::Vec;
 
-use super::error::{KafkaError, Place};
+use super::error::KafkaError;
 use super::field::Field;
-use super::reader::Reader;
-use super::writer::{Frame, Writer};
+use super::versioned;
 use crate::ids::Partition;
 
 /// The last version of both structures.
@@ -50,22 +49,14 @@ structs! {
 
 /// Reads a structure behind its version.
 fn decode<'a, T: Field<'a>>(bytes: &'a [u8]) -> Result<T, KafkaError> {
-    let mut head = Reader::new(bytes, 0, false);
-    head.enter(&Place { structure: "ConsumerProtocol", field: "version" });
-    let version = i16::read(&mut head).map_err(|expected| head.error(None, expected))?;
-    let version = version.clamp(0, VERSION_MAX);
-    let mut reader = Reader::new(head.rest(), version, false);
-    T::read(&mut reader).map_err(|expected| reader.error(None, expected))
+    let (version, rest) = versioned::split(bytes)?;
+    versioned::read(version.clamp(0, VERSION_MAX), false, rest)
 }
 
 /// Writes a structure behind its version.
 fn encode<'a, T: Field<'a>>(value: &T, version: i16) -> Vec<u8> {
     assert!((0..=VERSION_MAX).contains(&version), "the caller chose a version described");
-    let mut frame = Frame::new();
-    let mut writer = Writer::new(&mut frame, version, false);
-    version.write(&mut writer);
-    value.write(&mut writer);
-    frame.into_parts().0
+    versioned::write(value, version, false)
 }
 
 impl<'a> ConsumerProtocolSubscription<'a> {
