@@ -173,12 +173,11 @@ impl Membership {
     /// There is reason for a rebalance: other topics, other partitions, some were just given up.
     pub fn rejoin(&mut self) {
         match self.state {
-            State::Idle => {}
             State::Stable => self.prepare(),
             // The join that is to be sent will say what is new.
-            State::Preparing | State::Joining { is_sent: false } => {}
+            State::Idle | State::Preparing | State::Joining { is_sent: false } => {}
             State::Joining { is_sent: true } | State::Assigning { .. } | State::Syncing { .. } => {
-                self.must_rejoin = true
+                self.must_rejoin = true;
             }
         }
     }

@@ -241,7 +241,9 @@ fn encode(producers: &Producers, at: Between) -> Vec<u8> {
     for (_, producer) in producers.iter() {
         let (_, older) = split_last(producer);
         out.push(older.len() as u8);
-        older.iter().for_each(|kept| put_kept(&mut out, kept));
+        for kept in older {
+            put_kept(&mut out, kept);
+        }
     }
     let crc = crc32c::crc32c(&out[CRC_START..]);
     out[2..CRC_START].copy_from_slice(&crc.to_be_bytes());

@@ -126,9 +126,9 @@ pub fn all() -> Vec<Example> {
     examples.extend(topic_changes());
     examples.extend(configs());
     examples.extend(state());
-    examples.extend(groups::all());
     examples.extend(producers());
     examples.extend(producer_states());
+    examples.extend(groups::all());
     examples
 }
 

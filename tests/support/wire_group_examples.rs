@@ -189,27 +189,27 @@ fn committed() -> [Example; 4] {
             &OffsetFetchRequest { require_stable: true, groups: asked() },
             b"",
         ),
-        response(
-            "response offset-fetch",
-            &OffsetFetchResponse {
-                groups: vec![
-                    FetchedOffsets {
-                        error: ErrorCode::NONE,
-                        partitions: vec![FetchedOffset {
-                            topic: TopicRef::Id(ID),
-                            partition: Partition(2),
-                            offset: Offset(300),
-                            leader_epoch: LeaderEpoch(3),
-                            metadata: "here",
-                            error: ErrorCode::NONE,
-                        }],
-                    },
-                    FetchedOffsets { error: ErrorCode::STALE_MEMBER_EPOCH, partitions: vec![] },
-                ],
-            },
-            b"",
-        ),
+        response("response offset-fetch", &fetched_offsets(), b""),
     ]
+}
+
+fn fetched_offsets() -> OffsetFetchResponse<'static> {
+    OffsetFetchResponse {
+        groups: vec![
+            FetchedOffsets {
+                error: ErrorCode::NONE,
+                partitions: vec![FetchedOffset {
+                    topic: TopicRef::Id(ID),
+                    partition: Partition(2),
+                    offset: Offset(300),
+                    leader_epoch: LeaderEpoch(3),
+                    metadata: "here",
+                    error: ErrorCode::NONE,
+                }],
+            },
+            FetchedOffsets { error: ErrorCode::STALE_MEMBER_EPOCH, partitions: vec![] },
+        ],
+    }
 }
 
 fn forgotten() -> [Example; 4] {

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use super::error::KafkaError;
 use super::field::Field;
 use super::versioned;
+use super::writer::{Frame, Writer};
 use crate::ids::Partition;
 
 /// The last version of both structures.
@@ -86,7 +87,7 @@ impl<'a> ConsumerProtocolAssignment<'a> {
 impl<'a> StickyUserData<'a> {
     /// Reads the newer form, or else the older one, as Kafka does; `None` if it is neither.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let read = |version| Self::read(&mut Reader::new(bytes, version, false)).ok();
+        let read = |version| versioned::read(version, false, bytes).ok();
         read(1).or_else(|| read(0))
     }
 
