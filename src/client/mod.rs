@@ -21,6 +21,7 @@ mod commit;
 mod consumer;
 mod consumer_config;
 mod coordinator;
+mod coordinator_offsets;
 mod error;
 mod exchange;
 mod fetcher;
