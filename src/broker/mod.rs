@@ -101,6 +101,10 @@ pub struct LiveConfig {
     pub retention_check_interval_ms: u64,
     /// `scrub.interval.ms`.
     pub scrub_interval_ms: u64,
+    /// `log.cleaner.backoff.ms`.
+    pub cleaner_backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`; `None`: a share of the memory.
+    pub cleaner_map_bytes: Option<u64>,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
     /// Where those come from, by topic-level key; built in where none is named.

@@ -7,6 +7,7 @@
 //!              <base>.log                              record batches, nothing else
 //!              <base>.index .timeindex .summary        caches of what the batches imply
 //!              damage leader-epoch-checkpoint          holes; epochs, for Kafka
+//!              cleaned <base>.log.cleaned .log.swap    compaction: what was done, what is under way
 //!              <base>.<position>.torn                  what recovery cut off
 //! ```
 //!
@@ -30,6 +31,9 @@
 //! - *A damaged segment is parted in two files* rather than rewritten with its bad bytes: each file
 //!   is then whole, for us and for Kafka's tools, and the gap is where offsets may have one.
 
+mod cleaned;
+mod cleaning;
+mod compaction;
 mod damage;
 mod derived;
 mod dir;
@@ -38,12 +42,14 @@ mod epochs;
 mod identity;
 mod index;
 mod kafka_files;
+mod key_map;
 mod read;
 mod recovery;
 mod repair;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
+mod rewrite;
 mod scrub;
 mod segment;
 mod small_file;
@@ -66,10 +72,14 @@ use crate::record::{self, BatchHeader, TimestampType};
 use crate::time::{Boot, Now};
 
 use crate::topic_config::TopicConfig;
+use cleaned::Cleaned;
+use cleaning::Cleaning;
 use damage::Damage;
 use retention::Retention;
 use segment::{Place, Segment};
 
+pub use cleaning::Filth;
+pub use compaction::{CleanCounts, CleanError, CleanLimits, CleanTurn, Round};
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
@@ -95,6 +105,7 @@ pub struct Log<D: Disk> {
     epochs: Epochs,
     damage: Damage,
     retention: Retention,
+    cleaning: Cleaning,
     /// What the last `expire` would have had to wait for.
     cold: Option<(D::File, u64, u64)>,
     is_poisoned: bool,
@@ -168,6 +179,7 @@ impl<D: Disk> Log<D> {
             epochs: Epochs::default(),
             damage: Damage::default(),
             retention: Retention::new(now, Offset::ZERO),
+            cleaning: Cleaning::new(Cleaned::new(topic_partition.topic_id)),
             cold: None,
             is_poisoned: false,
         };
@@ -313,6 +325,7 @@ impl<D: Disk> Log<D> {
         }
         let text = kafka_files::epoch_checkpoint(self.epochs.entries());
         small_file::replace(&self.disk, &self.dir, kafka_files::LEADER_EPOCHS, text.as_bytes())?;
+        self.close_clean()?;
         self.durable = self.end_offset();
         self.is_poisoned = true;
         self.close_idle_handles();
