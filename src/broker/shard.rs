@@ -13,7 +13,7 @@ use crate::controller::change::Change;
 use crate::ids::TopicId;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::{DamageNote, Log, Scrubbed};
+use crate::log::{DamageNote, Log, Round, Scrubbed};
 use crate::time::{Boot, Now};
 
 /// What happens to a shard.
@@ -67,6 +67,8 @@ pub enum Event<D: Disk> {
     Loaded(u64),
     /// A part of a sealed segment was verified; `None` when it could not be read.
     Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
+    /// It is this shard's turn in a round of compaction.
+    Clean(Box<Round<D>>),
     /// The metadata changed.
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
@@ -105,6 +107,8 @@ pub enum Output<D: Disk> {
     Load(Load<D::File>),
     /// Have a part of a sealed segment verified.
     Scrub(ScrubJob<D::File>),
+    /// Have a round of compaction worked on.
+    Clean(Box<Round<D>>),
     /// Have it written down that a segment is damaged.
     Note(DamageNote<D>),
     /// Give to the control thread.
@@ -158,6 +162,7 @@ impl<D: Disk> Shard<D> {
             }
             Event::Loaded(token) => self.back.loaded(now, token),
             Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
+            Event::Clean(round) => self.back.clean_turn(now, round),
             Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }
@@ -286,6 +291,7 @@ impl<D: Disk> Shard<D> {
             }
             BackOutput::Load(load) => self.outputs.push_back(Output::Load(load)),
             BackOutput::Scrub(job) => self.outputs.push_back(Output::Scrub(job)),
+            BackOutput::Clean(round) => self.outputs.push_back(Output::Clean(round)),
             BackOutput::Note(note) => self.outputs.push_back(Output::Note(note)),
             BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
         }

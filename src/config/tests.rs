@@ -87,7 +87,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "num.partitions = 1.5",
-        "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not a float",
+        "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not 1.5",
     ),
     (
         "shards = 99999999999999999999",

@@ -3,6 +3,7 @@
 use super::*;
 use crate::controller::image::TopicImage;
 use crate::ids::LeaderEpoch;
+use crate::topic_config::CleanupPolicy;
 use crate::wire::TopicRef;
 use crate::wire::configs::{AlterResource, ConfigChange, ConfigResource};
 use crate::wire::create_partitions::GrowTopic;

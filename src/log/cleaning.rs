@@ -48,6 +48,11 @@ impl Filth {
     pub fn ratio(&self) -> Ratio {
         Ratio::of(self.dirty_bytes, self.clean_bytes + self.dirty_bytes)
     }
+
+    /// What is cleaned first: overdue records, then the largest share.
+    pub fn urgency(&self) -> (bool, Ratio) {
+        (self.is_overdue, self.ratio())
+    }
 }
 
 impl Cleaning {
@@ -145,7 +150,7 @@ impl<D: Disk> Log<D> {
             dir: Arc::clone(&self.dir),
             name: self.name.clone(),
             topic_partition: self.topic_partition,
-            urgency: (filth.is_overdue, filth.ratio()),
+            urgency: filth.urgency(),
             rules: Rules {
                 delete_retention_ms: self.config.delete_retention_ms,
                 segment_bytes: u64::from(self.config.segment_bytes),

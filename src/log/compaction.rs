@@ -42,10 +42,16 @@ use super::rewrite::{Fate, Keep, Output, Reader};
 use super::segment::Place;
 use crate::ids::{Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open};
-use crate::limits::{CLEANER_GROUP_SEGMENTS_MAX, CLEANER_KEY_BYTES_MAX};
+use crate::limits::{
+    CLEANER_GROUP_SEGMENTS_MAX, CLEANER_KEY_BYTES_MAX, DECOMPRESSED_BYTES_MAX,
+    DECOMPRESSION_GUESS_RATIO, DECOMPRESSION_WINDOW_MIN,
+};
 use crate::record::{BatchHeader, Records};
 use crate::time::Now;
 use crate::topic_config::Ratio;
+
+/// A vector that grows is copied to one twice its size, and what is kept is compressed beside it.
+const WINDOW_COST: u64 = 3;
 
 /// Why a round ended early.
 #[derive(Debug)]
@@ -96,11 +102,9 @@ impl From<io::Error> for CleanError {
 #[derive(Clone, Debug)]
 pub struct CleanLimits {
     /// Memory for the map of keys.
-    pub map_bytes: usize,
-    /// Memory for one batch, uncompressed.
-    pub window_bytes: usize,
-    /// A random number: see [`KeyMap`].
-    pub seed: u64,
+    pub map_bytes: u64,
+    /// Memory for that and for a batch, uncompressed.
+    pub memory_bytes: u64,
 }
 
 /// A sealed segment that is to be rewritten.
@@ -171,7 +175,10 @@ pub struct Round<D: Disk> {
     topic_partition: TopicPartition,
     urgency: (bool, Ratio),
     rules: Rules,
-    window_bytes: usize,
+    map_bytes: u64,
+    memory_bytes: u64,
+    /// A batch may decompress to so much; it grows to what is needed, within the memory.
+    window_bytes: u64,
     /// Batches that tell a live producer's last sequence: the last offset of each.
     producers: BTreeMap<i64, Offset>,
     inputs: Vec<Input>,
@@ -220,12 +227,14 @@ impl<D: Disk> Round<D> {
             topic_partition,
             urgency,
             rules,
-            window_bytes: limits.window_bytes,
+            map_bytes: limits.map_bytes,
+            memory_bytes: limits.memory_bytes,
+            window_bytes: DECOMPRESSION_WINDOW_MIN,
             producers,
             map_end: cleaned.cleaned,
             inputs,
             cleaned,
-            map: KeyMap::new(limits.map_bytes, limits.seed),
+            map: KeyMap::new(limits.map_bytes as usize),
             stage: Stage::Map,
             input: first_dirty,
             synced_count: 0,
@@ -256,7 +265,11 @@ impl<D: Disk> Round<D> {
 
     /// What it did so far.
     pub fn counts(&self) -> CleanCounts {
-        self.counts
+        let mut counts = self.counts;
+        if let Some(output) = self.output.as_ref().filter(|_| self.stage == Stage::Copy) {
+            counts.written_bytes += output.bytes();
+        }
+        counts
     }
 
     /// How it went, once it has ended.
@@ -301,9 +314,33 @@ impl<D: Disk> Round<D> {
             Stage::Discard => self.discard(),
             Stage::Swap | Stage::Drop | Stage::Ended => Ok(()),
         };
-        if let Err(why) = worked {
-            self.fail(why);
+        match worked {
+            Ok(()) => {}
+            Err(CleanError::TooLarge { .. }) if self.widen() => {}
+            Err(why) => self.fail(why),
         }
+    }
+
+    /// Gives a new round a random number, so that nobody can choose keys that make it slow.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.map.set_seed(seed);
+    }
+
+    /// Memory that the next [`Round::work`] may take.
+    pub fn needed_bytes(&self) -> u64 {
+        self.map_bytes + self.window_bytes * WINDOW_COST
+    }
+
+    /// Has the batch that was read last read again, with more memory, if there is any.
+    fn widen(&mut self) -> bool {
+        let most = self.memory_bytes.saturating_sub(self.map_bytes) / WINDOW_COST;
+        let most = most.min(DECOMPRESSED_BYTES_MAX as u64);
+        let is_wider = self.window_bytes < most;
+        self.window_bytes = (self.window_bytes * DECOMPRESSION_GUESS_RATIO).min(most);
+        if let Some(reader) = &mut self.reader {
+            reader.again();
+        }
+        is_wider
     }
 
     fn fail(&mut self, why: CleanError) {
@@ -342,7 +379,7 @@ impl<D: Disk> Round<D> {
             let end = if is_known || holds_nothing(header) {
                 header.next_offset()
             } else {
-                let section = found.section(self.window_bytes)?;
+                let section = found.section(self.window_bytes as usize)?;
                 let end = put_keys(&mut self.map, header, &section, self.map_end);
                 end.ok_or(found.damaged())?
             };
@@ -392,7 +429,7 @@ impl<D: Disk> Round<D> {
                 map_end: self.map_end,
                 producers: &self.producers,
                 delete_retention_ms: self.rules.delete_retention_ms,
-                window_bytes: self.window_bytes,
+                window_bytes: self.window_bytes as usize,
                 now,
             };
             match keep.judge(&found)? {

@@ -45,10 +45,16 @@ pub struct MapFull;
 
 impl KeyMap {
     /// An empty map that will take at most `bytes_max`, which is raised to what it needs at least.
-    pub fn new(bytes_max: usize, seed: u64) -> KeyMap {
+    pub fn new(bytes_max: usize) -> KeyMap {
         // Places are 32 bits wide.
         let bytes_max = bytes_max.clamp(CLEANER_MAP_BYTES_MIN, u32::MAX as usize - CHUNK_BYTES);
-        KeyMap { seed, bytes_max, slots: vec![0; SLOTS_MIN], chunks: Vec::new(), key_count: 0 }
+        KeyMap { seed: 0, bytes_max, slots: vec![0; SLOTS_MIN], chunks: Vec::new(), key_count: 0 }
+    }
+
+    /// Has an empty map place its keys by another number, best a random one.
+    pub fn set_seed(&mut self, seed: u64) {
+        assert!(self.key_count == 0, "keys lie where the seed puts them");
+        self.seed = seed;
     }
 
     /// Keys in it.
@@ -63,7 +69,7 @@ impl KeyMap {
 
     /// Forgets everything and gives the memory back.
     pub fn clear(&mut self) {
-        *self = KeyMap::new(self.bytes_max, self.seed);
+        *self = KeyMap { seed: self.seed, ..KeyMap::new(self.bytes_max) };
     }
 
     /// Takes note of a key's record. Offsets rise from call to call.
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn it_knows_every_key_until_it_is_full_and_never_takes_more_than_it_may() {
         let bytes_max = 4 << 20;
-        let mut map = KeyMap::new(bytes_max, 7);
+        let mut map = KeyMap::new(bytes_max);
         let key = |number: usize| format!("sensor-{number:08}-{}", "x".repeat(number % 40));
         let mut count = 0;
         while map.put(key(count).as_bytes(), Offset(count as i64)) == Ok(()) {
@@ -183,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_smallest_map_holds_the_longest_key_and_the_empty_one() {
-        let mut map = KeyMap::new(0, 0);
+        let mut map = KeyMap::new(0);
+        map.set_seed(5);
         let long = vec![1; CLEANER_KEY_BYTES_MAX];
         assert_eq!(map.put(&long, Offset(3)), Ok(()));
         assert_eq!(map.put(b"", Offset(4)), Ok(()));

@@ -39,6 +39,8 @@ pub(super) struct Reader<F> {
     input: Input,
     position: u64,
     next: Offset,
+    /// Where the last batch began.
+    last: (u64, Offset),
     buf: Vec<u8>,
     /// Where in the segment `buf` begins.
     buf_position: u64,
@@ -54,7 +56,8 @@ pub(super) struct Found<'a> {
 impl<F: DiskFile> Reader<F> {
     pub fn new(file: F, input: Input) -> Self {
         let next = input.base;
-        Reader { file, input, position: 0, next, buf: Vec::new(), buf_position: 0 }
+        let last = (0, next);
+        Reader { file, input, position: 0, next, last, buf: Vec::new(), buf_position: 0 }
     }
 
     /// The file, and how far it is read.
@@ -80,12 +83,18 @@ impl<F: DiskFile> Reader<F> {
         if !fits || header.base_offset != self.next || !self.load(bytes)? {
             return Err(damaged);
         }
+        self.last = (position, self.next);
         self.position += bytes as u64;
         self.next = header.next_offset();
         let at = (position - self.buf_position) as usize;
         let Ok((batch, _)) = Batch::split_first(&self.buf[at..]) else { return Err(damaged) };
         let is_whole = self.next <= self.input.end && batch.crc_is_valid();
         if is_whole { Ok(Some(Found { batch, segment, position })) } else { Err(damaged) }
+    }
+
+    /// Has the batch that was read last come once more.
+    pub fn again(&mut self) {
+        (self.position, self.next) = self.last;
     }
 
     fn loaded(&self) -> &[u8] {

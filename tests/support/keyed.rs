@@ -54,7 +54,7 @@ pub struct Keyed {
     pub ms: u64,
     pub next_value: u64,
     pub producers: BTreeMap<i64, Offset>,
-    pub map_bytes: usize,
+    pub map_bytes: u64,
     pub codecs: Vec<Compression>,
 }
 
@@ -239,8 +239,7 @@ impl Keyed {
     /// A round, if one is due.
     pub fn begin_round(&mut self) -> Option<Round<SimDisk>> {
         let now = self.now();
-        let limits =
-            CleanLimits { map_bytes: self.map_bytes, window_bytes: 1 << 20, seed: self.ms };
+        let limits = CleanLimits { map_bytes: self.map_bytes, memory_bytes: 4 << 20 };
         let producers = self.producers.clone();
         let log = self.log();
         let filth = log.filth(now)?;
