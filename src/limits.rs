@@ -52,6 +52,39 @@ pub const REQUEST_CONFIG_RESOURCES_MAX: usize = 256;
 /// Entries of the partition lists in one request.
 pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
 
+/// Groups that one request may name.
+pub const REQUEST_GROUPS_MAX: usize = 1000;
+
+/// Bytes of a group id, a member id or a group instance id; longer ones are refused.
+pub const GROUP_TEXT_BYTES_MAX: usize = 1024;
+
+/// Bytes of a client id that a member id or a description repeats; the rest is cut off.
+pub const GROUP_CLIENT_ID_BYTES_MAX: usize = 255;
+
+/// Groups that one coordinator keeps.
+pub const GROUPS_MAX: usize = 10_000;
+
+/// Groups in one list: those of many coordinators.
+pub const GROUPS_LISTED_MAX: usize = 100_000;
+
+/// Members of one group, whatever `group.max.size` says.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+
+/// Member ids of one coordinator that were given out and have not joined yet; the oldest gives way.
+pub const GROUP_PENDING_MEMBERS_MAX: usize = 10_000;
+
+/// Protocols that one member of a group may know.
+pub const JOIN_PROTOCOLS_MAX: usize = 64;
+
+/// Bytes that the members of one group may say to their protocols, and be assigned.
+pub const GROUP_METADATA_BYTES_MAX: usize = 1 << 20;
+
+/// Partitions that one group may have offsets of.
+pub const GROUP_OFFSETS_MAX: usize = 100_000;
+
+/// States or kinds that a list of groups may be narrowed to.
+pub const GROUP_FILTERS_MAX: usize = 16;
+
 /// Configuration entries in one request or response, per resource.
 pub const CONFIG_ENTRIES_MAX: usize = 256;
 
@@ -80,6 +113,10 @@ pub const KAFKA_DECODED_VECTOR_BYTES: usize = 32;
 
 /// Metrics in one response.
 pub const METRICS_MAX: usize = 4096;
+
+/// Idempotent producers that a partition remembers; beyond that the one that wrote least recently is
+/// forgotten.
+pub const PARTITION_PRODUCERS_MAX: usize = 4096;
 
 /// Records of one batch; a batch of more is refused before any is looked at.
 pub const BATCH_RECORDS_MAX: i32 = 1 << 20;
@@ -168,6 +205,10 @@ const _: () = {
     assert!(CLEANER_MAP_BYTES_MIN as u64 <= MEMORY_LIMIT_BYTES_MIN / CLEANER_SHARE_OF_MEMORY);
     // And that is what is left when decompression has its own.
     assert!(WINDOWS_SHARE_OF_MEMORY < CLEANER_SHARE_OF_MEMORY);
+    // A group's offsets of a largest topic can all be committed.
+    assert!(TOPIC_PARTITIONS_MAX as usize <= GROUP_OFFSETS_MAX);
+    // A coordinator's groups can all be listed.
+    assert!(GROUPS_MAX <= GROUPS_LISTED_MAX);
     // A topic cannot be larger than the broker that holds it.
     assert!(TOPIC_PARTITIONS_MAX as usize <= BROKER_PARTITIONS_MAX);
 };

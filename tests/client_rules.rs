@@ -1,6 +1,7 @@
 //! The client's rules against a broker that does as it is told: semantics.md rows 58-79 and 97-99.
 
 #[path = "support/fake_broker.rs"]
+#[expect(dead_code, reason = "shared with client_idempotent.rs, which uses the rest")]
 mod fake_broker;
 
 use std::collections::BTreeMap;
@@ -235,7 +236,7 @@ fn what_is_not_retriable_fails_at_once_and_once() {
 }
 
 /// Rows 75, 79: without an answer it is sent again, on a new connection; what was appended before
-/// is there twice (idempotence is not here yet).
+/// is there once, or twice where the producer is not idempotent.
 #[test]
 fn a_lost_answer_is_sent_again() {
     let broker = FakeBroker::start(1);
@@ -248,7 +249,12 @@ fn a_lost_answer_is_sent_again() {
     assert_ne!(arrivals[0].connection, arrivals[1].connection);
     broker.script(&[Act::AppendAndHangUp]);
     send(&producer, "second").wait().expect("written in the end");
-    assert_eq!(broker.appended(0), ["first", "second", "second"]);
+    assert_eq!(broker.appended(0), ["first", "second"]);
+    let broker = FakeBroker::start(1);
+    broker.script(&[Act::AppendAndHangUp]);
+    let producer = self::producer(&broker, |config| config.enable_idempotence = Some(false));
+    send(&producer, "third").wait().expect("written in the end");
+    assert_eq!(broker.appended(0), ["third", "third"]);
 }
 
 /// Row 60 and KIP-91: the outcome comes within `delivery.timeout.ms`, once, whatever happens.
@@ -433,7 +439,37 @@ fn settings_that_contradict_are_refused() {
     assert_eq!(short, key("delivery.timeout.ms"));
     let none = refused(&|config| config.max_in_flight_requests_per_connection = 0);
     assert_eq!(none, key("max.in.flight.requests.per.connection"));
+    let many = refused(&|config| config.max_in_flight_requests_per_connection = 6);
+    assert_eq!(many, key("max.in.flight.requests.per.connection"));
+    let weak = refused(&|config| {
+        config.enable_idempotence = Some(true);
+        config.acks = Acks::Leader;
+    });
+    assert_eq!(weak, key("acks"));
+    let once = refused(&|config| {
+        config.enable_idempotence = Some(true);
+        config.retries = 0;
+    });
+    assert_eq!(once, key("retries"));
     assert_eq!(refused(&|config| config.bootstrap_servers.clear()), key("bootstrap.servers"));
+}
+
+/// Row 82: who does not say that records shall be stored once gets it where nothing contradicts it.
+#[test]
+fn idempotence_is_on_unless_something_contradicts_it() {
+    let is_on = |tune: &dyn Fn(&mut ProducerConfig)| {
+        let mut config = ProducerConfig::default();
+        tune(&mut config);
+        config.is_idempotent()
+    };
+    assert!(is_on(&|_| {}));
+    assert!(!is_on(&|config| config.acks = Acks::Leader));
+    assert!(!is_on(&|config| config.retries = 0));
+    assert!(!is_on(&|config| config.enable_idempotence = Some(false)));
+    let mut config = ProducerConfig::default();
+    config.enable_idempotence = Some(false);
+    config.max_in_flight_requests_per_connection = 6;
+    assert!(Producer::new(config).is_ok(), "without it more may be in flight");
 }
 
 /// Peers that are no broker: an error each, nothing reserved for what they claim.

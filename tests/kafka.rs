@@ -3,8 +3,10 @@
 //!
 //! The client here is the codec's other direction; real clients knock in `interop.rs`.
 
+#[path = "kafka/producers.rs"]
+mod producers;
 #[path = "support/running.rs"]
-#[expect(dead_code, reason = "other tests restart it, and use its other door")]
+#[expect(dead_code, reason = "other tests use its other door")]
 mod running;
 
 use std::io::{Read, Write};

@@ -107,6 +107,55 @@ fn damage_below_the_mark_is_a_hole_and_what_is_behind_it_stays() {
     assert_eq!(again, found);
 }
 
+/// One bad block kept the broker from starting: recovery answered the first EIO of a segment by
+/// refusing the whole log dir. What cannot be read is damage like any other.
+#[test]
+fn a_block_that_cannot_be_read_is_a_hole() {
+    let mut world = World::new(TopicConfig { segment_bytes: 1 << 20, ..config() });
+    for _ in 0..60 {
+        world.append(1, 111).expect("the disk works");
+    }
+    world.commit();
+    let bytes = batch_bytes(&world);
+    world.journal.clear();
+    world.state.recovery_offset = Offset(0);
+    let mark = Some(Offset(world.truth.durable));
+    let disk = world.disk.after_kill();
+    disk.lose(&log_path(0), 5000..5500);
+    let (logs, report) = world.look_with_mark(&disk, mark);
+    // The page cache is filled by the page.
+    let (first, last) = ((4096 / bytes) as i64, (8191 / bytes) as i64);
+    assert_eq!(report.partitions[0].new_holes, [hole(first, last + 1)]);
+    let found = read_all(&logs[0], 500).expect("what is served is good");
+    assert_eq!(found.len() as i64, 60 - (last + 1 - first));
+    assert_eq!(logs[0].end_offset(), Offset(60));
+    let (logs, report) = world.look_with_mark(&disk, mark);
+    assert!(report.partitions[0].is_sound(), "it is no news the second time");
+    assert_eq!(logs[0].holes(), [hole(first, last + 1)]);
+}
+
+#[test]
+fn small_files_and_indexes_that_cannot_be_read_are_made_again() {
+    let mut world = world_of(60);
+    world.close();
+    let paths = world.disk.paths();
+    let mut lost_count = 0;
+    for path in paths.iter().filter(|path| path.starts_with(DIR)) {
+        let len = world.disk.len_of(path) as u64;
+        let is_log = path.extension().is_some_and(|suffix| suffix == "log");
+        if len == 0 || is_log || path.ends_with("partition.metadata") {
+            continue;
+        }
+        let disk = world.disk.after_kill();
+        disk.lose(path, 0..len);
+        let (logs, report) = world.look_with_mark(&disk, Some(Offset(60)));
+        assert!(report.partitions[0].is_sound(), "{}", path.display());
+        assert_eq!(read_all(&logs[0], 500).expect("good").len(), 60, "{}", path.display());
+        lost_count += 1;
+    }
+    assert!(5 < lost_count, "the partition has indexes and summaries");
+}
+
 #[test]
 fn a_torn_recovery_ends_like_a_whole_one() {
     // reliability.md S1: stopped at every step of its own and begun again.

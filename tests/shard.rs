@@ -75,6 +75,7 @@ impl World {
                 scrub_interval_ms: 1000,
                 cleaner_backoff_ms: 1000,
                 cleaner_map_bytes: None,
+                producer_id_expiration_ms: 86_400_000,
                 topic_defaults: config.clone(),
                 topic_sources: BTreeMap::new(),
                 shown: Vec::new(),
@@ -405,4 +406,40 @@ fn a_topic_that_becomes_weak_answers_what_waits() {
     assert!(replies(world.produce(1, -1, b"strong")).is_empty());
     assert_eq!(replies(world.set("acks.durable", "false")).len(), 1);
     assert_eq!(world.describe().high_watermark, Offset(1));
+}
+
+/// A fetch of a block that cannot be read was loaded, found cold, and loaded again, for ever.
+#[test]
+fn a_fetch_of_what_cannot_be_read_ends() {
+    let mut world = World::new(TopicConfig { acks_durable: false, ..TopicConfig::default() });
+    for number in 0..4 {
+        world.produce(number, 1, &[7; 3000]);
+    }
+    let path = Path::new("/d/t-0/00000000000000000000.log");
+    world.disk.lose(path, 0..100);
+    let item = FetchItem {
+        place: 0,
+        topic_partition: TOPIC,
+        offset: Offset(0),
+        current_leader_epoch: LeaderEpoch::NONE,
+        max_bytes: 1 << 20,
+    };
+    let fetch = FetchAsk { items: vec![item], max_bytes: 1 << 20, watch: None };
+    let outputs = world.ask(5, AskBody::Fetch(fetch));
+    let [Output::Load(load)] = &outputs[..] else { panic!("{} outputs", outputs.len()) };
+    let token = load.token;
+    let (mut answer, mut notes) = (None, 0);
+    for output in world.step(6, Event::Loaded { token, is_lost: true }) {
+        match output {
+            Output::Reply(_, reply) => answer = Some(reply.body),
+            Output::Note(_) => notes += 1,
+            Output::Load(_) => panic!("it asks again"),
+            _ => {}
+        }
+    }
+    let Some(ReplyBody::Fetched { items, .. }) = answer else { panic!("{answer:?}") };
+    assert_eq!(items[0].1.error, ErrorCode::KAFKA_STORAGE_ERROR);
+    assert_eq!(notes, 1, "the next start scans the segment");
+    // What can be read is served.
+    assert_eq!(world.fetch(2).0, ErrorCode::NONE);
 }

@@ -7,8 +7,10 @@ use crate::log::Slice;
 use crate::wire::delete_records::DeleteRecordsResponse;
 use crate::wire::describe_log_dirs::DescribeLogDirsResponse;
 use crate::wire::describe_metrics::{DescribeMetricsResponse, Metric, MetricKind};
+use crate::wire::describe_producers::DescribeProducersResponse;
 use crate::wire::fetch::{FetchResponse, FetchedPartition};
 use crate::wire::list_offsets::ListOffsetsResponse;
+use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
 use crate::wire::produce::ProduceResponse;
 use crate::wire::{ResponseHeader, frame};
 
@@ -59,6 +61,12 @@ fn body<F>(gathering: Gathering<F>) -> Vec<u8> {
         }
         Gathering::Describe(results) => {
             frame::encode_body(&DescribeLogDirsResponse { partitions: all(results) })
+        }
+        Gathering::EpochEnds(results) => {
+            frame::encode_body(&OffsetForLeaderEpochResponse { partitions: all(results) })
+        }
+        Gathering::Producers(results) => {
+            frame::encode_body(&DescribeProducersResponse { partitions: all(results) })
         }
         Gathering::Metrics(sums) => {
             let metric = |(name, value): (&'static str, u64)| Metric {

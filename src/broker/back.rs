@@ -14,6 +14,7 @@ mod describe;
 mod fetch;
 mod offsets;
 mod produce;
+mod producers;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -99,6 +100,13 @@ struct PartitionState<D: Disk> {
 }
 
 impl<D: Disk> PartitionState<D> {
+    /// Has a produce wait for a high watermark: a batch that was sent once more waits for the
+    /// offset it got the first time, before others that came earlier.
+    fn wait_for(&mut self, end_offset: Offset, request: RequestId) {
+        let place = self.waiting.partition_point(|(other, _)| *other <= end_offset);
+        self.waiting.insert(place, (end_offset, request));
+    }
+
     fn high_watermark(&self) -> Offset {
         if self.log.config().acks_durable {
             self.log.durable_offset().max(self.seen)
@@ -120,7 +128,7 @@ struct Watch {
     need_bytes: u64,
 }
 
-/// How often open files are counted.
+/// How often open files are counted, and what is known of producers is written down.
 const HANDLES_INTERVAL_MS: u64 = 5000;
 
 /// A load that nobody waits for.
@@ -132,11 +140,15 @@ pub struct Back<D: Disk> {
     produces: BTreeMap<RequestId, Parked<ProducedPartition>>,
     trims: BTreeMap<RequestId, Parked<DeletedRecords>>,
     watches: BTreeMap<RequestId, Watch>,
-    cold: BTreeMap<u64, Ask>,
+    /// Asks that wait for bytes of a segment.
+    cold: BTreeMap<u64, (Ask, TopicPartition, Offset)>,
+    /// Of the ask under way: the segment of which bytes could not be loaded.
+    lost: Option<(TopicPartition, Offset)>,
     next_token: u64,
     flush_timers: BTreeSet<(Boot, TopicPartition)>,
     retention_at: Boot,
     retention_interval_ms: u64,
+    producer_id_expiration_ms: u64,
     handles_at: Boot,
     handles_max: usize,
     scrub: ScrubPlan,
@@ -158,10 +170,12 @@ impl<D: Disk> Back<D> {
             trims: BTreeMap::new(),
             watches: BTreeMap::new(),
             cold: BTreeMap::new(),
+            lost: None,
             next_token: 0,
             flush_timers: BTreeSet::new(),
             retention_at: now.boot.plus_ms(retention_interval_ms),
             retention_interval_ms,
+            producer_id_expiration_ms: config.live.producer_id_expiration_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
             scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
@@ -266,6 +280,7 @@ impl<D: Disk> Back<D> {
             self.retention_interval_ms = config.retention_check_interval_ms;
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
         }
+        self.producer_id_expiration_ms = config.producer_id_expiration_ms;
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
         self.clean.set(now.boot, config.cleaner_backoff_ms, config.cleaner_map_bytes);
     }
@@ -316,6 +331,7 @@ impl<D: Disk> Back<D> {
         if self.handles_at <= now.boot {
             self.handles_at = now.boot.plus_ms(HANDLES_INTERVAL_MS);
             self.close_handles();
+            self.save_producers(now);
         }
         if self.retention_at <= now.boot {
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
@@ -337,7 +353,9 @@ impl<D: Disk> Back<D> {
             AskBody::Fetch(fetch) => self.fetch(request, fetch),
             AskBody::Offsets(items) => self.offsets(request, items),
             AskBody::Trim(items) => self.trim(request, &items),
+            AskBody::EpochEnds(items) => self.epoch_ends(request, &items),
             AskBody::Describe(items) => self.describe(request, &items),
+            AskBody::Producers(items) => self.describe_producers(request, &items),
             AskBody::Metrics => {
                 let metrics = self.metrics.list(self.partitions.values().map(|s| &s.log));
                 self.reply(request, ReplyBody::Metrics(metrics));

@@ -13,6 +13,7 @@
 //! shard has replayed it, so what a client was told exists does exist wherever it asks next.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +23,9 @@ use crate::broker::front::ControlAsk;
 use crate::broker::mail::{RequestId, ShardId};
 use crate::broker::shard::Apply;
 use crate::controller::change::{self, Change, ChangesError};
-use crate::controller::{Command, Controller, ControllerConfig, Outcome, Verdict};
+use crate::controller::{
+    Command, Controller, ControllerConfig, Outcome, PRODUCER_IDS_PER_BLOCK, Verdict,
+};
 use crate::ids::{Offset, TopicId, TopicName, TopicPartition, Uuid};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
@@ -34,6 +37,7 @@ use crate::wire::configs::IncrementalAlterConfigsRequest;
 use crate::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use crate::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
 use crate::wire::delete_topics::{DeleteTopicsRequest, TopicOutcome};
+use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::wire::{ApiKey, ErrorCode, frame};
 
 /// Name of the topic that holds the cluster's metadata.
@@ -42,6 +46,9 @@ pub const METADATA_TOPIC: &str = "__cluster_metadata";
 /// The metadata partition.
 pub const METADATA: TopicPartition =
     TopicPartition { topic_id: TopicId::METADATA, partition: crate::ids::Partition(0) };
+
+/// The last epoch that a producer id is given; the one behind it is left for transactions.
+const PRODUCER_EPOCH_MAX: i16 = i16::MAX - 1;
 
 /// What the control machine wants done.
 pub enum ControlOutput<D: Disk> {
@@ -87,8 +94,7 @@ impl std::fmt::Display for MetadataError {
 impl std::error::Error for MetadataError {}
 
 struct Work {
-    request: RequestId,
-    api: ApiKey,
+    ask: ControlAsk,
     outcome: Outcome,
 }
 
@@ -111,6 +117,8 @@ pub struct Control<D: Disk> {
     queue: VecDeque<ControlAsk>,
     version: u64,
     seed: u64,
+    /// Producer ids that may be given out; those left over at a stop are never used.
+    producer_ids: Range<i64>,
     is_failed: bool,
     outputs: VecDeque<ControlOutput<D>>,
 }
@@ -169,6 +177,7 @@ impl<D: Disk> Control<D> {
             queue: VecDeque::new(),
             version: 0,
             seed: start.seed,
+            producer_ids: 0..0,
             is_failed: false,
             outputs: VecDeque::new(),
         };
@@ -243,8 +252,7 @@ impl<D: Disk> Control<D> {
             if *due == 0 {
                 let state = std::mem::replace(&mut self.state, State::Idle);
                 let State::Applying { work, .. } = state else { unreachable!("matched above") };
-                let body = answer(work.api, &work.outcome.verdicts);
-                self.outputs.push_back(ControlOutput::Answer(work.request, body));
+                self.done(work);
             }
         }
         self.advance(now);
@@ -274,22 +282,69 @@ impl<D: Disk> Control<D> {
     fn advance(&mut self, now: Now) {
         while matches!(self.state, State::Idle) {
             let Some(ask) = self.queue.pop_front() else { return };
+            if let Some(body) = self.give_producer_id(&ask) {
+                self.outputs.push_back(ControlOutput::Answer(ask.request, body));
+                continue;
+            }
             let Some(outcome) = self.handle(&ask) else {
                 // The front checks frames only as far as it must; a body that does not decode
                 // gets an empty answer, which no client takes for success.
                 self.outputs.push_back(ControlOutput::Answer(ask.request, Vec::new()));
                 continue;
             };
-            let work = Work { request: ask.request, api: ask.api, outcome };
+            let work = Work { ask, outcome };
             if work.outcome.changes.is_empty() {
-                let body = answer(work.api, &work.outcome.verdicts);
-                self.outputs.push_back(ControlOutput::Answer(work.request, body));
+                let body = answer(work.ask.api, &work.outcome.verdicts);
+                self.outputs.push_back(ControlOutput::Answer(work.ask.request, body));
             } else if self.is_failed {
                 self.fail(work);
             } else {
                 self.prepare(now, work);
             }
         }
+    }
+
+    /// Answers a command that took effect.
+    fn done(&mut self, work: Work) {
+        if work.ask.api == ApiKey::InitProducerId {
+            let next_id = self.controller.image().next_producer_id();
+            self.producer_ids = next_id - PRODUCER_IDS_PER_BLOCK..next_id;
+            // It is answered from the new block.
+            self.queue.push_front(work.ask);
+            return;
+        }
+        let body = answer(work.ask.api, &work.outcome.verdicts);
+        self.outputs.push_back(ControlOutput::Answer(work.ask.request, body));
+    }
+
+    /// Answers a request for a producer id, unless that takes another block of them.
+    fn give_producer_id(&mut self, ask: &ControlAsk) -> Option<Vec<u8>> {
+        if ask.api != ApiKey::InitProducerId {
+            return None;
+        }
+        let Ok(request) = frame::decode::<InitProducerIdRequest<'_>>(&ask.body) else {
+            return Some(Vec::new());
+        };
+        let (producer_id, epoch) = (request.producer_id, request.producer_epoch);
+        let refused = |error| Some(frame::encode_body(&InitProducerIdResponse::failed(error)));
+        if request.transactional_id.is_some() {
+            return refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        }
+        if producer_id < -1 || epoch < -1 || (producer_id == -1) != (epoch == -1) {
+            return refused(ErrorCode::INVALID_REQUEST);
+        }
+        let given = |producer_id, producer_epoch| {
+            let error = ErrorCode::NONE;
+            let response = InitProducerIdResponse { error, producer_id, producer_epoch };
+            Some(frame::encode_body(&response))
+        };
+        // Only an id that was once given out has a next epoch; where there is none (KAFKA-18660), or
+        // nobody knows the id, the producer begins anew under another.
+        let is_ours = 0 <= producer_id && producer_id < self.controller.image().next_producer_id();
+        if is_ours && epoch < PRODUCER_EPOCH_MAX {
+            return given(producer_id, epoch + 1);
+        }
+        given(self.producer_ids.next()?, 0)
     }
 
     fn handle(&mut self, ask: &ControlAsk) -> Option<Outcome> {
@@ -317,6 +372,9 @@ impl<D: Disk> Control<D> {
             ApiKey::IncrementalAlterConfigs => {
                 let request: IncrementalAlterConfigsRequest<'_> = frame::decode(&ask.body).ok()?;
                 controller.handle(Command::AlterConfigs(&request), &mut fresh_id)
+            }
+            ApiKey::InitProducerId => {
+                controller.handle(Command::AllocateProducerIds, &mut fresh_id)
             }
             _ => return None,
         };
@@ -429,8 +487,8 @@ impl<D: Disk> Control<D> {
             verdict.error = ErrorCode::KAFKA_STORAGE_ERROR;
             verdict.message = "the log dir cannot be written".into();
         }
-        let body = answer(work.api, &work.outcome.verdicts);
-        self.outputs.push_back(ControlOutput::Answer(work.request, body));
+        let body = answer(work.ask.api, &work.outcome.verdicts);
+        self.outputs.push_back(ControlOutput::Answer(work.ask.request, body));
     }
 }
 
@@ -439,6 +497,9 @@ fn answer(api: ApiKey, verdicts: &[Verdict]) -> Vec<u8> {
     if api == ApiKey::CreateTopics {
         let topics = verdicts.iter().map(created).collect();
         frame::encode_body(&CreateTopicsResponse { topics })
+    } else if api == ApiKey::InitProducerId {
+        let error = verdicts.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |one| one.error);
+        frame::encode_body(&InitProducerIdResponse::failed(error))
     } else {
         // The other three APIs answer with the same list.
         let topics = verdicts.iter().map(outcome).collect();
@@ -492,7 +553,7 @@ fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, Metadata
                     Batch::split_first(&bytes).is_ok_and(|(batch, _)| batch.crc_is_valid());
                 return if is_sound { Ok(bytes) } else { Err(MetadataError::Damaged(offset)) };
             }
-            Err(ReadError::Cold { file, position, bytes }) => {
+            Err(ReadError::Cold { file, position, bytes, .. }) => {
                 let mut cold = vec![0; bytes as usize];
                 let warmed = file.read_at(&mut cold, position);
                 warmed.map_err(|why| MetadataError::Log(why.into()))?;

@@ -29,8 +29,10 @@ use crate::log::Slice;
 use crate::time::{Boot, Now};
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::describe_log_dirs::DescribedLog;
+use crate::wire::describe_producers::DescribedProducers;
 use crate::wire::fetch::FetchedPartition;
 use crate::wire::list_offsets::ListedOffset;
+use crate::wire::offset_for_leader_epoch::EpochEnd;
 use crate::wire::produce::ProducedPartition;
 use crate::wire::{ApiKey, ErrorCode, ResponseHeader, frame};
 
@@ -205,7 +207,9 @@ pub(super) enum Gathering<F> {
     Fetch(FetchGathering<F>),
     Offsets(Vec<Option<ListedOffset>>),
     Trim(Vec<Option<DeletedRecords>>),
+    EpochEnds(Vec<Option<EpochEnd>>),
     Describe(Vec<Option<DescribedLog>>),
+    Producers(Vec<Option<DescribedProducers>>),
     Metrics(Box<ShardMetrics>),
     /// The control thread has it; its answer is the body of the response.
     Control,
@@ -723,7 +727,9 @@ fn gather<F>(gathering: &mut Gathering<F>, from: ShardId, body: ReplyBody<F>) {
         (Gathering::Produce { results, .. }, ReplyBody::Produced(items)) => place(results, items),
         (Gathering::Offsets(results), ReplyBody::Offsets(items)) => place(results, items),
         (Gathering::Trim(results), ReplyBody::Trimmed(items)) => place(results, items),
+        (Gathering::EpochEnds(results), ReplyBody::EpochEnds(items)) => place(results, items),
         (Gathering::Describe(results), ReplyBody::Described(items)) => place(results, items),
+        (Gathering::Producers(results), ReplyBody::Producers(items)) => place(results, items),
         (Gathering::Fetch(fetch), ReplyBody::Fetched { items, is_watching }) => {
             place(&mut fetch.results, items);
             if is_watching {

@@ -3,6 +3,8 @@
 //! **Invariant:** a frame that does not decode closes its connection and changes nothing; an
 //! error that concerns one partition is an error code for that partition only.
 
+mod inquiries;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
@@ -126,6 +128,8 @@ impl<F: Clone> Front<F> {
             ApiKey::DeleteRecords => self.delete_records(call, &body),
             ApiKey::DescribeLogDirs => self.describe_log_dirs(call, &body),
             ApiKey::DescribeMetrics => self.describe_metrics(call, &body),
+            ApiKey::OffsetForLeaderEpoch => self.epoch_ends(call, &body),
+            ApiKey::DescribeProducers => self.describe_producers(call, &body),
             ApiKey::DescribeConfigs => self.describe_configs(call, &body),
             ApiKey::DescribeCluster => self.describe_cluster(call, &body),
             ApiKey::Metadata => {
@@ -139,11 +143,24 @@ impl<F: Clone> Front<F> {
             ApiKey::CreateTopics
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions
-            | ApiKey::IncrementalAlterConfigs => {
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::InitProducerId => {
                 self.control(call, api, body);
                 Ok(())
             }
-            ApiKey::Hello => Err(FrameError::Malformed),
+            // A hello was dealt with before; groups have no coordinator yet.
+            ApiKey::Hello
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::FindCoordinator
+            | ApiKey::JoinGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::SyncGroup
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+            | ApiKey::OffsetDelete => Err(FrameError::Malformed),
         }
     }
 

@@ -17,7 +17,9 @@ use crate::time::Timestamp;
 use crate::wire::ErrorCode;
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::describe_log_dirs::DescribedLog;
+use crate::wire::describe_producers::DescribedProducers;
 use crate::wire::list_offsets::ListedOffset;
+use crate::wire::offset_for_leader_epoch::EpochEnd;
 use crate::wire::produce::ProducedPartition;
 
 /// A poll-loop thread.
@@ -71,8 +73,12 @@ pub enum AskBody {
     Offsets(Vec<OffsetsItem>),
     /// Raise first offsets.
     Trim(Vec<TrimItem>),
+    /// Look ends of leader epochs up.
+    EpochEnds(Vec<EpochItem>),
     /// Describe partitions.
     Describe(Vec<DescribeItem>),
+    /// Describe producers.
+    Producers(Vec<ProducersItem>),
     /// Count.
     Metrics,
 }
@@ -147,6 +153,28 @@ pub struct TrimItem {
     pub offset: Offset,
 }
 
+/// A leader epoch whose end is sought.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochItem {
+    /// See [`Place`].
+    pub place: Place,
+    /// Where.
+    pub topic_partition: TopicPartition,
+    /// Epoch the client knows.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// A partition whose producers are to be described.
+#[derive(Clone, Copy, Debug)]
+pub struct ProducersItem {
+    /// See [`Place`].
+    pub place: Place,
+    /// Which.
+    pub topic_partition: TopicPartition,
+}
+
 /// A partition to describe.
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeItem {
@@ -175,7 +203,9 @@ pub enum ReplyBody<F> {
     Fetched { items: Vec<(Place, Fetched<F>)>, is_watching: bool },
     Offsets(Vec<(Place, ListedOffset)>),
     Trimmed(Vec<(Place, DeletedRecords)>),
+    EpochEnds(Vec<(Place, EpochEnd)>),
     Described(Vec<(Place, DescribedLog)>),
+    Producers(Vec<(Place, DescribedProducers)>),
     Metrics(Vec<(&'static str, u64)>),
     ShardMetrics(Box<ShardMetrics>),
 }

@@ -122,6 +122,7 @@ impl ShardMetrics {
 pub struct BackMetrics {
     pub append_count: u64,
     pub append_bytes: u64,
+    pub duplicate_count: u64,
     pub fetch_count: u64,
     pub fetch_bytes: u64,
     pub cold_read_count: u64,
@@ -140,8 +141,10 @@ impl BackMetrics {
         logs: impl Iterator<Item = &'a Log<D>>,
     ) -> Vec<(&'static str, u64)> {
         let (mut bytes, mut segments, mut holes, mut suspects) = (0, 0, 0, 0);
+        let mut producers = 0;
         for log in logs {
             bytes += log.size_bytes();
+            producers += log.producer_count() as u64;
             segments += log.segment_count() as u64;
             holes += log.holes().len() as u64;
             suspects += log.suspects().len() as u64;
@@ -149,11 +152,13 @@ impl BackMetrics {
         vec![
             ("append_batches_count", self.append_count),
             ("append_bytes", self.append_bytes),
+            ("append_duplicates_count", self.duplicate_count),
             ("fetch_reads_count", self.fetch_count),
             ("fetch_bytes", self.fetch_bytes),
             ("cold_reads_count", self.cold_read_count),
             ("log_bytes_now", bytes),
             ("log_segments_now", segments),
+            ("producer_ids_now", producers),
             ("log_holes_now", holes),
             ("log_suspect_segments_now", suspects),
             ("scrub_segments_count", self.scrub_segment_count),

@@ -105,6 +105,8 @@ pub struct LiveConfig {
     pub cleaner_backoff_ms: u64,
     /// `log.cleaner.dedupe.buffer.size`; `None`: a share of the memory.
     pub cleaner_map_bytes: Option<u64>,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: u64,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
     /// Where those come from, by topic-level key; built in where none is named.

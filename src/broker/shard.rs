@@ -64,7 +64,12 @@ pub enum Event<D: Disk> {
     /// Give up the oldest segment, to make room.
     GiveUpOldest,
     /// Cold bytes are in the page cache now.
-    Loaded(u64),
+    Loaded {
+        /// As in [`Load`].
+        token: u64,
+        /// The disk has lost some of them.
+        is_lost: bool,
+    },
     /// A part of a sealed segment was verified; `None` when it could not be read.
     Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
     /// It is this shard's turn in a round of compaction.
@@ -160,7 +165,7 @@ impl<D: Disk> Shard<D> {
             Event::GiveUpOldest => {
                 self.back.give_up_oldest(now);
             }
-            Event::Loaded(token) => self.back.loaded(now, token),
+            Event::Loaded { token, is_lost } => self.back.loaded(now, token, is_lost),
             Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
             Event::Clean(round) => self.back.clean_turn(now, round),
             Event::Apply(apply) => self.apply(now, apply),

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::ClientError;
+use crate::client::idempotence::{Idempotence, Stamp};
 use crate::client::outcome::{Callback, Outcome};
 use crate::ids::{NodeId, Partition};
 use crate::limits::REQUEST_PARTITIONS_MAX;
-use crate::record::{BatchBuilder, HEADER_BYTES};
+use crate::record::{self, BatchBuilder, Compression, HEADER_BYTES};
 use crate::time::Timestamp;
 
 /// A record's own bytes around key, value and headers, at most.
@@ -61,6 +62,8 @@ pub(super) struct Batch {
     pub sequence: (u64, u32),
     pub created: Instant,
     pub builder: BatchBuilder,
+    /// What makes it be stored once; it stays the same when it is sent again.
+    pub stamp: Option<Stamp>,
     /// The finished bytes, once it was sent for the first time.
     pub closed: Option<Vec<u8>>,
     pub record_count: u32,
@@ -75,6 +78,27 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// The finished bytes.
+    pub fn close(&mut self, compression: Compression) -> &[u8] {
+        let mut builder = std::mem::take(&mut self.builder);
+        let stamp = self.stamp;
+        self.closed.get_or_insert_with(|| {
+            if let Some(Stamp { producer, base_sequence }) = stamp {
+                builder.set_producer(producer.id, producer.epoch, base_sequence);
+            }
+            builder.finish(compression)
+        })
+    }
+
+    /// Gives it another stamp.
+    pub fn restamp(&mut self, stamp: Stamp) {
+        self.stamp = Some(stamp);
+        if let Some(bytes) = &mut self.closed {
+            let Stamp { producer, base_sequence } = stamp;
+            record::stamp_producer(bytes, producer.id, producer.epoch, base_sequence);
+        }
+    }
+
     /// About the bytes it takes in a request.
     pub fn size_bytes(&self) -> usize {
         self.closed.as_ref().map_or_else(|| self.builder.size_bytes(), Vec::len)
@@ -184,6 +208,7 @@ impl Accumulator {
                 sequence: (id, 0),
                 created: now,
                 builder: BatchBuilder::new(),
+                stamp: None,
                 closed: None,
                 record_count: 0,
                 reserved: 0,
@@ -230,6 +255,7 @@ impl Accumulator {
         now: Instant,
         leader: impl Fn(Lane) -> Option<NodeId>,
         can_send: impl Fn(NodeId) -> bool,
+        idempotence: &mut Idempotence,
     ) -> Turn {
         let mut turn = Turn::default();
         let is_pressed = 0 < self.waiting || 0 < self.flushing || self.closing;
@@ -253,6 +279,9 @@ impl Accumulator {
                 turn.blocked.push(node);
                 continue;
             }
+            if !idempotence.admits(lane, &mut queue.batches, queue.in_flight) {
+                continue;
+            }
             let bytes = request_bytes.entry(node).or_default();
             let size = queue.batches.front().map_or(0, Batch::size_bytes);
             let request = requests.entry(node).or_default();
@@ -264,7 +293,8 @@ impl Accumulator {
                 continue;
             }
             *bytes += size;
-            let batch = queue.batches.pop_front().expect("a ready queue has a first batch");
+            let mut batch = queue.batches.pop_front().expect("a ready queue has a first batch");
+            idempotence.stamp(lane, &mut batch);
             queue.in_flight += 1;
             request.push((lane, batch));
             if let Some(next) = queue.ready_at(&rules, is_pressed) {

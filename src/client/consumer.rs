@@ -14,6 +14,7 @@ use crate::client::ClientError;
 use crate::client::background::Background;
 use crate::client::cluster::{Cluster, Endpoint};
 use crate::client::fetcher::{Fetcher, Landed};
+use crate::client::interceptor::{self, ConsumerInterceptor};
 use crate::client::net::Waker;
 use crate::client::offsets;
 use crate::client::offsets::{OffsetAndTimestamp, OffsetSpec, TopicPartition};
@@ -74,6 +75,8 @@ pub struct ConsumerConfig {
     pub request_timeout: Duration,
     /// `default.api.timeout.ms`: for calls that wait for an answer.
     pub default_api_timeout: Duration,
+    /// `interceptor.classes`: a chain that sees every record before `poll` returns it.
+    pub interceptors: Vec<Arc<dyn ConsumerInterceptor>>,
     /// `retry.backoff.ms`.
     pub retry_backoff: Duration,
     /// `reconnect.backoff.ms`; it doubles to twenty times itself.
@@ -97,6 +100,7 @@ impl Default for ConsumerConfig {
             fetch_max_wait: Duration::from_millis(500),
             request_timeout: Duration::from_secs(30),
             default_api_timeout: Duration::from_secs(60),
+            interceptors: Vec::new(),
             retry_backoff: Duration::from_millis(100),
             reconnect_backoff: Duration::from_millis(50),
             metadata_max_age: Duration::from_secs(300),
@@ -374,7 +378,7 @@ impl Consumer {
                 drop(state);
                 // There is room in a buffer now.
                 self.shared.waker.wake();
-                return Ok(records);
+                return Ok(interceptor::on_consume(&self.shared.config.interceptors, records));
             }
             let left = deadline.map_or(Duration::MAX, |deadline| {
                 deadline.saturating_duration_since(Instant::now())

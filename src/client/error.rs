@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::client::serializer::SerializationError;
 use crate::ids::{Offset, Partition, TopicNameError};
 use crate::wire::{ApiKey, ErrorCode, FrameError};
 
@@ -13,6 +14,8 @@ pub enum ClientError {
     Config(&'static str),
     /// The topic name is not legal.
     Topic(TopicNameError),
+    /// A value has no bytes, or bytes are no value of the type that was asked for.
+    Serialization(SerializationError),
     /// No broker could be reached.
     Unreachable(ErrorKind),
     /// The connection broke.
@@ -72,6 +75,7 @@ impl ClientError {
             ClientError::Broker(code) => code.is_retriable(),
             ClientError::Config(_)
             | ClientError::Topic(_)
+            | ClientError::Serialization(_)
             | ClientError::Protocol(_)
             | ClientError::Incompatible(_)
             | ClientError::RecordTooLarge { .. }
@@ -89,6 +93,7 @@ impl fmt::Display for ClientError {
         match self {
             Self::Config(key) => write!(f, "`{key}` is out of its range"),
             Self::Topic(error) => error.fmt(f),
+            Self::Serialization(error) => error.fmt(f),
             Self::Unreachable(kind) => write!(f, "no broker can be reached: {kind}"),
             Self::Disconnected(kind) => write!(f, "the connection broke: {kind}"),
             Self::Protocol(error) => write!(f, "the peer does not speak the protocol: {error}"),
@@ -130,5 +135,11 @@ impl From<FrameError> for ClientError {
 impl From<TopicNameError> for ClientError {
     fn from(error: TopicNameError) -> Self {
         Self::Topic(error)
+    }
+}
+
+impl From<SerializationError> for ClientError {
+    fn from(error: SerializationError) -> Self {
+        Self::Serialization(error)
     }
 }

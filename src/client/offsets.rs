@@ -71,6 +71,25 @@ pub struct OffsetAndTimestamp {
     pub leader_epoch: LeaderEpoch,
 }
 
+/// An offset to commit, or that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetAndMetadata {
+    /// Offset of the next record to read.
+    pub offset: Offset,
+    /// Epoch of the last record that was read, or [`LeaderEpoch::NONE`].
+    pub leader_epoch: LeaderEpoch,
+    /// Whatever the user wants to keep beside it.
+    pub metadata: String,
+}
+
+impl OffsetAndMetadata {
+    /// Only the offset.
+    pub fn new(offset: Offset) -> OffsetAndMetadata {
+        let metadata = String::new();
+        OffsetAndMetadata { offset, leader_epoch: LeaderEpoch::NONE, metadata }
+    }
+}
+
 /// The places of `partitions` by leader; those without a leader are left out.
 pub(super) fn by_leader(
     cluster: &mut Cluster,

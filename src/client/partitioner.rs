@@ -1,10 +1,47 @@
 //! Which partition a record goes to: Kafka's rules, so that a key finds the same partition from
 //! any client (semantics.md rows 64-66; KIP-480, KIP-794).
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::{Mutex, PoisonError};
 
+use crate::client::cluster::TopicInfo;
+use crate::client::producer_record::ProducerRecord;
 use crate::ids::Partition;
+
+/// `partitioner.class`: chooses the partitions of records that name none.
+///
+/// It runs under the producer's lock, so that it must not call the producer.
+pub trait Partitioner: fmt::Debug + Send + Sync {
+    /// The partition of this record among those of its topic. A negative one fails the send; for
+    /// one beyond the topic's last the send waits, as for a partition that the record names.
+    fn partition(&self, record: &ProducerRecord<'_>, topic: &TopicInfo) -> i32;
+}
+
+/// Each record goes to the next partition that has a leader, whatever its key. It begins anywhere.
+#[derive(Debug, Default)]
+pub struct RoundRobinPartitioner {
+    /// By topic.
+    next: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Partitioner for RoundRobinPartitioner {
+    fn partition(&self, _record: &ProducerRecord<'_>, topic: &TopicInfo) -> i32 {
+        let led = topic.partitions.iter().filter(|one| one.leader.is_some());
+        let mut places: Vec<i32> = led.map(|one| one.partition.0).collect();
+        if places.is_empty() {
+            places = topic.partitions.iter().map(|one| one.partition.0).collect();
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || Random::new().below(1 << 32);
+        let turn = next.entry(topic.name.clone()).or_insert_with(begin);
+        let place = *turn % places.len().max(1) as u64;
+        *turn = turn.wrapping_add(1);
+        places.get(place as usize).copied().unwrap_or(0)
+    }
+}
 
 /// The hash of Kafka's Java client.
 pub fn murmur2(key: &[u8]) -> u32 {

@@ -12,9 +12,11 @@ use crate::client::ClientError;
 use crate::client::accumulator::{Accumulator, Lane, Payload, Rules};
 use crate::client::background::Background;
 use crate::client::cluster::{Cluster, Endpoint};
+use crate::client::interceptor::{self, ProducerInterceptor};
 use crate::client::net::Waker;
 use crate::client::outcome::{Callback, Place, RecordMetadata, SendHandle};
-use crate::client::partitioner::{Random, partition_for_key};
+use crate::client::partitioner::{Partitioner, Random, partition_for_key};
+use crate::client::producer_record::ProducerRecord;
 use crate::client::sender::{Landed, Sender};
 use crate::client::topics::Topics;
 use crate::ids::{Partition, TopicName};
@@ -53,6 +55,10 @@ impl Acks {
     }
 }
 
+/// Requests in flight that an idempotent producer may have: a partition recognizes as many batches
+/// when they come again.
+const IDEMPOTENT_IN_FLIGHT_MAX: usize = 5;
+
 /// A producer's settings; [`Default`] has Kafka's.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
@@ -82,11 +88,22 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `request.timeout.ms`: after it a request counts as lost, and its batches are sent again.
     pub request_timeout: Duration,
-    /// `max.in.flight.requests.per.connection`. Above 1 a retry may put a batch behind a later
-    /// one of its partition; at 1 order is kept.
+    /// `enable.idempotence`: every record is stored once, in the order of the sends, however often
+    /// it is sent. It asks for `acks=all`, `retries` above 0 and at most 5 requests in flight.
+    /// `None`, the default, is `Some(true)`, save that other `acks` or no `retries` switch it off.
+    pub enable_idempotence: Option<bool>,
+    /// `max.in.flight.requests.per.connection`. Above 1, and without idempotence, a retry may put
+    /// a batch behind a later one of its partition.
     pub max_in_flight_requests_per_connection: usize,
     /// `max.request.size`.
     pub max_request_size: usize,
+    /// `partitioner.class`: who chooses partitions. `None` is Kafka's default: the key's murmur2
+    /// hash, or without a key one partition until its batch is full.
+    pub partitioner: Option<Arc<dyn Partitioner>>,
+    /// `partitioner.ignore.keys`: the default partitioner takes no notice of keys.
+    pub partitioner_ignore_keys: bool,
+    /// `interceptor.classes`: a chain that sees every record and what becomes of it.
+    pub interceptors: Vec<Arc<dyn ProducerInterceptor>>,
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
     /// `reconnect.backoff.ms`; it doubles to twenty times itself, as Kafka's defaults do.
@@ -111,8 +128,12 @@ impl Default for ProducerConfig {
             retry_backoff_max: Duration::from_millis(1000),
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
+            enable_idempotence: None,
             max_in_flight_requests_per_connection: 5,
             max_request_size: 1 << 20,
+            partitioner: None,
+            partitioner_ignore_keys: false,
+            interceptors: Vec::new(),
             metadata_max_age: Duration::from_secs(300),
             reconnect_backoff: Duration::from_millis(50),
             connection_setup_timeout: Duration::from_secs(10),
@@ -134,6 +155,13 @@ impl ProducerConfig {
                 self.max_in_flight_requests_per_connection < 1,
                 "max.in.flight.requests.per.connection",
             ),
+            (
+                self.enable_idempotence != Some(false)
+                    && IDEMPOTENT_IN_FLIGHT_MAX < self.max_in_flight_requests_per_connection,
+                "max.in.flight.requests.per.connection",
+            ),
+            (self.enable_idempotence == Some(true) && self.acks != Acks::All, "acks"),
+            (self.enable_idempotence == Some(true) && self.retries == 0, "retries"),
             (self.request_timeout.is_zero(), "request.timeout.ms"),
             (self.retry_backoff_max < self.retry_backoff, "retry.backoff.max.ms"),
         ];
@@ -141,6 +169,11 @@ impl ProducerConfig {
             Some((_, key)) => Err(ClientError::Config(key)),
             None => Ok(()),
         }
+    }
+
+    /// Whether each record is stored once: `enable.idempotence`, if nothing contradicts it.
+    pub fn is_idempotent(&self) -> bool {
+        self.enable_idempotence.unwrap_or(self.acks == Acks::All && 0 < self.retries)
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {
@@ -161,66 +194,6 @@ impl ProducerConfig {
             request_bytes_max: self.max_request_size,
             keeps_order: self.max_in_flight_requests_per_connection == 1,
         }
-    }
-}
-
-/// A record to send. It borrows: `send` copies it into its batch at once.
-#[derive(Clone, Debug)]
-pub struct ProducerRecord<'a> {
-    topic: &'a str,
-    partition: Option<i32>,
-    timestamp: Option<Timestamp>,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers: Vec<(&'a str, Option<&'a [u8]>)>,
-}
-
-impl<'a> ProducerRecord<'a> {
-    /// A record with a value and no key.
-    pub fn new(topic: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> ProducerRecord<'a> {
-        let value = Some(value.as_ref());
-        ProducerRecord {
-            topic,
-            partition: None,
-            timestamp: None,
-            key: None,
-            value,
-            headers: Vec::new(),
-        }
-    }
-
-    /// A record without a value: in a compacted topic it deletes its key.
-    pub fn tombstone(topic: &'a str, key: &'a (impl AsRef<[u8]> + ?Sized)) -> ProducerRecord<'a> {
-        let empty: &'a [u8] = &[];
-        ProducerRecord { value: None, ..ProducerRecord::new(topic, empty).key(key) }
-    }
-
-    /// Gives it a key: equal keys go to the same partition.
-    #[must_use]
-    pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        self.key = Some(key.as_ref());
-        self
-    }
-
-    /// Sends it to this partition, whatever its key.
-    #[must_use]
-    pub fn partition(mut self, partition: i32) -> Self {
-        self.partition = Some(partition);
-        self
-    }
-
-    /// Gives it this time instead of the present.
-    #[must_use]
-    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
-        self.timestamp = Some(timestamp);
-        self
-    }
-
-    /// Adds a header; a key may repeat.
-    #[must_use]
-    pub fn header(mut self, key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        self.headers.push((key, Some(value.as_ref())));
-        self
     }
 }
 
@@ -299,10 +272,13 @@ impl fmt::Debug for Producer {
     }
 }
 
-enum Watch {
-    Handle,
-    Callback(Callback),
-    Nobody,
+/// Who wants to know what becomes of a record.
+#[derive(Default)]
+struct Watch {
+    wants_handle: bool,
+    callback: Option<Callback>,
+    /// Nobody: the next flush tells.
+    is_unwatched: bool,
 }
 
 impl Producer {
@@ -336,7 +312,7 @@ impl Producer {
     /// Waits at most `max.block.ms`, and only while the topic is not known yet or the buffer is
     /// full.
     pub fn send(&self, record: &ProducerRecord<'_>) -> Result<SendHandle, ClientError> {
-        let handle = self.append(record, Watch::Handle)?;
+        let handle = self.intercept(record, Watch { wants_handle: true, ..Watch::default() })?;
         Ok(handle.expect("a handle was asked for"))
     }
 
@@ -347,13 +323,40 @@ impl Producer {
         record: &ProducerRecord<'_>,
         callback: impl FnOnce(Result<RecordMetadata, ClientError>) + Send + 'static,
     ) -> Result<(), ClientError> {
-        self.append(record, Watch::Callback(Box::new(callback))).map(drop)
+        let callback: Option<Callback> = Some(Box::new(callback));
+        self.intercept(record, Watch { callback, ..Watch::default() }).map(drop)
     }
 
     /// Sends a record and does not look back; the next [`Producer::flush`] answers the first
     /// failure.
     pub fn send_and_forget(&self, record: &ProducerRecord<'_>) -> Result<(), ClientError> {
-        self.append(record, Watch::Nobody).map(drop)
+        self.intercept(record, Watch { is_unwatched: true, ..Watch::default() }).map(drop)
+    }
+
+    /// Appends what the interceptors make of a record, and has them told its outcome.
+    fn intercept(
+        &self,
+        record: &ProducerRecord<'_>,
+        mut watch: Watch,
+    ) -> Result<Option<SendHandle>, ClientError> {
+        let chain = &self.shared.config.interceptors;
+        if chain.is_empty() {
+            return self.append(record, watch);
+        }
+        let record = interceptor::on_send(chain, record.clone());
+        let (told, topic) = (chain.clone(), record.topic.to_owned());
+        let callback = watch.callback.take();
+        watch.callback = Some(Box::new(move |outcome| {
+            interceptor::on_acknowledgement(&told, &topic, outcome.as_ref());
+            if let Some(callback) = callback {
+                callback(outcome);
+            }
+        }));
+        let appended = self.append(&record, watch);
+        if let Err(error) = &appended {
+            interceptor::on_acknowledgement(chain, record.topic, Err(error));
+        }
+        appended
     }
 
     fn append(
@@ -362,20 +365,18 @@ impl Producer {
         watch: Watch,
     ) -> Result<Option<SendHandle>, ClientError> {
         TopicName::new(record.topic)?;
+        let headers = record.header_slices();
         let payload = Payload {
             timestamp: record.timestamp.unwrap_or_else(wall_clock),
-            key: record.key,
-            value: record.value,
-            headers: &record.headers,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &headers,
         };
-        let (wants_handle, mut callback) = match watch {
-            Watch::Handle => (true, None),
-            Watch::Callback(callback) => (false, Some(callback)),
-            Watch::Nobody => (false, None),
-        };
-        let is_unwatched = !wants_handle && callback.is_none();
+        let Watch { wants_handle, mut callback, is_unwatched } = watch;
+        let config = &self.shared.config;
         let now = Instant::now();
-        let deadline = now + self.shared.config.max_block;
+        let deadline = now + config.max_block;
+        let mut named = record.partition;
         let mut state = self.shared.lock();
         state.accumulator.can_hold(&payload)?;
         loop {
@@ -383,15 +384,26 @@ impl Producer {
                 return Err(ClientError::Closed);
             }
             let topic = state.topics.place(record.topic);
-            let Some(partition) = state.choose_partition(topic, record)? else {
+            if let (None, Some(partitioner)) = (named, &config.partitioner) {
+                let info = state.topics.at(topic).info.as_ref();
+                let info = info.filter(|info| !info.partitions.is_empty());
+                named = info.map(|info| partitioner.partition(record, info));
+            }
+            let is_custom = config.partitioner.is_some();
+            let key = payload.key.filter(|_| !config.partitioner_ignore_keys);
+            let chosen = match named {
+                None if is_custom => None,
+                named => state.choose_partition(topic, named, key)?,
+            };
+            let Some(partition) = chosen else {
                 state = self.wait_for_topic(state, topic, deadline)?;
                 continue;
             };
             let lane = Lane { topic, partition };
             match state.accumulator.append(now, lane, &payload, callback.take(), is_unwatched) {
                 Ok(appended) => {
-                    if record.partition.is_none() && record.key.is_none() {
-                        let batch_bytes = self.shared.config.batch_size;
+                    if named.is_none() && key.is_none() {
+                        let batch_bytes = config.batch_size;
                         let bytes = payload.bytes_max();
                         let sticky = &mut state.topics.at_mut(topic).sticky;
                         sticky.record(bytes, batch_bytes, appended.is_full || appended.index == 0);
@@ -538,7 +550,8 @@ impl State {
     fn choose_partition(
         &mut self,
         place: usize,
-        record: &ProducerRecord<'_>,
+        named: Option<i32>,
+        key: Option<&[u8]>,
     ) -> Result<Option<Partition>, ClientError> {
         let State { topics, accumulator, random, .. } = self;
         let topic = topics.at_mut(place);
@@ -547,12 +560,12 @@ impl State {
         if count == 0 {
             return Ok(None);
         }
-        if let Some(partition) = record.partition {
+        if let Some(partition) = named {
             let number = usize::try_from(partition)
                 .map_err(|_| ClientError::Broker(ErrorCode::INVALID_PARTITIONS))?;
             return Ok((number < count).then_some(Partition(partition)));
         }
-        if let Some(key) = record.key {
+        if let Some(key) = key {
             return Ok(Some(partition_for_key(key, count)));
         }
         if topic.sticky.current().is_some_and(|current| info.leader(current).is_none()) {

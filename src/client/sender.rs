@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use crate::client::ClientError;
 use crate::client::accumulator::{Batch, Lane};
 use crate::client::background::Background;
-use crate::client::cluster::{BrokerInfo, TopicInfo};
+use crate::client::cluster::{BrokerInfo, Cluster, TopicInfo};
+use crate::client::idempotence::{Idempotence, ProducerId};
 use crate::client::link::{Link, backoff};
 use crate::client::net::{self, Connection, Frame};
 use crate::client::outcome::{Ack, Outcome, Place};
@@ -22,6 +23,7 @@ use crate::client::producer::{Acks, Shared, State, Trouble};
 use crate::ids::{NodeId, TopicId};
 use crate::limits::DECOMPRESSED_BYTES_MAX;
 use crate::record::{self, BatchBuilder, HEADER_BYTES, Records};
+use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::wire::produce::{ProducePartition, ProduceRequest, ProduceResponse, ProducedPartition};
 use crate::wire::{ApiKey, ErrorCode, FrameError, TopicRef};
 
@@ -32,6 +34,7 @@ use std::os::fd::AsFd;
 pub(super) struct Landed {
     connections: Vec<(NodeId, Result<Connection, ClientError>)>,
     metadata: Option<MetadataAnswer>,
+    producer_id: Option<Result<ProducerId, ClientError>>,
 }
 
 struct MetadataAnswer {
@@ -80,6 +83,18 @@ pub(super) struct Sender {
     random: Random,
     names: Vec<Arc<str>>,
     is_asking: bool,
+    idempotence: Idempotence,
+    id_call: IdCall,
+}
+
+/// The search for a producer id.
+#[derive(Default)]
+struct IdCall {
+    is_under_way: bool,
+    failure_count: u32,
+    not_before: Option<Instant>,
+    /// Asking again would not help.
+    failure: Option<ClientError>,
 }
 
 /// What one look at the buffer asks for.
@@ -100,6 +115,8 @@ struct Ready {
 impl Sender {
     pub fn new(shared: Arc<Shared>, background: Background) -> Sender {
         Sender {
+            idempotence: Idempotence::new(shared.config.is_idempotent()),
+            id_call: IdCall::default(),
             shared,
             background,
             links: BTreeMap::new(),
@@ -120,6 +137,7 @@ impl Sender {
             let Some(work) = self.turn(now) else { return };
             let failure = work.failure.unwrap_or(ClientError::Timeout);
             for (lane, batch) in work.failed {
+                self.idempotence.lost(lane, &batch);
                 self.tell(lane, batch, Err(failure.clone()));
             }
             for ready in work.sends {
@@ -172,13 +190,17 @@ impl Sender {
             state.give_up_at = None;
             return Some(Work { failed, failure: Some(ClientError::Closed), ..Work::default() });
         }
+        if let Some(failure) = self.id_call.failure.take() {
+            let failed = state.accumulator.take_all();
+            return Some(Work { failed, failure: Some(failure), ..Work::default() });
+        }
         let in_flight_max = shared.config.max_in_flight_requests_per_connection;
         let State { accumulator, topics, .. } = state;
         let leader = |lane: Lane| topics.at(lane.topic).info.as_ref()?.leader(lane.partition);
         let links = &self.links;
         let can_send =
             |node| links.get(&node).is_some_and(|link| link.can_send(now, in_flight_max));
-        let turn = accumulator.turn(now, leader, can_send);
+        let turn = accumulator.turn(now, leader, can_send, &mut self.idempotence);
         for topic in turn.leaderless {
             topics.at_mut(topic).is_wanted = true;
         }
@@ -192,6 +214,9 @@ impl Sender {
         }
         let mut deadline = turn.deadline.into_iter().chain(state.give_up_at).min();
         deadline = deadline.into_iter().chain(self.ask(now, state)).min();
+        if !state.accumulator.is_empty() {
+            deadline = deadline.into_iter().chain(self.ask_for_id(now)).min();
+        }
         for node in turn.blocked {
             if !self.dial(now, node) {
                 // The metadata names a leader but not where it is: ask again, after a pause.
@@ -267,9 +292,46 @@ impl Sender {
             state.topics.answer(now, &places, answers);
             self.shared.changed.notify_all();
         }
+        match landed.producer_id {
+            Some(Ok(producer)) => {
+                self.id_call = IdCall::default();
+                self.idempotence.take_id(producer);
+            }
+            Some(Err(error)) => self.id_failed(now, error),
+            None => {}
+        }
         while let Some(name) = state.topics.name(self.names.len()) {
             self.names.push(name);
         }
+    }
+
+    /// Asks for a producer id, if one is needed; answers when to look again.
+    fn ask_for_id(&mut self, now: Instant) -> Option<Instant> {
+        if !self.idempotence.wants_id() || self.id_call.is_under_way {
+            return None;
+        }
+        if let Some(at) = self.id_call.not_before.filter(|at| now < *at) {
+            return Some(at);
+        }
+        self.id_call.is_under_way = true;
+        let shared = Arc::clone(&self.shared);
+        self.background.run(move |cluster| {
+            let found = init_producer_id(cluster);
+            shared.lock().landed.producer_id = Some(found);
+            shared.waker.wake();
+        });
+        None
+    }
+
+    fn id_failed(&mut self, now: Instant, error: ClientError) {
+        let config = &self.shared.config;
+        let (first, max) = (config.retry_backoff, config.retry_backoff_max);
+        let pause = backoff(first, max, self.id_call.failure_count, &mut self.random);
+        self.id_call.is_under_way = false;
+        self.id_call.failure_count = self.id_call.failure_count.saturating_add(1);
+        self.id_call.not_before = Some(now + pause);
+        self.id_call.failure = Some(error.clone()).filter(|error| !error.is_retriable());
+        self.results.meet(error);
     }
 
     /// A broker that failed is left alone for a while, longer each time; its topics may have moved.
@@ -333,9 +395,7 @@ impl Sender {
         let mut batches = Vec::with_capacity(ready.batches.len());
         let mut partitions = Vec::with_capacity(ready.batches.len());
         for (lane, mut batch, topic_id) in ready.batches {
-            let builder = std::mem::take(&mut batch.builder);
-            let compression = config.compression_type;
-            let bytes = batch.closed.get_or_insert_with(|| builder.finish(compression));
+            let bytes = batch.close(config.compression_type);
             partitions.push(ProducePartition {
                 topic: TopicRef::Id(topic_id),
                 partition: lane.partition,
@@ -441,6 +501,7 @@ impl Sender {
             self.results.trouble = None;
             let ack =
                 Ack { base_offset: answer.base_offset, log_append_time: answer.log_append_time };
+            self.idempotence.acknowledged(lane, &batch);
             self.tell(lane, batch, Ok(ack));
         } else {
             self.refused(now, lane, batch, answer.error);
@@ -450,10 +511,21 @@ impl Sender {
     fn refused(&mut self, now: Instant, lane: Lane, batch: Batch, code: ErrorCode) {
         if code == ErrorCode::MESSAGE_TOO_LARGE && 1 < batch.record_count {
             self.split(lane, batch);
+        } else if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+            // It was written, but nobody remembers where.
+            self.idempotence.acknowledged(lane, &batch);
+            self.tell(lane, batch, Ok(Ack::UNKNOWN));
+        } else if code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && batch.stamp.is_some() {
+            self.idempotence.out_of_order(lane, &batch);
+            self.retry(now, lane, batch, ClientError::Broker(code));
+        } else if code == ErrorCode::UNKNOWN_PRODUCER_ID && batch.stamp.is_some() {
+            self.idempotence.forgotten(lane);
+            self.retry(now, lane, batch, ClientError::Broker(code));
         } else if code.is_retriable() {
             self.results.wanted.push(lane.topic);
             self.retry(now, lane, batch, ClientError::Broker(code));
         } else {
+            self.idempotence.refused(lane, &batch);
             self.tell(lane, batch, Err(ClientError::Broker(code)));
         }
     }
@@ -461,6 +533,7 @@ impl Sender {
     fn retry(&mut self, now: Instant, lane: Lane, mut batch: Batch, error: ClientError) {
         let config = &self.shared.config;
         if config.retries < batch.attempts || batch.created + config.delivery_timeout <= now {
+            self.idempotence.lost(lane, &batch);
             self.tell(lane, batch, Err(error));
             return;
         }
@@ -506,6 +579,7 @@ impl Sender {
             half.builder.push(record.timestamp, record.key, record.value, &headers);
             half.record_count += 1;
         }
+        self.idempotence.divide(lane, &batch, &mut halves);
         for (index, timestamp, callback) in batch.callbacks {
             let is_second = middle <= index;
             let index = if is_second { index - middle } else { index };
@@ -538,6 +612,7 @@ impl Sender {
             }
         }
         for (lane, batch) in dead {
+            self.idempotence.lost(lane, &batch);
             self.tell(lane, batch, Err(ClientError::Timeout));
         }
         for node in late {
@@ -576,6 +651,17 @@ impl Sender {
     }
 }
 
+/// Asks any broker for an id.
+fn init_producer_id(cluster: &mut Cluster) -> Result<ProducerId, ClientError> {
+    let timeout = cluster.request_timeout();
+    let frame = cluster.call_any(ApiKey::InitProducerId, &InitProducerIdRequest::NEW, timeout)?;
+    let answer: InitProducerIdResponse = frame.body()?;
+    if !answer.error.is_ok() {
+        return Err(ClientError::Broker(answer.error));
+    }
+    Ok(ProducerId { id: answer.producer_id, epoch: answer.producer_epoch })
+}
+
 fn first_death(link: &Link<InFlight>, delivery_timeout: Duration) -> Option<Instant> {
     let batches = link.in_flight.iter().flat_map(|request| &request.batches);
     let created = batches.filter_map(|(_, batch)| Some(batch.as_ref()?.created)).min()?;
@@ -588,6 +674,7 @@ fn half_of(batch: &Batch, from: u32) -> Batch {
         sequence: (batch.sequence.0, batch.sequence.1 + from),
         created: batch.created,
         builder: BatchBuilder::new(),
+        stamp: None,
         closed: None,
         record_count: 0,
         reserved: 0,

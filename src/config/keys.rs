@@ -434,6 +434,12 @@ pub(super) const KEYS: &[Key] = &[
         "How fast sealed segments are read to verify them.",
     ),
     reload(
+        "producer.id.expiration.ms",
+        "86400000",
+        Kind::Integer { min: 1, max: MS_MAX, put: |c, n| c.producer_id_expiration_ms = n as u64 },
+        "How long a partition remembers an idempotent producer that writes nothing.",
+    ),
+    reload(
         "log.level",
         "\"info\"",
         Kind::Word { words: LOG_LEVEL_WORDS, put: |c, place| c.log_level = LOG_LEVELS[place] },

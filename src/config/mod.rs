@@ -100,6 +100,8 @@ pub struct Config {
     pub scrub_interval_ms: u64,
     /// How fast sealed segments are read to verify them.
     pub scrub_bytes_per_second: u64,
+    /// How long a partition remembers a producer that is silent.
+    pub producer_id_expiration_ms: u64,
     /// What is written to stderr.
     pub log_level: log::LevelFilter,
     /// How long a stop may take before what is left is cut off.
@@ -308,6 +310,7 @@ impl Config {
             log_cleaner_io_max_bytes_per_second: 0,
             scrub_interval_ms: 0,
             scrub_bytes_per_second: 0,
+            producer_id_expiration_ms: 0,
             log_level: log::LevelFilter::Off,
             shutdown_timeout_ms: 0,
             settings: Vec::new(),

@@ -70,6 +70,11 @@ pub enum Change {
         /// The topic.
         topic_id: TopicId,
     },
+    /// A broker may give out another block of producer ids.
+    ProducerIds {
+        /// The first id behind it, which is the first of the next block.
+        next_id: i64,
+    },
 }
 
 /// Why a persisted list of changes cannot be read.

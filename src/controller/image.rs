@@ -61,6 +61,7 @@ pub struct Image {
     topics: BTreeMap<TopicId, TopicImage>,
     names: BTreeMap<Box<str>, TopicId>,
     partition_count: usize,
+    next_producer_id: i64,
 }
 
 impl Image {
@@ -95,6 +96,7 @@ impl Image {
                 self.names.remove(&topic.name);
                 self.partition_count -= topic.partitions.len();
             }
+            Change::ProducerIds { next_id } => self.next_producer_id = *next_id,
         }
     }
 
@@ -116,6 +118,11 @@ impl Image {
     /// The cluster's identity, once it has one.
     pub fn cluster_id(&self) -> Option<Uuid> {
         self.cluster_id
+    }
+
+    /// The first producer id of the next block: no broker may give it out yet.
+    pub fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
     }
 
     /// Incarnation of a broker, 0 when it never started.
@@ -169,6 +176,9 @@ impl Image {
         changes.extend(cluster);
         for (node_id, broker_epoch) in &self.broker_epochs {
             changes.push(Change::Broker { node_id: *node_id, broker_epoch: *broker_epoch });
+        }
+        if 0 < self.next_producer_id {
+            changes.push(Change::ProducerIds { next_id: self.next_producer_id });
         }
         for (topic_id, topic) in self.topics() {
             let name = TopicName::new(&topic.name).expect("it came from a legal name");

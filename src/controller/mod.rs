@@ -28,6 +28,9 @@ use crate::wire::delete_topics::DeleteTopicsRequest;
 /// The feature level this software writes for a new cluster.
 pub const FEATURE_LEVEL: u16 = 1;
 
+/// Producer ids that a broker is given at once (Kafka's number).
+pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
+
 /// What the controller is told about its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerConfig {
@@ -56,6 +59,8 @@ pub enum Command<'a> {
     CreatePartitions(&'a CreatePartitionsRequest<'a>),
     /// See [`crate::wire::configs`].
     AlterConfigs(&'a IncrementalAlterConfigsRequest<'a>),
+    /// A broker has given out all producer ids of its block.
+    AllocateProducerIds,
     /// This node started. `cluster_id` is used if the cluster has no identity yet.
     Boot {
         /// From `meta.properties`, or made at random.
@@ -145,8 +150,20 @@ impl Controller {
             Command::DeleteTopics(request) => self.delete_topics(request),
             Command::CreatePartitions(request) => self.create_partitions(request),
             Command::AlterConfigs(request) => self.alter_configs(request),
+            Command::AllocateProducerIds => self.allocate_producer_ids(),
             Command::Boot { cluster_id } => self.boot(cluster_id),
         }
+    }
+
+    fn allocate_producer_ids(&self) -> Outcome {
+        let Some(next_id) = self.image.next_producer_id().checked_add(PRODUCER_IDS_PER_BLOCK)
+        else {
+            let message = "no producer id is left";
+            let verdict = Verdict::refused(ErrorCode::UNKNOWN_SERVER_ERROR, message);
+            return Outcome { changes: Vec::new(), verdicts: vec![verdict] };
+        };
+        let verdict = Verdict::accepted(TopicId::default(), 0, 0);
+        Outcome { changes: vec![Change::ProducerIds { next_id }], verdicts: vec![verdict] }
     }
 
     fn boot(&self, cluster_id: Uuid) -> Outcome {

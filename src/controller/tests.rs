@@ -197,6 +197,23 @@ fn deletion_frees_the_name_and_a_new_topic_has_a_new_id() {
 }
 
 #[test]
+fn producer_ids_come_in_blocks_and_none_comes_twice() {
+    let mut controller = controller();
+    create(&mut controller, vec![topic("t", 1)]);
+    for block in 1..4 {
+        let verdicts = run(&mut controller, Command::AllocateProducerIds);
+        assert_eq!(verdicts[0].error, ErrorCode::NONE);
+        assert_eq!(controller.image().next_producer_id(), block * PRODUCER_IDS_PER_BLOCK);
+    }
+    let mut copy = Image::default();
+    controller.image().as_changes().iter().for_each(|change| copy.replay(change));
+    assert_eq!(copy.next_producer_id(), 3000, "shards know it from the start");
+    controller.replay(&Change::ProducerIds { next_id: i64::MAX - 999 });
+    let verdicts = run(&mut controller, Command::AllocateProducerIds);
+    assert_eq!(verdicts[0].error, ErrorCode::UNKNOWN_SERVER_ERROR);
+}
+
+#[test]
 fn every_boot_raises_every_leader_epoch_by_one() {
     let mut controller = controller();
     create(&mut controller, vec![topic("t", 2)]);

@@ -112,7 +112,7 @@ pub(super) fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Stored, JournalError
             continue;
         }
         let mut bytes = vec![0; file_bytes as usize];
-        let read = file.read_at(&mut bytes, 0)?;
+        let read = file.read_what_is_left(&mut bytes, 0)?;
         if let Some(states) = decode(&bytes[..read])? {
             return Ok(Stored::States(states));
         }

@@ -9,6 +9,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::limits::JOURNAL_BLOCK_BYTES;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -77,6 +79,17 @@ pub trait DiskFile: Clone {
     /// elsewhere it does nothing.
     fn reserve(&self, position: u64, bytes: u64) -> io::Result<()>;
 
+    /// As `read_at`, for whoever verifies what it reads: blocks that the disk has lost are zeros.
+    ///
+    /// One bad sector must not keep a broker from starting that nobody will repair. A disk that is
+    /// gone altogether is noticed when recovery writes.
+    fn read_what_is_left(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        match self.read_at(buf, position) {
+            Err(error) if is_unreadable(&error) => read_block_by_block(self, buf, position),
+            read => read,
+        }
+    }
+
     /// Reads exactly `buf.len()` bytes at `position`; `UnexpectedEof` when there are fewer.
     fn read_exact_at(&self, buf: &mut [u8], position: u64) -> io::Result<()> {
         if self.read_at(buf, position)? == buf.len() {
@@ -85,4 +98,41 @@ pub trait DiskFile: Clone {
             Err(io::ErrorKind::UnexpectedEof.into())
         }
     }
+}
+
+/// Whether a read failed because the medium lost the bytes: EIO, or the EBADMSG and EUCLEAN of file
+/// systems with checksums.
+pub fn is_unreadable(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(5 | 74 | 117))
+}
+
+/// A dying card may think about each bad block for a second: after so many in a row the rest of a
+/// read counts as lost.
+const LOST_BLOCKS_MAX: u32 = 4;
+
+fn read_block_by_block<F: DiskFile>(file: &F, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    let readable_bytes = file.len()?.saturating_sub(position).min(buf.len() as u64) as usize;
+    let buf = &mut buf[..readable_bytes];
+    let (mut filled, mut lost_in_a_row) = (0, 0);
+    while filled < buf.len() {
+        let at = position + filled as u64;
+        let to_boundary = (JOURNAL_BLOCK_BYTES - at % JOURNAL_BLOCK_BYTES) as usize;
+        let end = (filled + to_boundary).min(buf.len());
+        let block = &mut buf[filled..end];
+        let read = match lost_in_a_row {
+            LOST_BLOCKS_MAX => Ok(0),
+            _ => file.read_at(block, at),
+        };
+        match read {
+            Ok(read) if read == block.len() => lost_in_a_row = 0,
+            Ok(read) => block[read..].fill(0),
+            Err(error) if is_unreadable(&error) => {
+                lost_in_a_row += 1;
+                block.fill(0);
+            }
+            Err(error) => return Err(error),
+        }
+        filled = end;
+    }
+    Ok(filled)
 }

@@ -46,12 +46,12 @@ impl<F: DiskFile> Ring<'_, F> {
     /// The commit that begins at `place`, if a valid one does.
     pub(super) fn commit_at(&self, place: u64) -> Result<Option<Found>, JournalError> {
         let mut front = [0; HEADER_BYTES];
-        if self.file.read_at(&mut front, RING_START + place)? < HEADER_BYTES {
+        if self.file.read_what_is_left(&mut front, RING_START + place)? < HEADER_BYTES {
             return Ok(None);
         }
         let Some(header) = self.header(&front, place) else { return Ok(None) };
         let mut bytes = vec![0; HEADER_BYTES + header.body_bytes as usize];
-        let read = self.file.read_at(&mut bytes, RING_START + place)?;
+        let read = self.file.read_what_is_left(&mut bytes, RING_START + place)?;
         if read < bytes.len() || crc32c(&bytes[8..]) != header.crc {
             return Ok(None);
         }
@@ -68,7 +68,7 @@ impl<F: DiskFile> Ring<'_, F> {
         let mut start = range.start;
         while start < range.end {
             let chunk = &mut chunk[..(SCAN_BYTES as u64).min(range.end - start) as usize];
-            let read = self.file.read_at(chunk, RING_START + start)?;
+            let read = self.file.read_what_is_left(chunk, RING_START + start)?;
             chunk[read..].fill(0);
             for (number, block) in chunk.chunks(JOURNAL_BLOCK_BYTES as usize).enumerate() {
                 let place = start + number as u64 * JOURNAL_BLOCK_BYTES;

@@ -94,7 +94,7 @@ pub(super) fn read<F: DiskFile>(file: &F) -> Result<Found, JournalError> {
     let file_bytes = file.len()?;
     for slot in 0..2 {
         let mut block = vec![0; JOURNAL_BLOCK_BYTES as usize];
-        let read = file.read_at(&mut block, slot * JOURNAL_BLOCK_BYTES)?;
+        let read = file.read_what_is_left(&mut block, slot * JOURNAL_BLOCK_BYTES)?;
         block[read..].fill(0);
         let is_sane = |superblock: &Superblock| {
             superblock.ring_bytes % (2 * JOURNAL_BLOCK_BYTES) == 0

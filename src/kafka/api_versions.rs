@@ -6,7 +6,7 @@ use crate::wire::kafka::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersio
 use crate::wire::kafka::{ApiKey, KafkaError, Message};
 
 /// The APIs that are served, in ascending order, each in all versions the codec describes.
-const SERVED: [ApiKey; 15] = [
+const SERVED: [ApiKey; 18] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -15,12 +15,15 @@ const SERVED: [ApiKey; 15] = [
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::DeleteRecords,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
 

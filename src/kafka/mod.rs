@@ -27,6 +27,7 @@ mod fetch;
 mod fetch_session;
 mod offsets;
 mod produce;
+mod producers;
 mod topics;
 
 use std::collections::VecDeque;
@@ -197,6 +198,15 @@ fn translate(
         }
         ApiKey::ListOffsets => (wire::ApiKey::ListOffsets, offsets::ask_list(version, body)?),
         ApiKey::DeleteRecords => (wire::ApiKey::DeleteRecords, offsets::ask_trim(version, body)?),
+        ApiKey::InitProducerId => {
+            (wire::ApiKey::InitProducerId, producers::ask_init(version, body)?)
+        }
+        ApiKey::DescribeProducers => {
+            (wire::ApiKey::DescribeProducers, producers::ask_describe(version, body)?)
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            (wire::ApiKey::OffsetForLeaderEpoch, producers::ask_epochs(version, body)?)
+        }
         ApiKey::DescribeConfigs => {
             (wire::ApiKey::DescribeConfigs, configs::ask_describe(topics, version, body)?)
         }
@@ -241,6 +251,9 @@ fn respond<F>(
                 ApiKey::CreatePartitions => topics::grown(call),
                 ApiKey::ListOffsets => offsets::listed(call),
                 ApiKey::DeleteRecords => offsets::trimmed(call),
+                ApiKey::InitProducerId => producers::given(call),
+                ApiKey::DescribeProducers => producers::described(call),
+                ApiKey::OffsetForLeaderEpoch => producers::epoch_ends(call),
                 ApiKey::DescribeConfigs => configs::described(call),
                 ApiKey::IncrementalAlterConfigs => configs::altered(call),
                 ApiKey::AlterConfigs => configs::replaced(call),

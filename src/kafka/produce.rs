@@ -9,6 +9,7 @@ use super::fetch_session::TopicKey;
 use crate::broker::Topics;
 use crate::broker::front::{Request, Response};
 use crate::ids::{Partition, TopicPartition};
+use crate::record::BatchHeader;
 use crate::wire::kafka::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceData, TopicProduceResponse,
@@ -23,6 +24,9 @@ pub(super) const VERSION_MIN: i16 = 3;
 
 /// The first version that names topics by id.
 const TOPIC_ID_VERSION: i16 = 13;
+
+/// The first version whose clients know that a transaction may have to be aborted (KIP-890).
+const ABORTABLE_VERSION: i16 = 11;
 
 /// Answers a version that is not served, in its own words.
 pub(super) fn refuse<F>(
@@ -65,14 +69,14 @@ pub(super) fn take(
     // Values of `acks` that do not exist are refused by the broker, partition by partition.
     let acks = i8::try_from(request.acks).unwrap_or(i8::MAX);
     let timeout_ms = super::millis(request.timeout_ms);
-    let is_transactional = request.transactional_id.is_some();
     let mut asked = Vec::with_capacity(request.topic_data.len());
     let mut places = Vec::new();
     for topic in &request.topic_data {
         for item in &topic.partition_data {
             let target = match item.records.bytes() {
-                // There is no transaction coordinator here.
-                Some(_) if is_transactional => Err(ErrorCode::INVALID_REQUEST),
+                Some(records) if is_transactional(records) => {
+                    Err(refuse_transaction(version, request.transactional_id))
+                }
                 Some(_) => topics.resolve(topic_ref(version, topic), item.index),
                 None => Err(ErrorCode::INVALID_RECORD),
             };
@@ -86,6 +90,20 @@ pub(super) fn take(
     }
     let batches = cut(body, places);
     Ok((Request::Produce { acks, timeout_ms, batches }, asked))
+}
+
+fn is_transactional(records: &[u8]) -> bool {
+    BatchHeader::parse(records).is_ok_and(|header| header.attributes.is_transactional())
+}
+
+/// Why a batch of a transaction is not written: it names no transaction, or one that is not open,
+/// because none ever is here (semantics.md §3).
+fn refuse_transaction(version: i16, transactional_id: Option<&str>) -> ErrorCode {
+    match transactional_id {
+        None => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        Some(_) if version < ABORTABLE_VERSION => ErrorCode::INVALID_TXN_STATE,
+        Some(_) => ErrorCode::TRANSACTION_ABORTABLE,
+    }
 }
 
 fn topic_ref<'a>(version: i16, topic: &TopicProduceData<'a>) -> TopicRef<'a> {

@@ -5,7 +5,6 @@
 //! never set or has stepped does not count (reliability.md S9). Read semantics.md 2.6 before
 //! editing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cleaned::{Cleaned, SUFFIXES, waiting_name};
@@ -133,14 +132,8 @@ impl<D: Disk> Log<D> {
             .unwrap_or(count)
     }
 
-    /// Begins a round. `producers` are those that still write: of each, the last offset of the
-    /// batch that tells its last sequence.
-    pub fn begin_clean(
-        &mut self,
-        filth: &Filth,
-        limits: &CleanLimits,
-        producers: BTreeMap<i64, Offset>,
-    ) -> Round<D> {
+    /// Begins a round.
+    pub fn begin_clean(&mut self, filth: &Filth, limits: &CleanLimits) -> Round<D> {
         assert!(!self.cleaning.is_under_way, "one round at a time");
         self.cleaning.is_under_way = true;
         let cleaned = Cleaned { cleaned: self.first_dirty(), ..self.cleaning.cleaned };
@@ -157,7 +150,7 @@ impl<D: Disk> Log<D> {
                 segment_index_bytes: u64::from(self.config.segment_index_bytes),
                 index_interval_bytes: self.config.index_interval_bytes,
             },
-            producers,
+            producers: self.producers.last_offsets().collect(),
             inputs: segments.iter().map(input_of).collect(),
             cleaned,
         };

@@ -547,6 +547,7 @@ impl<D: Disk> Round<D> {
         let place = Place { disk: &self.disk, dir: &self.dir };
         for base in self.replaced() {
             remove_if_there(&self.disk, &place.path(base, "log.deleted"))?;
+            remove_if_there(&self.disk, &place.path(base, "snapshot"))?;
             remove_caches(place, base)?;
         }
         self.stage = Stage::Copy;

@@ -22,7 +22,7 @@ use std::io;
 use super::index::{OffsetEntry, SparseIndex, TimeEntry, read_full};
 use super::walk::{Met, Walk, WalkError};
 use crate::ids::Offset;
-use crate::journal::disk::DiskFile;
+use crate::journal::disk::{DiskFile, is_unreadable};
 use crate::time::Timestamp;
 
 const SUMMARY_MAGIC: [u8; 4] = *b"ODSM";
@@ -111,7 +111,8 @@ impl<F: DiskFile> Derived<F> {
         if self.covered == 0 {
             self.span.first = header.max_timestamp;
         }
-        if self.span.max < header.max_timestamp {
+        // A batch that compaction has emptied may still bear a time: no record has it.
+        if self.span.max < header.max_timestamp && 0 < header.record_count {
             self.span.max = header.max_timestamp;
             self.span.max_offset = last;
         }
@@ -174,12 +175,15 @@ impl<F: DiskFile> Derived<F> {
         let Some(files) = self.files.clone() else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let is_right = self.offsets.verify(&files.offsets, may_wait)?
-            && self.times.verify(&files.times, may_wait)?;
-        if is_right {
-            self.is_unchecked = false;
-        } else {
-            self.reset();
+        let verdict = self
+            .offsets
+            .verify(&files.offsets, may_wait)
+            .and_then(|is_right| Ok(is_right && self.times.verify(&files.times, may_wait)?));
+        match verdict {
+            Ok(true) => self.is_unchecked = false,
+            Ok(false) => self.reset(),
+            Err(error) if is_unreadable(&error) => self.reset(),
+            Err(error) => return Err(error),
         }
         Ok(())
     }

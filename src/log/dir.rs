@@ -406,7 +406,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         }
         let (_, _, file) = self.last.as_ref().expect("opened above");
         let mut there = vec![0; bytes.len()];
-        if file.read_at(&mut there, position)? != bytes.len() || there != bytes {
+        if file.read_what_is_left(&mut there, position)? != bytes.len() || there != bytes {
             file.write_all_at(bytes, position)?;
         }
         Ok(Some(SegmentRef {

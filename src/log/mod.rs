@@ -6,6 +6,7 @@
 //! <topic>-<n>/ identity partition.metadata             which topic's partition this is
 //!              <base>.log                              record batches, nothing else
 //!              <base>.index .timeindex .summary        caches of what the batches imply
+//!              <offset>.snapshot                       what was known of producers there
 //!              damage leader-epoch-checkpoint          holes; epochs, for Kafka
 //!              cleaned <base>.log.cleaned .log.swap    compaction: what was done, what is under way
 //!              <base>.<position>.torn                  what recovery cut off
@@ -43,6 +44,10 @@ mod identity;
 mod index;
 mod kafka_files;
 mod key_map;
+mod producer_snapshot;
+#[cfg(test)]
+mod producer_tests;
+mod producers;
 mod read;
 mod recovery;
 mod repair;
@@ -75,6 +80,8 @@ use crate::topic_config::TopicConfig;
 use cleaned::Cleaned;
 use cleaning::Cleaning;
 use damage::Damage;
+use producer_snapshot::{Between, Snapshots};
+use producers::Producers;
 use retention::Retention;
 use segment::{Place, Segment};
 
@@ -84,6 +91,7 @@ pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir}
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
+pub use producers::{Earlier, KnownProducer, SequenceError};
 pub use recovery::LogReport;
 pub use scrub::{DamageNote, Scrub, Scrubbed};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
@@ -106,6 +114,8 @@ pub struct Log<D: Disk> {
     damage: Damage,
     retention: Retention,
     cleaning: Cleaning,
+    producers: Producers,
+    snapshots: Snapshots,
     /// What the last `expire` would have had to wait for.
     cold: Option<(D::File, u64, u64)>,
     is_poisoned: bool,
@@ -180,6 +190,8 @@ impl<D: Disk> Log<D> {
             damage: Damage::default(),
             retention: Retention::new(now, Offset::ZERO),
             cleaning: Cleaning::new(Cleaned::new(topic_partition.topic_id)),
+            producers: Producers::default(),
+            snapshots: Snapshots::default(),
             cold: None,
             is_poisoned: false,
         };
@@ -189,12 +201,14 @@ impl<D: Disk> Log<D> {
 
     /// Stamps a validated batch with the next offset and the epoch in force, and writes it at the
     /// end, in a new segment if one is due. It is in the page cache when this returns, no further.
+    /// A batch of an idempotent producer must follow that producer's last one.
     pub fn append(&mut self, now: Now, batch: &mut [u8]) -> Result<Appended<D::File>, LogError> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
         let leader_epoch = self.leader_epoch();
         let header = BatchHeader::parse(batch).expect("the batch was validated");
+        self.producers.check(&header).map_err(LogError::Sequence)?;
         let last = self.end_offset().checked_add(i64::from(header.last_offset_delta));
         if last.is_none_or(|last| last.next().is_none()) {
             return Err(LogError::OffsetsExhausted);
@@ -215,6 +229,11 @@ impl<D: Disk> Log<D> {
             self.roll(now.boot)?;
         }
         self.write(now.boot, batch, &header)?;
+        self.producers.observe(&header, now.boot);
+        if self.snapshots.is_due_after(batch.len() as u64) {
+            // Without it a start reads more: the segments say the same.
+            let _ = self.save_producers(now.boot);
+        }
         let dir = Arc::clone(&self.dir);
         let active = self.active();
         Ok(Appended {
@@ -266,8 +285,44 @@ impl<D: Disk> Log<D> {
             return Err(LogError::Io(error));
         }
         self.segments.push(segment);
+        let _ = self.save_producers(now);
         self.invariants();
         Ok(())
+    }
+
+    /// Writes down what is known of producers at the end of the log, if that is not nothing new.
+    fn save_producers(&mut self, now: Boot) -> io::Result<()> {
+        let place = Place { disk: &self.disk, dir: &self.dir };
+        let active = self.segments.last().expect("a log has an active segment");
+        if active.end == Offset::ZERO {
+            return Ok(());
+        }
+        let at = Between { offset: active.end, base: active.base, position: active.bytes };
+        self.snapshots.write(place, &self.producers, at, now)
+    }
+
+    /// Writes down what is known of producers when much has come since the last time, so that a
+    /// start need not read it. Call it now and then.
+    pub fn maybe_save_producers(&mut self, now: Now) {
+        if !self.is_poisoned && self.snapshots.is_due(now.boot) {
+            let _ = self.save_producers(now.boot);
+        }
+    }
+
+    /// Forgets idempotent producers that wrote nothing for `expiration_ms`
+    /// (`producer.id.expiration.ms`).
+    pub fn expire_producers(&mut self, now: Now, expiration_ms: u64) {
+        self.producers.expire(now.boot, expiration_ms);
+    }
+
+    /// The idempotent producers whose last batches are known.
+    pub fn producers(&self) -> impl Iterator<Item = KnownProducer> + '_ {
+        self.producers.known()
+    }
+
+    /// How many they are.
+    pub fn producer_count(&self) -> usize {
+        self.producers.count()
     }
 
     /// Raises what is known to be on stable storage.
@@ -323,6 +378,7 @@ impl<D: Disk> Log<D> {
                 segment.seal(place)?;
             }
         }
+        self.save_producers(Boot(0))?;
         let text = kafka_files::epoch_checkpoint(self.epochs.entries());
         small_file::replace(&self.disk, &self.dir, kafka_files::LEADER_EPOCHS, text.as_bytes())?;
         self.close_clean()?;

@@ -30,9 +30,9 @@ use super::repair::{Wanted, resync};
 use super::segment::{Place, Segment};
 use super::types::Hole;
 use super::walk::{Walk, WalkError, crc_is_valid};
-use super::{Disk, Log};
+use super::{Disk, Log, producer_snapshot};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
-use crate::journal::disk::{DiskFile, Open};
+use crate::journal::disk::{DiskFile, Open, is_unreadable};
 use crate::journal::{PartitionState, SmallState};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
@@ -96,6 +96,8 @@ pub(super) fn open<D: Disk>(
     recovery.load_segments()?;
     recovery.scan_segments()?;
     recovery.reach_the_mark()?;
+    let rebuilt = producer_snapshot::rebuild(place, &recovery.segments, now.boot)?;
+    recovery.has_new_names |= rebuilt.has_removed;
     recovery.settle()?;
     let Recovery { start, segments, mut epochs, damage, report, .. } = recovery;
     let end = segments.last().map_or(start, |segment| segment.end);
@@ -114,6 +116,8 @@ pub(super) fn open<D: Disk>(
         is_poisoned: false,
         retention: super::retention::Retention::new(now, start),
         cleaning: super::cleaning::Cleaning::new(cleaned),
+        producers: rebuilt.producers,
+        snapshots: rebuilt.snapshots,
         cold: None,
         disk,
     };
@@ -241,7 +245,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
         }
         match self.place.disk.open(&self.place.path(base, "summary"), Open::Read) {
             Ok(summary) => {
-                let claimed = Derived::from_summary(base, &summary)?;
+                let claimed = match Derived::from_summary(base, &summary) {
+                    Err(error) if is_unreadable(&error) => None,
+                    claimed => claimed?,
+                };
                 let is_true = claimed.as_ref().is_none_or(|derived| derived.is_of(&file, bytes));
                 if let Some(derived) = claimed.filter(|_| is_true) {
                     segment.derived = derived.into();

@@ -127,7 +127,7 @@ pub(super) fn resync(
     let mut start = from;
     while start + HEADER_BYTES as u64 <= end {
         let want = (end - start).min(COPY_BYTES as u64) as usize;
-        let got = file.read_at(&mut window[..want], start)?;
+        let got = file.read_what_is_left(&mut window[..want], start)?;
         if got < HEADER_BYTES {
             return Ok(None);
         }
@@ -153,7 +153,7 @@ fn copy<F: DiskFile>(from: &F, start: u64, end: u64, to: &F) -> io::Result<()> {
     let mut position = start;
     while position < end {
         let want = (end - position).min(COPY_BYTES as u64) as usize;
-        let got = from.read_at(&mut buf[..want], position)?;
+        let got = from.read_what_is_left(&mut buf[..want], position)?;
         if got == 0 {
             return Ok(());
         }
@@ -168,7 +168,7 @@ fn is_zero(file: &impl DiskFile, start: u64, end: u64) -> io::Result<bool> {
     let mut position = start;
     while position < end {
         let want = (end - position).min(COPY_BYTES as u64) as usize;
-        let got = file.read_at(&mut buf[..want], position)?;
+        let got = file.read_what_is_left(&mut buf[..want], position)?;
         if buf[..got].iter().any(|&byte| byte != 0) {
             return Ok(false);
         }

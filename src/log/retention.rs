@@ -34,7 +34,7 @@ const STEP_MS: i64 = 60_000;
 const CATCH_UP_STEPS: usize = 8;
 
 /// Files of a segment.
-const SUFFIXES: [&str; 4] = ["log", "index", "timeindex", "summary"];
+const SUFFIXES: [&str; 5] = ["log", "index", "timeindex", "summary", "snapshot"];
 
 /// A log's memory of clocks and of segments on their way out.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl<D: Disk> Log<D> {
             match segment.span_or_catch_up(self.place(), &self.config) {
                 Ok(span) => return Some(span.max),
                 Err(ReadError::Cold { bytes: 0, .. }) => {}
-                Err(ReadError::Cold { file, position, bytes }) => {
+                Err(ReadError::Cold { file, position, bytes, .. }) => {
                     self.cold = Some((file, position, bytes));
                     return None;
                 }

@@ -304,7 +304,12 @@ impl<D: Disk> Segment<D> {
             if is_astray {
                 // Forget the index; the next call begins to learn it again.
                 self.derived.borrow_mut().reset();
-                return Err(ReadError::Cold { file: file.clone(), position: 0, bytes: 0 });
+                return Err(ReadError::Cold {
+                    segment: self.base,
+                    file: file.clone(),
+                    position: 0,
+                    bytes: 0,
+                });
             }
             if !fits || target < met.header.base_offset {
                 return Err(self.damaged(met.position));
@@ -377,7 +382,12 @@ impl<D: Disk> Segment<D> {
         drop(derived);
         step.map_err(|error| self.read_error(file, error))?;
         if covered < self.bytes && covered_end <= target {
-            return Err(ReadError::Cold { file: file.clone(), position: covered, bytes: 0 });
+            return Err(ReadError::Cold {
+                segment: self.base,
+                file: file.clone(),
+                position: covered,
+                bytes: 0,
+            });
         }
         Ok(())
     }
@@ -429,6 +439,7 @@ impl<D: Disk> Segment<D> {
     pub fn read_error(&self, file: &D::File, error: WalkError) -> ReadError<D::File> {
         match error {
             WalkError::Cold(position) => ReadError::Cold {
+                segment: self.base,
                 file: file.clone(),
                 position,
                 bytes: COLD_BYTES.min(self.bytes.saturating_sub(position)),
@@ -450,13 +461,13 @@ impl<D: Disk> Segment<D> {
                 } else {
                     (files.offsets.clone(), derived.offsets.stored_bytes())
                 };
-                return ReadError::Cold { file, position: 0, bytes };
+                return ReadError::Cold { segment: self.base, file, position: 0, bytes };
             }
             _ => self.file(place),
         };
         derived.reset();
         match file {
-            Ok(file) => ReadError::Cold { file, position: 0, bytes: 0 },
+            Ok(file) => ReadError::Cold { segment: self.base, file, position: 0, bytes: 0 },
             Err(error) => ReadError::Io(error),
         }
     }

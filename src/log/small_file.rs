@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 const WORD: &str = "odradek-file";
 
 /// A small file is never longer.
-const TEXT_BYTES_MAX: u64 = 1 << 20;
+pub(super) const BYTES_MAX: u64 = 1 << 20;
 
 /// What a small file held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,11 +85,12 @@ pub(super) fn read_bytes(disk: &impl Disk, path: &Path) -> io::Result<Option<Vec
         Err(error) => return Err(error),
     };
     let len = file.len()?;
-    if TEXT_BYTES_MAX < len {
+    if BYTES_MAX < len {
         return Ok(None);
     }
     let mut bytes = vec![0; len as usize];
-    file.read_exact_at(&mut bytes, 0)?;
+    let read = file.read_what_is_left(&mut bytes, 0)?;
+    bytes.truncate(read);
     Ok(Some(bytes))
 }
 

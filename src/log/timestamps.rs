@@ -108,8 +108,12 @@ impl<D: Disk> Log<D> {
             Ok(true) => {}
             Ok(false) => return Err(damaged),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let (file, position) = (file.clone(), met.position);
-                return Err(ReadError::Cold { file, position, bytes: bytes as u64 });
+                return Err(ReadError::Cold {
+                    segment: segment.base,
+                    file: file.clone(),
+                    position: met.position,
+                    bytes: bytes as u64,
+                });
             }
             Err(error) => return Err(error.into()),
         }
@@ -152,7 +156,8 @@ impl<D: Disk> Log<D> {
         let mut largest: Option<Largest> = None;
         while met.header.next_offset() <= to {
             let (timestamp, last) = (met.header.max_timestamp, met.header.last_offset());
-            if largest.is_none_or(|(known, _)| known < timestamp) {
+            let is_empty = met.header.record_count == 0;
+            if !is_empty && largest.is_none_or(|(known, _)| known < timestamp) {
                 largest = Some((timestamp, last));
             }
             match walk.next().map_err(|error| segment.read_error(&file, error))? {
@@ -201,6 +206,6 @@ impl<D: Disk> Segment<D> {
             return Ok(());
         }
         self.derived.borrow_mut().reset();
-        Err(ReadError::Cold { file: file.clone(), position: 0, bytes: 0 })
+        Err(ReadError::Cold { segment: self.base, file: file.clone(), position: 0, bytes: 0 })
     }
 }

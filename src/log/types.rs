@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 
+use super::producers::SequenceError;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::journal::SegmentRef;
 use crate::time::Timestamp;
@@ -75,6 +76,8 @@ pub struct Hole {
 pub enum LogError {
     /// The batch is larger than `segment.bytes`.
     BatchTooLarge,
+    /// The batch does not follow the last one of its producer, or is stored already.
+    Sequence(SequenceError),
     /// No offset is left for the batch.
     OffsetsExhausted,
     /// The disk is full. Nothing was kept of the batch; later appends may succeed.
@@ -93,7 +96,9 @@ pub enum ReadError<F> {
     /// `position` loaded off this thread and asks again; `bytes` may be 0, which means that the
     /// read used up its share of work and only wants to be called again.
     Cold {
-        /// The file to load from.
+        /// Base offset of the segment.
+        segment: Offset,
+        /// The file to load from: the segment itself or an index of it.
         file: F,
         /// Where to begin.
         position: u64,
@@ -115,6 +120,7 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BatchTooLarge => f.write_str("the batch is larger than segment.bytes"),
+            Self::Sequence(why) => write!(f, "the batch is not appended: {why}"),
             Self::OffsetsExhausted => f.write_str("the partition has no offsets left"),
             Self::DiskFull => f.write_str("the disk is full"),
             Self::Poisoned => f.write_str("the log failed earlier and must be reopened"),

@@ -1,7 +1,8 @@
 //! Walking over the batches of a segment by their headers, without touching the records.
 //!
 //! A walk never leaves `[position, end)`, never takes a header at its word beyond those bytes, and
-//! says which bytes it lacks rather than wait for the disk, unless it may wait.
+//! says which bytes it lacks rather than wait for the disk, unless it may wait. Bytes that the disk
+//! has lost are bad ones: what lies behind them may be good.
 
 use std::io;
 
@@ -137,7 +138,10 @@ fn read(
     position: u64,
     may_wait: bool,
 ) -> Result<usize, WalkError> {
-    let read = if may_wait { file.read_at(buf, position) } else { file.try_read_at(buf, position) };
+    let read = match may_wait {
+        true => file.read_what_is_left(buf, position),
+        false => file.try_read_at(buf, position),
+    };
     match read {
         Ok(0) => Err(WalkError::Bad(position)),
         Ok(bytes) => Ok(bytes),
@@ -154,7 +158,7 @@ pub(super) fn crc_is_valid(file: &impl DiskFile, met: &Met) -> io::Result<bool> 
     let mut crc = 0;
     while position < end {
         let want = (end - position).min(buf.len() as u64) as usize;
-        let got = file.read_at(&mut buf[..want], position)?;
+        let got = file.read_what_is_left(&mut buf[..want], position)?;
         if got == 0 {
             return Ok(false);
         }

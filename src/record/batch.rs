@@ -48,6 +48,9 @@ const LEADER_EPOCH_AT: usize = 12;
 const CRC_AT: usize = 17;
 const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
+const PRODUCER_ID_AT: usize = 43;
+const PRODUCER_EPOCH_AT: usize = 51;
+const BASE_SEQUENCE_AT: usize = 53;
 
 /// The attribute bits of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -367,6 +370,14 @@ pub fn stamp_log_append_time(batch: &mut [u8], now: Timestamp) {
     let attributes = header.attributes.0 | Attributes::LOG_APPEND_TIME;
     write_at(batch, ATTRIBUTES_AT, attributes.to_be_bytes());
     stamp_max_timestamp(batch, now);
+}
+
+/// Says who sends a batch and as which of its batches, and gives it the new checksum.
+pub fn stamp_producer(batch: &mut [u8], producer_id: i64, epoch: i16, base_sequence: i32) {
+    write_at(batch, PRODUCER_ID_AT, producer_id.to_be_bytes());
+    write_at(batch, PRODUCER_EPOCH_AT, epoch.to_be_bytes());
+    write_at(batch, BASE_SEQUENCE_AT, base_sequence.to_be_bytes());
+    stamp_crc(batch);
 }
 
 /// Writes the largest timestamp of a batch, and the new checksum.

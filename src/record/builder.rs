@@ -21,6 +21,9 @@ pub struct BatchBuilder {
     record_count: i32,
     base_timestamp: Timestamp,
     max_timestamp: Timestamp,
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
 }
 
 impl Default for BatchBuilder {
@@ -37,7 +40,17 @@ impl BatchBuilder {
             record_count: 0,
             base_timestamp: Timestamp::NONE,
             max_timestamp: Timestamp::NONE,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
         }
+    }
+
+    /// Says which idempotent producer sends the batch, and the sequence of its first record.
+    pub fn set_producer(&mut self, producer_id: i64, epoch: i16, base_sequence: i32) {
+        self.producer_id = producer_id;
+        self.producer_epoch = epoch;
+        self.base_sequence = base_sequence;
     }
 
     /// Adds a record.
@@ -93,7 +106,7 @@ impl BatchBuilder {
         self.bytes.len()
     }
 
-    /// Closes the batch: base offset 0, no epoch, no producer.
+    /// Closes the batch: base offset 0, no leader epoch.
     ///
     /// # Panics
     /// Without `std` only [`Compression::None`] can be written.
@@ -108,9 +121,9 @@ impl BatchBuilder {
             last_offset_delta: (self.record_count - 1).max(0),
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
+            producer_id: self.producer_id,
+            producer_epoch: self.producer_epoch,
+            base_sequence: self.base_sequence,
             record_count: self.record_count,
         };
         compress(compression, &mut self.bytes);

@@ -21,7 +21,7 @@ mod varint;
 
 pub use batch::{
     Attributes, Batch, BatchError, BatchHeader, HEADER_BYTES, stamp, stamp_log_append_time,
-    stamp_max_timestamp,
+    stamp_max_timestamp, stamp_producer,
 };
 pub use builder::BatchBuilder;
 #[cfg(feature = "std")]

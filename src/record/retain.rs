@@ -37,18 +37,13 @@ pub fn empty_batch(base: Offset, last: Offset, leader_epoch: LeaderEpoch) -> [u8
     })
 }
 
-/// The same batch without its records: its producer's last sequence is still told by it. It bears
-/// no time, so that no search by time ends in it.
+/// The same batch without its records: its producer's last sequence is still told by it, and when
+/// that was.
 pub fn emptied(header: &BatchHeader) -> [u8; HEADER_BYTES] {
     let mut batch = [0; HEADER_BYTES];
     let attributes = header.attributes.with_compression(Compression::None).without_delete_horizon();
-    let header = BatchHeader {
-        attributes,
-        base_timestamp: Timestamp::NONE,
-        max_timestamp: Timestamp::NONE,
-        record_count: 0,
-        ..*header
-    };
+    let header =
+        BatchHeader { attributes, base_timestamp: Timestamp::NONE, record_count: 0, ..*header };
     seal(header, &mut batch);
     batch
 }
@@ -212,7 +207,7 @@ mod tests {
         assert!(records.is_empty());
         assert_eq!((left.base_offset, left.last_offset()), (Offset(70), Offset(79)));
         assert_eq!((left.producer_id, left.producer_epoch, left.base_sequence), (7, 2, 30));
-        assert_eq!(left.max_timestamp, Timestamp::NONE);
+        assert_eq!(left.max_timestamp, header.max_timestamp);
         let (gap, records) = rows(&empty_batch(Offset(5), Offset(5), LeaderEpoch(3)));
         assert!(records.is_empty());
         assert_eq!((gap.last_offset(), gap.leader_epoch), (Offset(5), LeaderEpoch(3)));

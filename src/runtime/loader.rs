@@ -43,14 +43,19 @@ fn run<D: Disk>(jobs: &Receiver<LoadJob<D>>) {
     for job in jobs {
         let end = job.position + job.bytes.min(LOAD_BYTES_MAX);
         let mut position = job.position;
-        while position < end {
+        let mut is_lost = false;
+        while position < end && !is_lost {
             let step = (end - position).min(STEP_BYTES as u64) as usize;
             match job.file.read_at(&mut scratch[..step], position) {
-                // The end of the file, or a bad sector: whoever asked finds out by itself.
-                Ok(0) | Err(_) => break,
+                // The end of the file: whoever asked finds out by itself.
+                Ok(0) => break,
                 Ok(read) => position += read as u64,
+                Err(why) => {
+                    log::error!("a segment cannot be read at byte {position}: {why}");
+                    is_lost = true;
+                }
             }
         }
-        job.shard.send_loaded(job.done);
+        job.shard.send_loaded(job.done, is_lost);
     }
 }

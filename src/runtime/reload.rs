@@ -140,6 +140,7 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
         scrub_interval_ms: config.scrub_interval_ms,
         cleaner_backoff_ms: config.log_cleaner_backoff_ms,
         cleaner_map_bytes: config.log_cleaner_dedupe_buffer_size,
+        producer_id_expiration_ms: config.producer_id_expiration_ms,
         topic_defaults: config.topic_defaults.clone(),
         topic_sources: topic_sources(config),
         shown: in_force.filter_map(shown).collect(),
@@ -233,6 +234,7 @@ mod tests {
         ("socket.listen.backlog.size", "7"),
         ("scrub.interval.ms", "7"),
         ("scrub.bytes.per.second", "4097"),
+        ("producer.id.expiration.ms", "7"),
         ("shutdown.timeout.ms", "7"),
     ];
 

@@ -70,8 +70,8 @@ pub enum Loaded {
 pub enum Input<D: Disk> {
     /// An event for the core.
     Event(Event<D>),
-    /// The loader is done.
-    Loaded(Loaded),
+    /// The loader is done; whether the disk has lost what was wanted.
+    Loaded(Loaded, bool),
     /// A client connected from there, to speak this.
     Connection(Protocol, TcpStream, SocketAddr),
     /// Timeouts and sizes are others now.
@@ -116,8 +116,8 @@ impl<D: Disk> Inbox<D> {
     }
 
     /// Tells it that the loader is done.
-    pub fn send_loaded(&self, loaded: Loaded) {
-        self.give(Input::Loaded(loaded));
+    pub fn send_loaded(&self, loaded: Loaded, is_lost: bool) {
+        self.give(Input::Loaded(loaded, is_lost));
     }
 }
 
@@ -278,11 +278,17 @@ where
         while let Ok(input) = self.parts.inputs.try_recv() {
             match input {
                 Input::Event(event) => self.step(now, event),
-                Input::Loaded(Loaded::Read(token)) => self.step(now, Event::Loaded(token)),
-                Input::Loaded(Loaded::Send(id)) => {
+                Input::Loaded(Loaded::Read(token), is_lost) => {
+                    self.step(now, Event::Loaded { token, is_lost });
+                }
+                Input::Loaded(Loaded::Send(id), is_lost) => {
                     if let Some(connection) = self.connection(id) {
                         connection.is_loading = false;
                         self.active.insert(slot_of(id));
+                        // What was promised cannot be sent.
+                        if is_lost {
+                            self.close(slot_of(id));
+                        }
                     }
                 }
                 Input::Connection(protocol, stream, peer) => {

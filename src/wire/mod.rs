@@ -11,6 +11,8 @@
 //! bool         00 or 01
 //! str          varint u32 length, then UTF-8
 //! list of      varint u32 count, then so many elements
+//! bytes        varint u32 length, then so many bytes
+//! optional     00; or 01 and the value
 //! topic ref    varint 0, str name; or varint 1, 16 bytes topic id
 //! ```
 //!
@@ -26,19 +28,33 @@
 pub mod configs;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_metrics;
+pub mod describe_producers;
 pub mod error;
 pub mod fetch;
+pub mod find_coordinator;
 pub mod frame;
+pub mod heartbeat;
 pub mod hello;
+pub mod init_producer_id;
+pub mod join_group;
 pub mod kafka;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,34 +72,62 @@ pub enum ApiKey {
     Fetch = 1,
     ListOffsets = 2,
     Metadata = 3,
+    OffsetCommit = 8,
+    OffsetFetch = 9,
+    FindCoordinator = 10,
+    JoinGroup = 11,
+    Heartbeat = 12,
+    LeaveGroup = 13,
+    SyncGroup = 14,
+    DescribeGroups = 15,
+    ListGroups = 16,
     Hello = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
     DeleteRecords = 21,
+    InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     DescribeLogDirs = 35,
     CreatePartitions = 37,
+    DeleteGroups = 42,
     IncrementalAlterConfigs = 44,
+    OffsetDelete = 47,
     DescribeCluster = 60,
+    DescribeProducers = 61,
     DescribeMetrics = 200,
 }
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 14] = [
+    pub const ALL: [ApiKey; 28] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
         ApiKey::Metadata,
+        ApiKey::OffsetCommit,
+        ApiKey::OffsetFetch,
+        ApiKey::FindCoordinator,
+        ApiKey::JoinGroup,
+        ApiKey::Heartbeat,
+        ApiKey::LeaveGroup,
+        ApiKey::SyncGroup,
+        ApiKey::DescribeGroups,
+        ApiKey::ListGroups,
         ApiKey::Hello,
         ApiKey::CreateTopics,
         ApiKey::DeleteTopics,
         ApiKey::DeleteRecords,
+        ApiKey::InitProducerId,
+        ApiKey::OffsetForLeaderEpoch,
         ApiKey::DescribeConfigs,
         ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
+        ApiKey::DeleteGroups,
         ApiKey::IncrementalAlterConfigs,
+        ApiKey::OffsetDelete,
         ApiKey::DescribeCluster,
+        ApiKey::DescribeProducers,
         ApiKey::DescribeMetrics,
     ];
 

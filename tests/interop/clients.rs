@@ -58,9 +58,7 @@ fn kafkas_own_tools_create_write_read_and_trim() {
     assert!(described.contains("PartitionCount: 2"), "{described}");
     assert!(described.contains("retention.ms=86400000"), "{described}");
     let lines: Vec<String> = (0..500).map(|number| format!("line {number}")).collect();
-    // Idempotence needs producer ids, which the broker does not give out yet.
-    let produce = ["--topic", "sensors", "--command-property", "enable.idempotence=false"];
-    kafka("ConsoleProducer", &produce, &(lines.join("\n") + "\n"));
+    kafka("ConsoleProducer", &["--topic", "sensors"], &(lines.join("\n") + "\n"));
     let mut read = Vec::new();
     for partition in ["0", "1"] {
         let consume = ["--topic", "sensors", "--partition", partition, "--offset", "earliest"];

@@ -14,6 +14,7 @@ use odradek::record::{self, Batch, Records};
 use odradek::time::Timestamp;
 use odradek::wire::fetch::{FetchRequest, FetchResponse, FetchedPartition};
 use odradek::wire::hello::HelloResponse;
+use odradek::wire::init_producer_id::InitProducerIdResponse;
 use odradek::wire::list_offsets::{LATEST, ListOffsetsRequest, ListOffsetsResponse, ListedOffset};
 use odradek::wire::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
@@ -46,7 +47,12 @@ pub struct Arrival {
     pub connection: usize,
     /// Its values.
     pub values: Vec<String>,
+    /// Its producer's id and epoch, and the sequence of its first record.
+    pub stamp: (i64, i16, i32),
 }
+
+/// What a partition knows of a producer: epoch, and first sequence, count and offset of batches.
+type Known = (i16, Vec<(i32, i32, i64)>);
 
 #[derive(Default)]
 struct State {
@@ -58,6 +64,10 @@ struct State {
     appended: BTreeMap<i32, Vec<String>>,
     connection_count: usize,
     metadata_count: usize,
+    known: BTreeMap<(i32, i64), Known>,
+    /// The next requests for a producer id meet these.
+    id_script: VecDeque<ErrorCode>,
+    id_count: usize,
     /// What a Fetch from partition 0 finds.
     log: Vec<u8>,
     log_end: i64,
@@ -158,6 +168,21 @@ impl FakeBroker {
         state.appended.get(&partition).cloned().unwrap_or_default()
     }
 
+    /// The next requests for a producer id meet these errors.
+    pub fn refuse_ids(&self, errors: &[ErrorCode]) {
+        self.shared.state.lock().expect("whole").id_script.extend(errors);
+    }
+
+    /// Requests for a producer id so far.
+    pub fn id_count(&self) -> usize {
+        self.shared.state.lock().expect("whole").id_count
+    }
+
+    /// Forgets every producer, as a broker may.
+    pub fn forget_producers(&self) {
+        self.shared.state.lock().expect("whole").known.clear();
+    }
+
     /// Metadata requests so far.
     pub fn metadata_count(&self) -> usize {
         self.shared.state.lock().expect("whole").metadata_count
@@ -190,6 +215,7 @@ impl Shared {
                 ApiKey::Metadata => Some(self.metadata(header, rest)),
                 ApiKey::ListOffsets => Some(self.list_offsets(header, rest)),
                 ApiKey::Fetch => Some(self.fetch(header, rest)),
+                ApiKey::InitProducerId => Some(self.init_producer_id(header)),
                 ApiKey::Produce => match self.produce(connection, header, rest) {
                     Ok(answer) => answer,
                     Err(()) => return,
@@ -234,6 +260,20 @@ impl Shared {
         reply(header, &response, &[])
     }
 
+    fn init_producer_id(&self, header: RequestHeader) -> Vec<u8> {
+        let mut state = self.state.lock().expect("whole");
+        state.id_count += 1;
+        let response = match state.id_script.pop_front() {
+            Some(error) if !error.is_ok() => InitProducerIdResponse::failed(error),
+            _ => InitProducerIdResponse {
+                error: ErrorCode::NONE,
+                producer_id: 1000 + state.id_count as i64,
+                producer_epoch: 0,
+            },
+        };
+        reply(header, &response, &[])
+    }
+
     /// `Err` hangs up.
     fn produce(
         &self,
@@ -251,7 +291,8 @@ impl Shared {
             let partition = wanted.partition.0;
             let values = values(piece);
             let at = Instant::now();
-            state.arrivals.push(Arrival { at, connection, values: values.clone() });
+            let stamp = stamp_of(piece);
+            state.arrivals.push(Arrival { at, connection, values: values.clone(), stamp });
             let is_too_large = state.batch_bytes_max.is_some_and(|max| max < piece.len());
             let error = match act {
                 Act::Refuse(code) => code,
@@ -265,14 +306,22 @@ impl Shared {
             if matches!(act, Act::Swallow) {
                 continue;
             }
-            let log = state.appended.entry(partition).or_default();
-            answers.push(ProducedPartition {
+            let answer = |offset: i64| ProducedPartition {
                 error,
-                base_offset: Offset(log.len() as i64),
+                base_offset: Offset(offset),
                 log_append_time: Timestamp::NONE,
                 log_start_offset: Offset(0),
+            };
+            let end = state.appended.entry(partition).or_default().len() as i64;
+            let count = values.len() as i32;
+            answers.push(match state.check(partition, stamp, count, end) {
+                Ok(None) => {
+                    state.appended.entry(partition).or_default().extend(values);
+                    answer(end)
+                }
+                Ok(Some(offset)) => answer(offset),
+                Err(code) => ProducedPartition::failed(code),
             });
-            log.extend(values);
         }
         self.changed.notify_all();
         match act {
@@ -314,6 +363,48 @@ impl Shared {
         }
         fetched(header, state.log_end, log)
     }
+}
+
+impl State {
+    /// Semantics.md 2.15, in few words: the offset of the first time, or that it is the first.
+    fn check(
+        &mut self,
+        partition: i32,
+        (id, epoch, sequence): (i64, i16, i32),
+        count: i32,
+        end: i64,
+    ) -> Result<Option<i64>, ErrorCode> {
+        if id < 0 {
+            return Ok(None);
+        }
+        let (known_epoch, batches) =
+            self.known.entry((partition, id)).or_insert_with(|| (epoch, Vec::new()));
+        if epoch < *known_epoch {
+            return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+        }
+        if *known_epoch < epoch {
+            if sequence != 0 {
+                return Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+            }
+            (*known_epoch, *batches) = (epoch, Vec::new());
+        }
+        let last_five = batches.iter().rev().take(5);
+        let mut copies = last_five.filter(|(first, n, _)| (*first, *n) == (sequence, count));
+        if let Some((_, _, offset)) = copies.next() {
+            return Ok(Some(*offset));
+        }
+        if batches.last().is_some_and(|(first, n, _)| first + n != sequence) {
+            return Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        }
+        batches.push((sequence, count, end));
+        Ok(None)
+    }
+}
+
+fn stamp_of(batch: &[u8]) -> (i64, i16, i32) {
+    let (batch, _) = Batch::split_first(batch).expect("one batch");
+    let header = batch.header();
+    (header.producer_id, header.producer_epoch, header.base_sequence)
 }
 
 fn fetched(header: RequestHeader, end: i64, records: &[u8]) -> Vec<u8> {

@@ -53,7 +53,6 @@ pub struct Keyed {
     pending: Vec<Entry<SimFile>>,
     pub ms: u64,
     pub next_value: u64,
-    pub producers: BTreeMap<i64, Offset>,
     pub map_bytes: u64,
     pub codecs: Vec<Compression>,
 }
@@ -94,7 +93,6 @@ impl Keyed {
             pending: Vec::new(),
             ms: 1000,
             next_value: 0,
-            producers: BTreeMap::new(),
             map_bytes: 1 << 20,
             codecs: vec![Compression::None],
         };
@@ -240,10 +238,9 @@ impl Keyed {
     pub fn begin_round(&mut self) -> Option<Round<SimDisk>> {
         let now = self.now();
         let limits = CleanLimits { map_bytes: self.map_bytes, memory_bytes: 4 << 20 };
-        let producers = self.producers.clone();
         let log = self.log();
         let filth = log.filth(now)?;
-        log.is_filthy(&filth).then(|| log.begin_clean(&filth, &limits, producers))
+        log.is_filthy(&filth).then(|| log.begin_clean(&filth, &limits))
     }
 
     /// One step of a round; `false` when it has ended.

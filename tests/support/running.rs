@@ -44,11 +44,16 @@ impl Running {
         broker.address(protocol).expect("it listens").to_string()
     }
 
-    /// Stops it and starts it again, on the same port.
+    /// Stops it and starts it again, on the same ports.
     pub fn restart(&mut self) {
-        let address = self.address();
-        self.broker.take().expect("it runs").stop();
-        self.overrides.push(format!("listeners=[\"wire://{address}\"]"));
+        let broker = self.broker.take().expect("it runs");
+        let doors = [("wire", Protocol::Wire), ("kafka", Protocol::Kafka)];
+        let listeners = doors.iter().filter_map(|(name, protocol)| {
+            broker.address(*protocol).map(|address| format!("\"{name}://{address}\""))
+        });
+        let listeners: Vec<String> = listeners.collect();
+        broker.stop();
+        self.overrides.push(format!("listeners=[{}]", listeners.join(",")));
         self.boot();
     }
 }

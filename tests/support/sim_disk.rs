@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +17,9 @@ use odradek::journal::disk::{Disk, DiskFile, Open, Space};
 
 /// Unit in which unsynced bytes survive or not.
 const SECTOR_BYTES: usize = 512;
+
+/// Unit in which bytes are read.
+const PAGE_BYTES: u64 = 4096;
 
 /// A seeded source of numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
@@ -65,6 +69,8 @@ struct Inner {
     free_bytes: Option<u64>,
     is_cold: bool,
     sync_does_nothing: bool,
+    /// Bytes of files that the medium has lost.
+    lost: Vec<(u64, Range<u64>)>,
 }
 
 /// What of the unsynced bytes a power cut keeps.
@@ -166,6 +172,17 @@ impl SimDisk {
         let image = inner.files.get_mut(&id).expect("named");
         change(&mut image.live);
         change(&mut image.durable);
+    }
+
+    /// Loses bytes of a file, as a worn block does: reading their pages fails with EIO until they
+    /// are written again.
+    pub fn lose(&self, path: &Path, bytes: Range<u64>) {
+        let mut inner = self.inner();
+        let id = inner.names[path];
+        let file_bytes = inner.files[&id].live.len() as u64;
+        let end = bytes.end.next_multiple_of(PAGE_BYTES).min(file_bytes);
+        let pages = bytes.start / PAGE_BYTES * PAGE_BYTES..end;
+        inner.lost.push((id, pages));
     }
 
     /// Removes a file for good.
@@ -379,6 +396,13 @@ impl SimFile {
 
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let end = position + (buf.len() as u64).min(self.len()?.saturating_sub(position));
+        let is_hit = |(id, lost): &(u64, Range<u64>)| {
+            *id == self.id && position < lost.end && lost.start < end
+        };
+        if self.disk.inner().lost.iter().any(is_hit) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         self.image(|image| {
             let start = usize::try_from(position).unwrap_or(usize::MAX).min(image.live.len());
             let rest = &image.live[start..];
@@ -392,7 +416,8 @@ impl DiskFile for SimFile {
         if self.disk.inner().is_cold {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.read_at(buf, position)
+        // What cannot be read is never in the page cache.
+        self.read_at(buf, position).map_err(|_| io::ErrorKind::WouldBlock.into())
     }
 
     fn write_all_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
@@ -408,6 +433,9 @@ impl DiskFile for SimFile {
         }
         // A write that the power cut interrupts may have got half-way.
         let buf = if fails.is_err() { &buf[..buf.len() / 2] } else { buf };
+        let end = position + buf.len() as u64;
+        let is_healed = |lost: &Range<u64>| position <= lost.start && lost.end <= end;
+        inner.lost.retain(|(id, lost)| *id != self.id || !is_healed(lost));
         let image = inner.files.get_mut(&self.id).expect("open files stay");
         let start = position as usize;
         if image.live.len() < start + buf.len() {

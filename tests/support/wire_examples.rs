@@ -1,6 +1,9 @@
 //! One example of every message of the wire, by name: the transcripts show their bytes, and the
 //! hostile tests mangle them.
 
+#[path = "wire_group_examples.rs"]
+mod groups;
+
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicId, Uuid};
 use odradek::time::Timestamp;
 use odradek::wire::configs::{
@@ -25,13 +28,21 @@ use odradek::wire::describe_log_dirs::{
 use odradek::wire::describe_metrics::{
     DescribeMetricsRequest, DescribeMetricsResponse, Metric, MetricKind,
 };
+use odradek::wire::describe_producers::{
+    ActiveProducer, DescribeProducersRequest, DescribeProducersResponse, DescribedProducers,
+    ProducersPartition,
+};
 use odradek::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchedPartition};
 use odradek::wire::hello::{HelloRequest, HelloResponse, MAGIC};
+use odradek::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use odradek::wire::list_offsets::{
     EARLIEST, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListedOffset,
 };
 use odradek::wire::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
+};
+use odradek::wire::offset_for_leader_epoch::{
+    EpochEnd, EpochPartition, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
 use odradek::wire::produce::{
     ProducePartition, ProduceRequest, ProduceResponse, ProducedPartition,
@@ -115,6 +126,9 @@ pub fn all() -> Vec<Example> {
     examples.extend(topic_changes());
     examples.extend(configs());
     examples.extend(state());
+    examples.extend(producers());
+    examples.extend(producer_states());
+    examples.extend(groups::all());
     examples
 }
 
@@ -494,6 +508,90 @@ fn state() -> [Example; 6] {
                     name: "produce_bytes",
                     kind: MetricKind::Counter,
                     value: 1000,
+                }],
+            },
+            b"",
+        ),
+    ]
+}
+
+fn producers() -> Vec<Example> {
+    vec![
+        request(
+            "request init-producer-id",
+            ApiKey::InitProducerId,
+            &InitProducerIdRequest {
+                producer_id: 4000,
+                producer_epoch: 2,
+                ..InitProducerIdRequest::NEW
+            },
+            b"",
+        ),
+        response(
+            "response init-producer-id",
+            &InitProducerIdResponse {
+                error: ErrorCode::NONE,
+                producer_id: 4000,
+                producer_epoch: 3,
+            },
+            b"",
+        ),
+        request(
+            "request offset-for-leader-epoch",
+            ApiKey::OffsetForLeaderEpoch,
+            &OffsetForLeaderEpochRequest {
+                partitions: vec![EpochPartition {
+                    topic: TopicRef::Name("a"),
+                    partition: Partition(0),
+                    current_leader_epoch: LeaderEpoch(3),
+                    leader_epoch: LeaderEpoch(2),
+                }],
+            },
+            b"",
+        ),
+        response(
+            "response offset-for-leader-epoch",
+            &OffsetForLeaderEpochResponse {
+                partitions: vec![
+                    EpochEnd {
+                        error: ErrorCode::NONE,
+                        leader_epoch: LeaderEpoch(2),
+                        end_offset: Offset(17),
+                    },
+                    EpochEnd::failed(ErrorCode::FENCED_LEADER_EPOCH),
+                ],
+            },
+            b"",
+        ),
+    ]
+}
+
+fn producer_states() -> Vec<Example> {
+    vec![
+        request(
+            "request describe-producers",
+            ApiKey::DescribeProducers,
+            &DescribeProducersRequest {
+                partitions: vec![ProducersPartition {
+                    topic: TopicRef::Id(ID),
+                    partition: Partition(0),
+                }],
+            },
+            b"",
+        ),
+        response(
+            "response describe-producers",
+            &DescribeProducersResponse {
+                partitions: vec![DescribedProducers {
+                    error: ErrorCode::NONE,
+                    producers: vec![ActiveProducer {
+                        producer_id: 4000,
+                        producer_epoch: 3,
+                        last_sequence: 70,
+                        last_timestamp: Timestamp(1_700_000_000_000),
+                        coordinator_epoch: -1,
+                        transaction_start_offset: Offset(-1),
+                    }],
                 }],
             },
             b"",

@@ -89,7 +89,7 @@ impl<D: Disk> Back<D> {
         let Some((topic_partition, filth)) = best else { return };
         let limits = self.clean.limits(self.memory.windows_bytes_max());
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
-        let round = state.log.begin_clean(&filth, &limits, BTreeMap::new());
+        let round = state.log.begin_clean(&filth, &limits);
         self.clean.is_under_way = true;
         self.clean.next_at = Boot::NEVER;
         self.outputs.push_back(BackOutput::Clean(Box::new(round)));

@@ -20,9 +20,10 @@ impl<D: Disk> Back<D> {
         for item in &fetch.items {
             let fetched = match self.read(item, left_bytes, total_bytes == 0) {
                 Ok(fetched) => fetched,
-                Err(ReadError::Cold { file, position, bytes }) => {
+                Err(why) if self.must_load(item.topic_partition, &why) => {
+                    let topic_partition = item.topic_partition;
                     let ask = Ask { request, body: AskBody::Fetch(fetch) };
-                    self.load(ask, file, position, bytes);
+                    self.load(ask, topic_partition, why);
                     return;
                 }
                 Err(why) => Fetched::failed(self.read_failed(item.topic_partition, &why)),
@@ -69,18 +70,37 @@ impl<D: Disk> Back<D> {
         })
     }
 
-    pub(super) fn load(&mut self, ask: Ask, file: D::File, position: u64, bytes: u64) {
+    /// Whether a read waits for bytes that can still be had.
+    pub(super) fn must_load(
+        &self,
+        topic_partition: TopicPartition,
+        why: &ReadError<D::File>,
+    ) -> bool {
+        matches!(why, ReadError::Cold { segment, .. }
+            if self.lost != Some((topic_partition, *segment)))
+    }
+
+    pub(super) fn load(
+        &mut self,
+        ask: Ask,
+        topic_partition: TopicPartition,
+        why: ReadError<D::File>,
+    ) {
+        let ReadError::Cold { segment, file, position, bytes } = why else { return };
         let token = self.next_token;
         self.next_token += 1;
-        self.cold.insert(token, ask);
+        self.cold.insert(token, (ask, topic_partition, segment));
         self.metrics.cold_read_count += 1;
         self.outputs.push_back(BackOutput::Load(Load { token, file, position, bytes }));
     }
 
-    /// Bytes asked for by [`BackOutput::Load`] are in the page cache (or cannot be had).
-    pub fn loaded(&mut self, now: Now, token: u64) {
-        if let Some(ask) = self.cold.remove(&token) {
+    /// Bytes asked for by [`BackOutput::Load`] are in the page cache, or the disk has lost them:
+    /// then the read fails rather than ask for ever.
+    pub fn loaded(&mut self, now: Now, token: u64, is_lost: bool) {
+        if let Some((ask, topic_partition, segment)) = self.cold.remove(&token) {
+            self.lost = is_lost.then_some((topic_partition, segment));
             self.ask(now, ask);
+            self.lost = None;
         }
     }
 

@@ -19,9 +19,10 @@ impl<D: Disk> Back<D> {
         for item in &items {
             match self.list_offset(item) {
                 Ok(answer) => listed.push((item.place, answer)),
-                Err(ReadError::Cold { file, position, bytes }) => {
+                Err(why) if self.must_load(item.topic_partition, &why) => {
+                    let topic_partition = item.topic_partition;
                     let ask = Ask { request, body: AskBody::Offsets(items) };
-                    self.load(ask, file, position, bytes);
+                    self.load(ask, topic_partition, why);
                     return;
                 }
                 Err(why) => {

@@ -11,7 +11,8 @@ use crate::broker::entry_of;
 use crate::broker::mail::{ProduceItem, ReplyBody, RequestId};
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::disk::Disk;
-use crate::log::LogError;
+use crate::log::{Earlier, Log, LogError, SequenceError};
+use crate::record::{BatchHeader, TimestampType};
 use crate::time::{Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::produce::ProducedPartition;
@@ -31,7 +32,7 @@ impl<D: Disk> Back<D> {
                 Ok((produced, end_offset)) => {
                     let state = self.partitions.get_mut(&topic_partition).expect("appended to");
                     if acks == -1 && state.high_watermark() < end_offset {
-                        state.waiting.push_back((end_offset, request));
+                        state.wait_for(end_offset, request);
                         parked.waiting_count += 1;
                         parked.places.insert(topic_partition, (place, produced));
                     } else {
@@ -63,7 +64,18 @@ impl<D: Disk> Back<D> {
         let state = self.partitions.get_mut(&topic_partition).expect("found just now");
         let config = state.log.config();
         admit(now, config, self.memory, &mut batch)?;
-        let appended = state.log.append(now, &mut batch).map_err(|why| log_error(&why))?;
+        if is_transactional(&batch) {
+            // No transaction is ever open here.
+            return Err(ErrorCode::INVALID_TXN_STATE);
+        }
+        let appended = match state.log.append(now, &mut batch) {
+            Ok(appended) => appended,
+            Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => {
+                self.metrics.duplicate_count += 1;
+                return Ok((written_earlier(&state.log, earlier), earlier.end_offset));
+            }
+            Err(why) => return Err(log_error(&why)),
+        };
         let end_offset = appended.end_offset;
         let produced = ProducedPartition {
             error: ErrorCode::NONE,
@@ -169,8 +181,26 @@ impl<D: Disk> Back<D> {
     }
 }
 
+fn is_transactional(batch: &[u8]) -> bool {
+    BatchHeader::parse(batch).is_ok_and(|header| header.attributes.is_transactional())
+}
+
+/// The answer to a batch that was sent once more: that of the first time.
+fn written_earlier<D: Disk>(log: &Log<D>, earlier: Earlier) -> ProducedPartition {
+    let is_stamped = log.config().message_timestamp_type == TimestampType::LogAppendTime;
+    ProducedPartition {
+        error: ErrorCode::NONE,
+        base_offset: earlier.base_offset,
+        log_append_time: if is_stamped { earlier.timestamp } else { Timestamp::NONE },
+        log_start_offset: log.start_offset(),
+    }
+}
+
 fn log_error(why: &LogError) -> ErrorCode {
     match why {
+        LogError::Sequence(SequenceError::Duplicate(_)) => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+        LogError::Sequence(SequenceError::OutOfOrder) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        LogError::Sequence(SequenceError::StaleEpoch) => ErrorCode::INVALID_PRODUCER_EPOCH,
         LogError::BatchTooLarge => ErrorCode::RECORD_LIST_TOO_LARGE,
         LogError::DiskFull | LogError::OffsetsExhausted | LogError::Poisoned | LogError::Io(_) => {
             log::error!("append failed: {why}");

@@ -71,10 +71,12 @@ impl<D: Disk> Back<D> {
     ) -> ErrorCode {
         match why {
             ReadError::OffsetOutOfRange => return ErrorCode::OFFSET_OUT_OF_RANGE,
-            ReadError::Damaged { segment, position } => {
+            // What is cold even after it was loaded cannot be read.
+            ReadError::Damaged { segment, position }
+            | ReadError::Cold { segment, position, .. } => {
                 self.suspect(topic_partition, *segment, *position);
             }
-            ReadError::Cold { .. } | ReadError::Io(_) => {}
+            ReadError::Io(_) => {}
         }
         ErrorCode::KAFKA_STORAGE_ERROR
     }
@@ -119,7 +121,13 @@ impl<D: Disk> Back<D> {
                 self.outputs.push_back(BackOutput::Load(load));
             }
             delete_expired(&mut state.log, now);
+            state.log.expire_producers(now, self.producer_id_expiration_ms);
         }
+    }
+
+    /// Keeps short what a start must read to know who wrote last.
+    pub(super) fn save_producers(&mut self, now: Now) {
+        self.partitions.values_mut().for_each(|state| state.log.maybe_save_producers(now));
     }
 
     /// Makes room by giving up the oldest segment of the largest log, at the latest when the disk

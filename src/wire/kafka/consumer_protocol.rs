@@ -40,6 +40,12 @@ structs! {
         [0..] topic: &'a str,
         [0..] partitions: Vec<Partition>,
     }
+
+    /// What Kafka's sticky assignor adds to a subscription. No version stands before it.
+    StickyUserData<'a> {
+        [0..] previous_assignment: Vec<TopicPartition<'a>>,
+        [1..] generation: i32 = -1,
+    }
 }
 
 /// Reads a structure behind its version.
@@ -83,5 +89,20 @@ impl<'a> ConsumerProtocolAssignment<'a> {
     /// Writes a member's assignment.
     pub fn encode(&self, version: i16) -> Vec<u8> {
         encode(self, version)
+    }
+}
+
+impl<'a> StickyUserData<'a> {
+    /// Reads the newer form, or else the older one, as Kafka does; `None` if it is neither.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let read = |version| Self::read(&mut Reader::new(bytes, version, false)).ok();
+        read(1).or_else(|| read(0))
+    }
+
+    /// Writes the newer form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut frame = Frame::new();
+        self.write(&mut Writer::new(&mut frame, 1, false));
+        frame.into_parts().0
     }
 }
