@@ -13,15 +13,19 @@ use super::recovery::{remove_caches, remove_files};
 use super::segment::{Place, Segment};
 use super::types::LogError;
 use super::{Disk, Log};
-use crate::ids::Offset;
+use crate::ids::{Offset, TopicId};
 use crate::time::Now;
 use crate::topic_config::Ratio;
 
-/// A log's memory of its compaction.
+/// A log's memory of its compaction; nothing until there is something to remember, for most logs
+/// are never compacted.
+#[derive(Debug, Default)]
+pub(super) struct Cleaning(Option<Box<State>>);
+
 #[derive(Debug)]
-pub(super) struct Cleaning {
+struct State {
     /// What its file says, or will.
-    pub cleaned: Cleaned,
+    cleaned: Cleaned,
     is_under_way: bool,
     /// Segments whose files are to go as soon as the one that replaced them has its name for good.
     replaced: Vec<Offset>,
@@ -55,8 +59,30 @@ impl Filth {
 }
 
 impl Cleaning {
+    /// Of a log whose file says this.
     pub fn new(cleaned: Cleaned) -> Cleaning {
-        Cleaning { cleaned, is_under_way: false, replaced: Vec::new(), is_given_up: false }
+        let is_nothing = cleaned == Cleaned::new(cleaned.topic_id);
+        Cleaning((!is_nothing).then(|| State::new(cleaned)))
+    }
+
+    /// Whether a round may begin.
+    fn is_idle(&self) -> bool {
+        self.0.as_ref().is_none_or(|state| !state.is_under_way && !state.is_given_up)
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.is_under_way)
+    }
+
+    fn state(&mut self, topic_id: TopicId) -> &mut State {
+        self.0.get_or_insert_with(|| State::new(Cleaned::new(topic_id)))
+    }
+}
+
+impl State {
+    fn new(cleaned: Cleaned) -> Box<State> {
+        let replaced = Vec::new();
+        Box::new(State { cleaned, is_under_way: false, replaced, is_given_up: false })
     }
 }
 
@@ -66,8 +92,7 @@ impl<D: Disk> Log<D> {
     pub fn filth(&mut self, now: Now) -> Option<Filth> {
         let is_idle = self.config.cleanup_policy.compact
             && !self.is_poisoned
-            && !self.cleaning.is_under_way
-            && !self.cleaning.is_given_up
+            && self.cleaning.is_idle()
             && self.damage.suspects.is_empty();
         if !is_idle {
             return None;
@@ -110,7 +135,7 @@ impl<D: Disk> Log<D> {
 
     /// Where the first record is that was never looked at.
     fn first_dirty(&self) -> Offset {
-        let cleaned = self.cleaning.cleaned.cleaned;
+        let cleaned = self.cleaned_offset();
         // A note from beyond the end is of another log that once lay here.
         if self.end_offset() < cleaned { self.start } else { cleaned.max(self.start) }
     }
@@ -134,9 +159,11 @@ impl<D: Disk> Log<D> {
 
     /// Begins a round.
     pub fn begin_clean(&mut self, filth: &Filth, limits: &CleanLimits) -> Round<D> {
-        assert!(!self.cleaning.is_under_way, "one round at a time");
-        self.cleaning.is_under_way = true;
-        let cleaned = Cleaned { cleaned: self.first_dirty(), ..self.cleaning.cleaned };
+        assert!(self.cleaning.is_idle(), "one round at a time");
+        let cleaned = self.first_dirty();
+        let state = self.cleaning.state(self.topic_partition.topic_id);
+        state.is_under_way = true;
+        let cleaned = Cleaned { cleaned, ..state.cleaned };
         let segments = &self.segments[..filth.segment_count];
         let parts = RoundParts {
             disk: self.disk.clone(),
@@ -164,7 +191,7 @@ impl<D: Disk> Log<D> {
         let replaced: Vec<Input> = round.replaced_inputs().to_vec();
         let first = self.segments.partition_point(|segment| segment.base < swap.base);
         let last = first + replaced.len();
-        let is_same = self.cleaning.is_under_way
+        let is_same = self.cleaning.is_under_way()
             && self.config.cleanup_policy.compact
             && !self.is_poisoned
             && last < self.segments.len()
@@ -191,8 +218,9 @@ impl<D: Disk> Log<D> {
             let _ = remove_caches(place, swap.base);
         }
         self.segments.splice(first..last, [segment]);
-        self.cleaning.cleaned = round.cleaned;
-        self.cleaning.replaced = round.replaced().collect();
+        let state = self.cleaning.state(self.topic_partition.topic_id);
+        state.cleaned = round.cleaned;
+        state.replaced = round.replaced().collect();
         self.invariants();
         true
     }
@@ -200,30 +228,30 @@ impl<D: Disk> Log<D> {
     /// Takes the files of segments that went into another out of the way. `false` when that fails.
     pub fn drop_replaced(&mut self) -> bool {
         let place = Place { disk: &self.disk, dir: &self.dir };
-        let renamed = self.cleaning.replaced.iter().try_for_each(|&base| {
+        let state = self.cleaning.state(self.topic_partition.topic_id);
+        let renamed = state.replaced.iter().try_for_each(|&base| {
             place.disk.rename(&place.path(base, "log"), &place.path(base, "log.deleted"))
         });
         if renamed.is_ok() {
-            self.cleaning.replaced.clear();
+            state.replaced = Vec::new();
         }
         renamed.is_ok()
     }
 
     /// A round has ended; whether it is worth another try is told by its outcome.
     pub fn end_clean(&mut self, round: &Round<D>, is_hopeless: bool) {
-        self.cleaning.is_under_way = false;
-        self.cleaning.is_given_up |= round.is_stuck() || is_hopeless;
-        self.cleaning.cleaned = round.cleaned;
+        let state = self.cleaning.state(self.topic_partition.topic_id);
+        state.is_under_way = false;
+        state.is_given_up |= round.is_stuck() || is_hopeless;
+        state.cleaned = round.cleaned;
     }
 
     /// Leaves nothing of a round that was cut off by a clean stop, nor what a start would have to
     /// decide.
     pub(super) fn close_clean(&mut self) -> std::io::Result<()> {
         let place = Place { disk: &self.disk, dir: &self.dir };
-        let cleaning = &mut self.cleaning;
-        if !cleaning.is_under_way && !cleaning.is_given_up {
-            return Ok(());
-        }
+        let is_idle = self.cleaning.is_idle();
+        let Some(cleaning) = self.cleaning.0.as_mut().filter(|_| !is_idle) else { return Ok(()) };
         if !cleaning.replaced.is_empty() {
             place.disk.sync_dir(place.dir)?;
             for base in std::mem::take(&mut cleaning.replaced) {
@@ -240,7 +268,7 @@ impl<D: Disk> Log<D> {
 
     /// Before this offset no key has two records.
     pub fn cleaned_offset(&self) -> Offset {
-        self.cleaning.cleaned.cleaned
+        self.cleaning.0.as_ref().map_or(Offset::ZERO, |state| state.cleaned.cleaned)
     }
 }
 

@@ -77,7 +77,6 @@ use crate::record::{self, BatchHeader, TimestampType};
 use crate::time::{Boot, Now};
 
 use crate::topic_config::TopicConfig;
-use cleaned::Cleaned;
 use cleaning::Cleaning;
 use damage::Damage;
 use producer_snapshot::{Between, Snapshots};
@@ -189,7 +188,7 @@ impl<D: Disk> Log<D> {
             epochs: Epochs::default(),
             damage: Damage::default(),
             retention: Retention::new(now, Offset::ZERO),
-            cleaning: Cleaning::new(Cleaned::new(topic_partition.topic_id)),
+            cleaning: Cleaning::default(),
             producers: Producers::default(),
             snapshots: Snapshots::default(),
             cold: None,
