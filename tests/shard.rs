@@ -14,6 +14,7 @@ use odradek::broker::mail::{
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::broker::{BrokerConfig, LiveConfig, Memory};
 use odradek::controller::change::Change;
+use odradek::group::GroupRules;
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
@@ -67,7 +68,9 @@ impl World {
             handles_max: 100,
             process: Box::leak(Box::default()),
             memory: &Plenty,
+            seed: 1,
             live: LiveConfig {
+                groups: GroupRules::default(),
                 advertised: None,
                 advertised_kafka: None,
                 auto_create_topics_enable: false,

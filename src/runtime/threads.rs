@@ -66,6 +66,8 @@ pub(super) struct Threads<'a> {
     pub(super) handles: Handles,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
+    /// For what the shards draw at random.
+    pub(super) seed: u64,
     /// The present.
     pub(super) now: Now,
 }
@@ -263,6 +265,7 @@ impl Threads<'_> {
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
             process: self.metrics,
             memory: ledger,
+            seed: self.seed,
             live: self.reload.live.clone(),
         }
     }

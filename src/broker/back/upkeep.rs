@@ -153,7 +153,10 @@ impl<D: Disk> Back<D> {
         if self.partitions.values().any(|state| state.gives_up) {
             return true;
         }
-        let candidates = self.partitions.iter_mut().filter(|(_, s)| 1 < s.log.segment_count());
+        // What groups have committed is small, and is not made again by whoever measures.
+        let candidates = self.partitions.iter_mut().filter(|(topic_partition, state)| {
+            1 < state.log.segment_count() && !self.groups.has(**topic_partition)
+        });
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {
             return false;
