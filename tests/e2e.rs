@@ -17,6 +17,7 @@ mod power;
 mod e2e {
     mod compact;
     mod damage;
+    mod groups;
     mod hostile;
     mod kill;
     mod memory;

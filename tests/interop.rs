@@ -8,8 +8,9 @@
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use the rest")]
 mod broker;
 mod interop {
-    mod clients;
+    pub mod clients;
     pub mod dump;
+    mod groups;
     mod producers;
 }
 #[path = "support/peers.rs"]

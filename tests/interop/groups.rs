@@ -1,0 +1,105 @@
+//! Groups at Kafka's door: Apache Kafka's console consumer and `kafka-consumer-groups`, librdkafka's
+//! by `kcat -G`, and a broker that is killed in between.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::broker::{Broker, Folder, Setup};
+use crate::interop::clients::{door, run, tool};
+use crate::interop::dump::jars;
+use crate::peers;
+
+fn setup(folder: &Folder) -> Setup {
+    let listeners = "wire://127.0.0.1:0,kafka://127.0.0.1:0";
+    Setup::new(&folder.join("data"))
+        .set("listeners", listeners)
+        .set("group.initial.rebalance.delay.ms", "0")
+}
+
+fn lines(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| format!("line {number}")).collect()
+}
+
+/// What Kafka's console consumer reads as a member of a group.
+fn read(jars: &Path, broker: &Broker, group: &str) -> Vec<String> {
+    let words = ["--topic", "plant", "--group", group, "--from-beginning", "--timeout-ms", "5000"];
+    let text = run(&mut tool(jars, "consumer.ConsoleConsumer", broker, &words), "");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What `kafka-consumer-groups` prints.
+fn groups(jars: &Path, broker: &Broker, words: &[&str]) -> String {
+    run(&mut tool(jars, "consumer.group.ConsumerGroupCommand", broker, words), "")
+}
+
+/// The cells of a partition's row.
+fn row(text: &str, group: &str, partition: &str) -> Vec<String> {
+    let rows = text.lines().map(|line| line.split_whitespace().map(str::to_owned));
+    let mut rows = rows.map(Iterator::collect::<Vec<_>>);
+    let is_it = |row: &Vec<String>| 3 < row.len() && row[0] == group && row[2] == partition;
+    rows.find(is_it).unwrap_or_else(|| panic!("no row of {group}, {partition}: {text}"))
+}
+
+#[test]
+fn kafkas_consumer_commits_and_its_tool_describes_resets_and_deletes() {
+    let Some(jars) = jars() else { return };
+    let folder = Folder::new();
+    let broker = setup(&folder).start();
+    broker.produce(&["plant", "--create"], &lines(0, 200));
+    assert_eq!(read(&jars, &broker, "readers"), lines(0, 200));
+    broker.kill();
+
+    let broker = setup(&folder).start();
+    broker.produce(&["plant"], &lines(200, 250));
+    let described = groups(&jars, &broker, &["--describe", "--group", "readers"]);
+    assert_eq!(row(&described, "readers", "0")[3..6], ["200", "250", "50"], "{described}");
+    let ours = broker.text(&["group", "describe", "readers"]);
+    assert!(ours.contains("200") && ours.contains("50"), "{ours}");
+    assert_eq!(read(&jars, &broker, "readers"), lines(200, 250), "it goes on after the kill");
+
+    let listed = groups(&jars, &broker, &["--list", "--state"]);
+    assert!(listed.lines().any(|line| line.starts_with("readers") && line.contains("Empty")));
+    let reset = ["--reset-offsets", "--group", "readers", "--topic", "plant", "--shift-by", "-10"];
+    let shown = groups(&jars, &broker, &[&reset[..], &["--dry-run"]].concat());
+    assert_eq!(row(&shown, "readers", "0")[3], "240", "{shown}");
+    groups(&jars, &broker, &[&reset[..], &["--execute"]].concat());
+    assert_eq!(read(&jars, &broker, "readers"), lines(240, 250));
+
+    let forget = ["--delete-offsets", "--group", "readers", "--topic", "plant"];
+    let forgotten = groups(&jars, &broker, &forget);
+    assert!(forgotten.contains("Successful"), "{forgotten}");
+    broker.text(&[
+        "group",
+        "reset-offsets",
+        "readers",
+        "--topic",
+        "plant",
+        "--to-latest",
+        "--execute",
+    ]);
+    groups(&jars, &broker, &["--delete", "--group", "readers"]);
+    assert_eq!(broker.text(&["group", "list"]), "");
+}
+
+#[test]
+fn librdkafka_and_our_own_consumer_are_members_of_one_group() {
+    if !peers::has_program("kcat", "-V") {
+        return peers::missing("kcat", "apt-get install kcat");
+    }
+    let folder = Folder::new();
+    let broker = setup(&folder).start();
+    broker.produce(&["plant", "--create"], &lines(0, 300));
+    let kcat = |seconds: &str| {
+        let mut command = Command::new("timeout");
+        let words = ["--preserve-status", "-s", "INT", seconds, "kcat", "-b", door(&broker), "-q"];
+        command.args(words).args(["-X", "auto.offset.reset=earliest", "-G", "readers", "plant"]);
+        run(&mut command, "").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(kcat("6"), lines(0, 300));
+    broker.produce(&["plant"], &lines(300, 400));
+    let words = ["consume", "plant", "--group", "readers", "--until-end"];
+    let read: Vec<String> = broker.text(&words).lines().map(str::to_owned).collect();
+    assert_eq!(read, lines(300, 400), "ours goes on where kcat stopped");
+    broker.produce(&["plant"], &lines(400, 450));
+    assert_eq!(kcat("6"), lines(400, 450), "and kcat where ours did");
+}
