@@ -15,6 +15,7 @@ mod peers;
 #[path = "support/power.rs"]
 mod power;
 mod e2e {
+    mod compact;
     mod damage;
     mod hostile;
     mod kill;

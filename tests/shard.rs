@@ -73,6 +73,8 @@ impl World {
                 auto_create_topics_enable: false,
                 retention_check_interval_ms: 1_000_000,
                 scrub_interval_ms: 1000,
+                cleaner_backoff_ms: 1000,
+                cleaner_map_bytes: None,
                 producer_id_expiration_ms: 86_400_000,
                 topic_defaults: config.clone(),
                 topic_sources: BTreeMap::new(),

@@ -9,6 +9,7 @@
 //!
 //! Read semantics.md 2.2 steps 1–10, 2.3 and 2.22 before editing.
 
+mod clean;
 mod describe;
 mod fetch;
 mod offsets;
@@ -25,12 +26,13 @@ use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{DamageNote, Log, ProducersNote};
+use crate::log::{DamageNote, Log, ProducersNote, Round};
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::produce::ProducedPartition;
+use clean::CleanPlan;
 
 /// What the back wants done.
 pub enum BackOutput<D: Disk> {
@@ -44,6 +46,8 @@ pub enum BackOutput<D: Disk> {
     Load(Load<D::File>),
     /// Verify a sealed segment, slowly, then say so by [`Back::scrubbed`].
     Scrub(ScrubJob<D::File>),
+    /// Work on a round of compaction, slowly, then give it back by [`Back::clean_turn`].
+    Clean(Box<Round<D>>),
     /// Write down that a segment is damaged.
     Note(DamageNote<D>),
     /// Make durable what is known of a partition's producers, then say so by
@@ -151,6 +155,7 @@ pub struct Back<D: Disk> {
     handles_at: Boot,
     handles_max: usize,
     scrub: ScrubPlan,
+    clean: CleanPlan,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -177,6 +182,11 @@ impl<D: Disk> Back<D> {
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
             scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
+            clean: CleanPlan::new(
+                now.boot,
+                config.live.cleaner_backoff_ms,
+                config.live.cleaner_map_bytes,
+            ),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -275,6 +285,7 @@ impl<D: Disk> Back<D> {
         }
         self.producer_id_expiration_ms = config.producer_id_expiration_ms;
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
+        self.clean.set(now.boot, config.cleaner_backoff_ms, config.cleaner_map_bytes);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
@@ -306,7 +317,8 @@ impl<D: Disk> Back<D> {
     pub fn next_deadline(&self) -> Boot {
         // Files whose delay is over go with the next retention check: nobody waits for them.
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
-        flush_at.min(self.retention_at).min(self.handles_at).min(self.scrub.next_at())
+        let upkeep_at = self.scrub.next_at().min(self.clean.next_at());
+        flush_at.min(self.retention_at).min(self.handles_at).min(upkeep_at)
     }
 
     /// Does what is due.
@@ -330,6 +342,9 @@ impl<D: Disk> Back<D> {
         }
         if self.scrub.next_at() <= now.boot {
             self.scrub_next(now);
+        }
+        if self.clean.next_at() <= now.boot {
+            self.clean_next(now);
         }
     }
 

@@ -101,6 +101,10 @@ pub struct LiveConfig {
     pub retention_check_interval_ms: u64,
     /// `scrub.interval.ms`.
     pub scrub_interval_ms: u64,
+    /// `log.cleaner.backoff.ms`.
+    pub cleaner_backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`; `None`: a share of the memory.
+    pub cleaner_map_bytes: Option<u64>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
     /// Configuration of a topic that says nothing.

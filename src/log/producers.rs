@@ -225,6 +225,11 @@ impl Producers {
         })
     }
 
+    /// Of each producer, the last offset of the batch that tells its last sequence.
+    pub fn last_offsets(&self) -> impl Iterator<Item = (i64, Offset)> + '_ {
+        self.iter().map(|(producer_id, producer)| (producer_id, producer.last().last_offset))
+    }
+
     /// All that is known, by producer id.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
         self.by_id.iter().map(|(&id, producer)| (id, producer))

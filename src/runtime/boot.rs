@@ -132,7 +132,7 @@ fn listen(config: &Config) -> Result<Vec<(Protocol, TcpListener)>, StartError> {
     config.listeners.iter().map(open).collect()
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .expect("the kernel gives random bytes to whoever asks for so few");

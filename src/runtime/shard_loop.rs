@@ -28,6 +28,7 @@ use crate::journal::disk::{Disk, DiskFile};
 use crate::kafka::{self, Door};
 use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
 use crate::log::Log;
+use crate::runtime::cleaner::CleanWork;
 use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::flusher::entry_bytes;
@@ -145,6 +146,8 @@ where
     pub loader: Sender<LoadJob<D>>,
     /// To the scrubber.
     pub scrubber: Sender<ScrubWork<D>>,
+    /// To the cleaner.
+    pub cleaner: Sender<CleanWork<D>>,
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
@@ -347,10 +350,14 @@ where
                     let done = Loaded::Read(load.token);
                     self.load(load.file, load.position, load.bytes, done);
                 }
-                // The scrubber ends after the shards.
+                // Scrubber and cleaner end after the shards.
                 Output::Scrub(job) => {
                     let work = ScrubWork::Verify(job, self.parts.inbox.clone());
                     drop(self.parts.scrubber.send(work));
+                }
+                Output::Clean(round) => {
+                    let work = CleanWork(round, self.parts.inbox.clone());
+                    drop(self.parts.cleaner.send(work));
                 }
                 Output::Note(note) => drop(self.parts.scrubber.send(ScrubWork::Note(note))),
                 Output::NoteProducers(topic_partition, note) => {
