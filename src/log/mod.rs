@@ -321,6 +321,12 @@ impl<D: Disk> Log<D> {
         self.producers.expire(now.boot, expiration_ms);
     }
 
+    /// Forgets the idempotent producers that wrote least recently: all partitions together remember
+    /// too many.
+    pub fn forget_producers(&mut self, count: usize) {
+        self.producers.forget(count);
+    }
+
     /// The idempotent producers whose last batches are known.
     pub fn producers(&self) -> impl Iterator<Item = KnownProducer> + '_ {
         self.producers.known()

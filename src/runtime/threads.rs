@@ -17,7 +17,7 @@ use crate::broker::shard::{Apply, Event, Shard};
 use crate::config::{Config, Protocol};
 use crate::controller::image::Image;
 use crate::journal::{Entry, Journal};
-use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::limits::{FLUSH_REQUESTS_MAX, PRODUCER_STATE_BYTES, PRODUCERS_SHARE_OF_MEMORY};
 use crate::log::Log;
 use crate::runtime::StartError;
 use crate::runtime::accept::Acceptor;
@@ -261,6 +261,10 @@ impl Threads<'_> {
             frame_bytes_max: frame_bytes_max as u32,
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
+            producers_max: (self.sizes.memory_limit
+                / PRODUCERS_SHARE_OF_MEMORY
+                / PRODUCER_STATE_BYTES
+                / u64::from(self.sizes.shards)) as usize,
             process: self.metrics,
             memory: ledger,
             live: self.reload.live.clone(),
