@@ -132,7 +132,7 @@ fn listen(config: &Config) -> Result<Vec<(Protocol, TcpListener)>, StartError> {
     config.listeners.iter().map(open).collect()
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .expect("the kernel gives random bytes to whoever asks for so few");
@@ -204,7 +204,7 @@ impl OpenDir {
         }
     }
 
-    fn take_metadata(&mut self, now: Now) -> Result<Log<FileDisk>, StartError> {
+    pub(super) fn take_metadata(&mut self, now: Now) -> Result<Log<FileDisk>, StartError> {
         let is_metadata = |log: &Log<FileDisk>| log.topic_partition() == METADATA;
         if let Some(place) = self.logs.iter().position(is_metadata) {
             let mut log = self.logs.swap_remove(place);
