@@ -10,10 +10,10 @@ use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
 use crate::broker::scrub::ScrubJob;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig, Topics};
 use crate::controller::change::Change;
-use crate::ids::TopicId;
+use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::{DamageNote, Log, Scrubbed};
+use crate::log::{DamageNote, Log, ProducersNote, Scrubbed};
 use crate::time::{Boot, Now};
 
 /// What happens to a shard.
@@ -72,6 +72,9 @@ pub enum Event<D: Disk> {
     },
     /// A part of a sealed segment was verified; `None` when it could not be read.
     Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
+    /// What is known of a partition's producers up to this offset is on stable storage; `None` when
+    /// it could not be brought there.
+    ProducersNoted(TopicPartition, Option<Offset>),
     /// The metadata changed.
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
@@ -112,6 +115,8 @@ pub enum Output<D: Disk> {
     Scrub(ScrubJob<D::File>),
     /// Have it written down that a segment is damaged.
     Note(DamageNote<D>),
+    /// Have what is known of a partition's producers made durable.
+    NoteProducers(TopicPartition, ProducersNote<D>),
     /// Give to the control thread.
     Control(ControlAsk),
     /// Tell the control thread that a change is in effect here.
@@ -163,6 +168,9 @@ impl<D: Disk> Shard<D> {
             }
             Event::Loaded { token, is_lost } => self.back.loaded(now, token, is_lost),
             Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
+            Event::ProducersNoted(topic_partition, at) => {
+                self.back.producers_noted(now, topic_partition, at);
+            }
             Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }
@@ -292,6 +300,9 @@ impl<D: Disk> Shard<D> {
             BackOutput::Load(load) => self.outputs.push_back(Output::Load(load)),
             BackOutput::Scrub(job) => self.outputs.push_back(Output::Scrub(job)),
             BackOutput::Note(note) => self.outputs.push_back(Output::Note(note)),
+            BackOutput::NoteProducers(topic_partition, note) => {
+                self.outputs.push_back(Output::NoteProducers(topic_partition, note));
+            }
             BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
         }
     }

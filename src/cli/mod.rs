@@ -15,6 +15,7 @@ mod broker;
 mod config;
 mod connect;
 mod consume;
+mod consume_group;
 mod json;
 mod log;
 mod out;

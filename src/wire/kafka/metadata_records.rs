@@ -94,7 +94,7 @@ impl<'a> MetadataRecord<'a> {
         };
         let version = i16::try_from(version).ok().filter(|version| *version <= newest);
         head.enter(&Place { structure: "MetadataRecord", field: "version" });
-        let version = version.ok_or_else(|| head.error(None, Expected::OlderVersion))?;
+        let version = version.ok_or_else(|| head.error(None, Expected::Version))?;
         let mut reader = Reader::new(head.rest(), version, true);
         let record = match kind {
             2 => Field::read(&mut reader).map(MetadataRecord::Topic),
@@ -110,7 +110,7 @@ impl<'a> MetadataRecord<'a> {
 /// Type and version.
 fn head_of(head: &mut Reader<'_>) -> Result<(u32, u32), Expected> {
     if head.varint()? != FRAME_VERSION {
-        return Err(Expected::OlderVersion);
+        return Err(Expected::Version);
     }
     Ok((head.varint()?, head.varint()?))
 }
