@@ -97,7 +97,7 @@ impl Keyed {
             codecs: vec![Compression::None],
         };
         let disk = world.disk.clone();
-        world.try_open(disk).expect("an empty disk");
+        world.try_open(&disk).expect("an empty disk");
         world
     }
 
@@ -111,7 +111,7 @@ impl Keyed {
     }
 
     /// Opens what is there; `None` when the disk stops.
-    pub fn try_open(&mut self, disk: SimDisk) -> Option<RecoveryReport> {
+    pub fn try_open(&mut self, disk: &SimDisk) -> Option<RecoveryReport> {
         (self.log, self.journal, self.dir) = (None, None, None);
         self.pending.clear();
         self.disk = disk.clone();
@@ -196,7 +196,7 @@ impl Keyed {
     /// A batch of a few records whose keys come again and again.
     pub fn random_batch(&mut self, rng: &mut Rng, key_count: u64) -> Option<()> {
         let mut rows = Vec::new();
-        for _ in 0..1 + rng.below(4) {
+        for _ in 0..=rng.below(4) {
             let key = format!("key-{}", rng.below(key_count));
             rows.push((key, rng.below(5) != 0, rng.below(60) as usize));
         }
@@ -306,7 +306,7 @@ impl Keyed {
             assert!(is_there || row.value.is_none(), "{key} of offset {offset} is lost");
         }
         // A reader that begins in the middle sees the same.
-        let middle = Offset(i64::midpoint(start, end));
+        let middle = Offset(start + (end - start) / 2);
         let rest: BTreeMap<_, _> = found.range(middle.0..).map(|(&o, r)| (o, r.clone())).collect();
         assert_eq!(read_all(log, middle), rest);
     }
