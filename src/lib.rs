@@ -45,7 +45,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | vocabulary (`no_std`) | [`ids`], [`time`], [`limits`], [`topic_config`], [`record`], [`wire`] |
-//! | core (deterministic) | [`journal`], [`log`], [`controller`], [`broker`] |
+//! | core (deterministic) | [`journal`], [`log`], [`controller`], [`group`], [`broker`] |
 //! | doors (translation) | [`kafka`] |
 //! | shell (the only I/O) | [`runtime`] |
 //! | beside it | [`config`], [`client`], and in the binary `cli` |
@@ -92,6 +92,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "std")]
 pub mod controller;
+#[cfg(feature = "std")]
+pub mod group;
 #[cfg(feature = "std")]
 pub mod journal;
 #[cfg(feature = "std")]

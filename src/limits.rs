@@ -79,6 +79,9 @@ pub const JOIN_PROTOCOLS_MAX: usize = 64;
 /// Bytes that the members of one group may say to their protocols, and be assigned.
 pub const GROUP_METADATA_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes that the members and offsets of one coordinator may take, roughly.
+pub const GROUP_STATE_BYTES_MAX: usize = 16 << 20;
+
 /// Partitions that one group may have offsets of.
 pub const GROUP_OFFSETS_MAX: usize = 100_000;
 

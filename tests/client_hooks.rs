@@ -2,6 +2,7 @@
 //! 61-66), against a broker that does as it is told.
 
 #[path = "support/fake_broker.rs"]
+#[expect(dead_code, reason = "shared with client_rules.rs, which uses the rest")]
 mod fake_broker;
 
 use std::borrow::Cow;

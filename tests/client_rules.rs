@@ -201,7 +201,7 @@ fn the_command_says_what_it_waits_for() {
     broker.afterwards(Act::Refuse(ErrorCode::KAFKA_STORAGE_ERROR));
     command.feed("first");
     let words = command.words();
-    assert!(words.contains("waiting for 1 s") && words.contains("KAFKA_STORAGE_ERROR"), "{words}");
+    assert!(words.contains("waiting for ") && words.contains("KAFKA_STORAGE_ERROR"), "{words}");
     assert!(words.contains("tried for 120 s"), "{words}");
     broker.afterwards(Act::Append);
     assert_eq!(command.ack(), "0 0 first\n");
@@ -224,6 +224,8 @@ fn what_is_not_retriable_fails_at_once_and_once() {
         assert_eq!(handle.wait(), refused);
     }
     assert_eq!(broker.arrivals().len(), 1);
+    // Memory is free a moment after the handles know: flush waits for both.
+    assert_eq!(producer.flush(), Ok(()));
     assert_eq!(producer.buffer_used_bytes(), 0);
     let sent = producer.send_and_forget(&ProducerRecord::new("t", "fine").partition(0));
     assert_eq!(sent, Ok(()));
@@ -466,9 +468,11 @@ fn idempotence_is_on_unless_something_contradicts_it() {
     assert!(!is_on(&|config| config.acks = Acks::Leader));
     assert!(!is_on(&|config| config.retries = 0));
     assert!(!is_on(&|config| config.enable_idempotence = Some(false)));
-    let mut config = ProducerConfig::default();
-    config.enable_idempotence = Some(false);
-    config.max_in_flight_requests_per_connection = 6;
+    let config = ProducerConfig {
+        enable_idempotence: Some(false),
+        max_in_flight_requests_per_connection: 6,
+        ..ProducerConfig::default()
+    };
     assert!(Producer::new(config).is_ok(), "without it more may be in flight");
 }
 

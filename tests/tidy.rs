@@ -83,7 +83,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
-    for folder in ["src", "tests", "bench"] {
+    for folder in ["src", "tests", "bench", "fuzz/src", "fuzz/fuzz_targets"] {
         rust_files(&root().join(folder), &mut paths);
     }
     let sources = paths.iter().map(|path| {

@@ -1,9 +1,13 @@
 //! Transcripts: commands and their literal outcomes (style.md §6).
 
+#[path = "support/group_rig.rs"]
+mod group_rig;
 #[path = "support/transcript.rs"]
 mod transcript;
 #[path = "support/wire_examples.rs"]
 mod wire_examples;
+
+use odradek::group::GroupRules;
 
 #[test]
 fn every_message_of_the_wire_has_these_bytes() {
@@ -20,4 +24,37 @@ fn every_message_of_the_wire_has_these_bytes() {
     for example in wire_examples::all() {
         assert!(seen.iter().any(|name| name == example.name), "{} is not shown", example.name);
     }
+}
+
+#[test]
+fn a_group_coordinator_answers_like_this() {
+    let mut rig = group_rig::Rig::new(GroupRules::default());
+    transcript::check("group.txt", |command| {
+        if let Some(rules) = command.strip_prefix("new") {
+            rig = group_rig::Rig::new(group_rules(rules));
+            return "ok".into();
+        }
+        rig.run(command)
+    });
+}
+
+/// `key=value` pairs over the defaults.
+fn group_rules(text: &str) -> GroupRules {
+    let mut rules = GroupRules::default();
+    for (key, value) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
+        let value: u32 = value.parse().expect("a number");
+        match key {
+            "delay" => rules.initial_rebalance_delay_ms = value.into(),
+            "size" => rules.group_size_max = value as usize,
+            "groups" => rules.groups_max = value as usize,
+            "pending" => rules.pending_members_max = value as usize,
+            "retention" => rules.offsets_retention_ms = value.into(),
+            "check" => rules.offsets_retention_check_interval_ms = value.into(),
+            "metadata" => rules.offset_metadata_bytes_max = value as usize,
+            "state" => rules.state_bytes_max = value as usize,
+            "batch" => rules.batch_bytes_max = value as usize,
+            other => panic!("no rule {other}"),
+        }
+    }
+    rules
 }

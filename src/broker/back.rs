@@ -26,7 +26,7 @@ use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{DamageNote, Log, Round};
+use crate::log::{DamageNote, Log, ProducersNote, Round};
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -50,6 +50,9 @@ pub enum BackOutput<D: Disk> {
     Clean(Box<Round<D>>),
     /// Write down that a segment is damaged.
     Note(DamageNote<D>),
+    /// Make durable what is known of a partition's producers, then say so by
+    /// [`Back::producers_noted`].
+    NoteProducers(TopicPartition, ProducersNote<D>),
     /// The partition is no longer here: its files may go.
     Retired(Box<Log<D>>),
 }

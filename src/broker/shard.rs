@@ -10,10 +10,10 @@ use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
 use crate::broker::scrub::ScrubJob;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig, Topics};
 use crate::controller::change::Change;
-use crate::ids::TopicId;
+use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::{DamageNote, Log, Round, Scrubbed};
+use crate::log::{DamageNote, Log, ProducersNote, Round, Scrubbed};
 use crate::time::{Boot, Now};
 
 /// What happens to a shard.
@@ -74,6 +74,9 @@ pub enum Event<D: Disk> {
     Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
     /// It is this shard's turn in a round of compaction.
     Clean(Box<Round<D>>),
+    /// What is known of a partition's producers up to this offset is on stable storage; `None` when
+    /// it could not be brought there.
+    ProducersNoted(TopicPartition, Option<Offset>),
     /// The metadata changed.
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
@@ -116,6 +119,8 @@ pub enum Output<D: Disk> {
     Clean(Box<Round<D>>),
     /// Have it written down that a segment is damaged.
     Note(DamageNote<D>),
+    /// Have what is known of a partition's producers made durable.
+    NoteProducers(TopicPartition, ProducersNote<D>),
     /// Give to the control thread.
     Control(ControlAsk),
     /// Tell the control thread that a change is in effect here.
@@ -168,6 +173,9 @@ impl<D: Disk> Shard<D> {
             Event::Loaded { token, is_lost } => self.back.loaded(now, token, is_lost),
             Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
             Event::Clean(round) => self.back.clean_turn(now, round),
+            Event::ProducersNoted(topic_partition, at) => {
+                self.back.producers_noted(now, topic_partition, at);
+            }
             Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }
@@ -298,6 +306,9 @@ impl<D: Disk> Shard<D> {
             BackOutput::Scrub(job) => self.outputs.push_back(Output::Scrub(job)),
             BackOutput::Clean(round) => self.outputs.push_back(Output::Clean(round)),
             BackOutput::Note(note) => self.outputs.push_back(Output::Note(note)),
+            BackOutput::NoteProducers(topic_partition, note) => {
+                self.outputs.push_back(Output::NoteProducers(topic_partition, note));
+            }
             BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
         }
     }

@@ -22,7 +22,7 @@ use super::{CliError, config, rfc3339};
     note = "When clients are answered it prints `odradek ready in N ms: wire HOST:PORT` on stdout; all else goes to stderr. The environment is read too: ODRADEK_LOG_DIRS=data is log.dirs; --set is stronger, the file weaker. `odradek config show` lists all keys, config.toml explains them."
 )]
 pub struct Broker {
-    /// configuration file (TOML); without one every key has its default
+    /// configuration file (TOML, or Kafka's server.properties); without one every key has its default
     #[argh(option, arg_name = "file")]
     pub config: Option<PathBuf>,
 
@@ -43,6 +43,9 @@ impl Broker {
     pub fn run(self) -> Result<(), CliError> {
         let config = config::read(self.config.as_deref(), &self.set)?;
         start_logging(config.log_level);
+        for warning in config.warnings() {
+            log::warn!("{warning}");
+        }
         let running = RefCell::new(config.clone());
         let reload = || reload(&mut running.borrow_mut());
         odradek::runtime::run(&config, &reload).map_err(CliError::failed)

@@ -32,7 +32,7 @@ enum Action {
     note = "The environment (ODRADEK_...) is checked too, as the broker would read it. Exit code 2 when there is a mistake."
 )]
 struct Check {
-    /// configuration file (TOML); without one every key has its default
+    /// configuration file (TOML, or Kafka's server.properties); without one every key has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
@@ -50,7 +50,7 @@ struct Check {
     example = "{command_name} --config config.toml --set shards=1\n  what a broker started like that would run with"
 )]
 struct Show {
-    /// configuration file (TOML); without one every key has its default
+    /// configuration file (TOML, or Kafka's server.properties); without one every key has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ struct Show {
     #[argh(option, arg_name = "key=value")]
     set: Vec<String>,
 
-    /// one JSON object: by key its value, source and whether SIGHUP reloads it
+    /// one JSON object: by key its value, source, line and whether SIGHUP reloads it
     #[argh(switch)]
     json: bool,
 }
@@ -80,6 +80,7 @@ impl ConfigCommand {
         match self.action {
             Action::Check(Check { config, set }) => {
                 let config = read(config.as_deref(), &set)?;
+                warn(&config);
                 let changed = config.changed_since(&Config::default()).len();
                 let keys = config.settings().len();
                 super::say(format_args!(
@@ -87,7 +88,11 @@ impl ConfigCommand {
                 ));
                 Ok(())
             }
-            Action::Show(Show { config, set, json }) => show(&read(config.as_deref(), &set)?, json),
+            Action::Show(Show { config, set, json }) => {
+                let config = read(config.as_deref(), &set)?;
+                warn(&config);
+                show(&config, json)
+            }
         }
     }
 }
@@ -97,6 +102,13 @@ pub fn read(file: Option<&Path>, set: &[String]) -> Result<Config, CliError> {
     Config::read(file, set).map_err(CliError::usage)
 }
 
+/// Names what has no effect.
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        super::say(format_args!("{warning}"));
+    }
+}
+
 fn show(config: &Config, json: bool) -> Result<(), CliError> {
     let mut out = out::stdout();
     if json {
@@ -104,6 +116,7 @@ fn show(config: &Config, json: bool) -> Result<(), CliError> {
             let value = Json::object([
                 ("value", Json::from(setting.value.clone())),
                 ("source", Json::from(setting.source.name())),
+                ("line", setting.line.map_or(Json::Null, |line| Json::from(line as i64))),
                 ("reloadable", Json::from(setting.reloadable)),
             ]);
             (setting.key.to_owned(), value)
@@ -115,7 +128,11 @@ fn show(config: &Config, json: bool) -> Result<(), CliError> {
     let mut rows = vec![["KEY", "VALUE", "SOURCE"].map(str::to_owned).to_vec()];
     for setting in config.settings() {
         let value = setting.value.clone().unwrap_or_else(|| "-".to_owned());
-        rows.push(vec![setting.key.to_owned(), value, setting.source.name().to_owned()]);
+        let source = match setting.line {
+            Some(line) => format!("{}, line {line}", setting.source.name()),
+            None => setting.source.name().to_owned(),
+        };
+        rows.push(vec![setting.key.to_owned(), value, source]);
     }
     out.table(&rows)?;
     out.flush()

@@ -1,5 +1,6 @@
 //! `odradek consume TOPIC`: records become lines on stdout.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use argh::FromArgs;
@@ -13,7 +14,7 @@ use odradek::wire::describe_log_dirs::Hole;
 
 use super::json::Json;
 use super::out::{self, Out};
-use super::{CliError, connect, rfc3339, say};
+use super::{CliError, connect, consume_group, rfc3339, say};
 
 /// How long one wait for records takes; what is buffered is printed in between.
 const POLL: Duration = Duration::from_millis(200);
@@ -28,7 +29,8 @@ const QUIET_POLLS_MAX: u32 = 10;
     name = "consume",
     example = "{command_name} host.vmstat --from beginning --until-end\n  everything that is there",
     example = "{command_name} host.vmstat --from @2026-11-21T08:00:00Z --format json\n  since this morning, and what comes",
-    note = "Without --max and --until-end it follows the topic until it is stopped. The order of records is kept within a partition, not between partitions. --from OFFSET means that offset in every partition."
+    example = "{command_name} host.vmstat --group readers\n  shares the topic with the other members of the group, and goes on where the group was",
+    note = "Without --max and --until-end it follows the topic until it is stopped. The order of records is kept within a partition, not between partitions. --from OFFSET means that offset in every partition. With --group, --from counts only where the group has committed nothing; what is printed is committed every second and at the end, so that after a crash a little is printed again and nothing is left out."
 )]
 pub struct Consume {
     /// the topic
@@ -42,6 +44,11 @@ pub struct Consume {
     /// only this partition (default: all)
     #[argh(option, arg_name = "number")]
     partition: Option<i32>,
+
+    /// the group to read as a member of: its members share the partitions, and it remembers how
+    /// far it has read
+    #[argh(option, arg_name = "group")]
+    group: Option<String>,
 
     /// where to begin: `beginning`, `end`, an offset, or @ and a time in RFC 3339, as @2026-11-01
     /// (default: end)
@@ -113,32 +120,113 @@ impl Consume {
         let mut config = ConsumerConfig::new(&self.server);
         config.auto_offset_reset = OffsetReset::Earliest;
         "odradek-consume".clone_into(&mut config.client_id);
+        if let Some(group) = &self.group {
+            config.auto_offset_reset = self.group_start()?;
+            consume_group::configure(&mut config, group);
+        }
         let mut consumer = Consumer::new(config).map_err(CliError::usage)?;
         let partitions = self.partitions(&mut consumer)?;
-        let mut ends = self.ends(&mut consumer, &partitions)?;
-        self.begin(&mut consumer, &partitions)?;
+        let ends = self.ends(&mut consumer, &partitions)?;
+        if let Some(group) = &self.group {
+            let subscribed = consume_group::subscribe(&mut consumer, group, &self.topic);
+            subscribed.map_err(|why| self.failed(&why))?;
+        } else {
+            self.begin(&mut consumer, &partitions)?;
+        }
+        let printed = self.print_all(&mut consumer, ends);
+        consumer.close();
+        printed
+    }
+
+    fn print_all(
+        &self,
+        consumer: &mut Consumer,
+        mut ends: Vec<(TopicPartition, Offset)>,
+    ) -> Result<(), CliError> {
+        let stopped = match &self.group {
+            Some(_) => Some(consume_group::stop_on_signals(consumer.wakeup_handle())?),
+            None => None,
+        };
         let mut left = self.max.unwrap_or(u64::MAX);
         let mut out = out::stdout();
         let mut quiet_polls = 0;
-        while 0 < left && !self.is_at_end(&mut consumer, &ends)? {
+        while 0 < left && !self.is_at_end(consumer, &ends)? {
             if self.until_end && QUIET_POLLS_MAX <= quiet_polls {
                 quiet_polls = 0;
-                self.skip_holes(&mut consumer, &mut ends)?;
+                self.skip_holes(consumer, &mut ends)?;
             }
-            let records = consumer.poll(POLL).map_err(|why| self.failed(&why))?;
-            for record in records.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                let is_wanted = ends.iter().all(|(partition, end)| {
-                    partition.partition != record.partition || record.offset < *end
-                });
-                if is_wanted {
-                    self.print(&mut out, record)?;
-                    left -= 1;
-                }
+            if stopped.as_ref().is_some_and(|stopped| stopped.load(Ordering::Relaxed)) {
+                break;
+            }
+            let records = match consumer.poll(POLL) {
+                Err(ClientError::Wakeup) => break,
+                polled => polled.map_err(|why| self.failed(&why))?,
+            };
+            let printed = self.print_some(consumer, &mut out, &records, &ends, &mut left);
+            if let Err(error) = printed.and_then(|()| out.flush()) {
+                consume_group::go_back(consumer, &records);
+                return Err(error);
             }
             quiet_polls = if records.is_empty() { quiet_polls + 1 } else { 0 };
-            out.flush()?;
         }
         out.flush()
+    }
+
+    /// Prints what is wanted of these records. The consumer goes back to what is not: it belongs
+    /// to whoever reads on.
+    fn print_some(
+        &self,
+        consumer: &mut Consumer,
+        out: &mut Out,
+        records: &[ConsumerRecord],
+        ends: &[(TopicPartition, Offset)],
+        left: &mut u64,
+    ) -> Result<(), CliError> {
+        let mut behind = Vec::new();
+        for record in records {
+            let is_wanted = ends.iter().all(|(partition, end)| {
+                partition.partition != record.partition || record.offset < *end
+            });
+            if is_wanted && 0 < *left {
+                self.print(out, record)?;
+                *left -= 1;
+            } else {
+                behind.push(record.clone());
+            }
+        }
+        consume_group::go_back(consumer, &behind);
+        for record in &behind {
+            // Or it would be fetched again and again, until the other partitions are at their end.
+            let _ = consumer.pause(&[consume_group::partition_of(record)]);
+        }
+        Ok(())
+    }
+
+    /// Where a group begins that has committed nothing.
+    fn group_start(&self) -> Result<OffsetReset, CliError> {
+        if self.partition.is_some() {
+            return Err(CliError::Usage(
+                "--partition and --group exclude each other: the group shares the partitions out"
+                    .to_owned(),
+            ));
+        }
+        match self.start() {
+            Start::Beginning => Ok(OffsetReset::Earliest),
+            Start::End => Ok(OffsetReset::Latest),
+            Start::Offset(_) | Start::Time(_) => Err(CliError::Usage(
+                "with --group, --from takes beginning or end; \
+                 `odradek group reset-offsets` moves a group"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn start(&self) -> Start {
+        match self.from {
+            Some(start) => start,
+            None if self.from_beginning => Start::Beginning,
+            None => Start::End,
+        }
     }
 
     /// Offsets at the end of a partition may hold no records any more: damage that recovery found.
@@ -150,7 +238,8 @@ impl Consume {
     ) -> Result<(), CliError> {
         let admin = connect::admin(&self.server)?;
         let logs = admin.describe_log_dirs(&[&self.topic]).map_err(|why| self.failed(&why))?;
-        for (partition, end) in ends {
+        let assigned = consumer.assignment();
+        for (partition, end) in ends.iter_mut().filter(|(one, _)| assigned.contains(one)) {
             let position = consumer.position(partition).map_err(|why| self.failed(&why))?;
             let log = logs.iter().find(|log| log.partition == partition.partition);
             let holes = log.map(|log| &log.holes[..]).unwrap_or_default();
@@ -204,14 +293,9 @@ impl Consume {
         consumer: &mut Consumer,
         partitions: &[TopicPartition],
     ) -> Result<(), CliError> {
-        let start = match self.from {
-            Some(start) => start,
-            None if self.from_beginning => Start::Beginning,
-            None => Start::End,
-        };
         let mut begin = || {
             consumer.assign(partitions)?;
-            match start {
+            match self.start() {
                 Start::Beginning => consumer.seek_to_beginning(partitions),
                 Start::End => consumer.seek_to_end(partitions),
                 Start::Time(at) => consumer.seek_to_timestamp(partitions, at),
@@ -231,7 +315,12 @@ impl Consume {
         if !self.until_end {
             return Ok(false);
         }
-        for (partition, end) in ends {
+        // Of a group, this member sees only the end of what is its own.
+        let assigned = consumer.assignment();
+        if assigned.is_empty() && !ends.is_empty() {
+            return Ok(false);
+        }
+        for (partition, end) in ends.iter().filter(|(one, _)| assigned.contains(one)) {
             // An empty partition is at its end before its position is known.
             let is_there = *end == Offset::ZERO
                 || *end <= consumer.position(partition).map_err(|why| self.failed(&why))?;

@@ -15,6 +15,7 @@ mod broker;
 mod config;
 mod connect;
 mod consume;
+mod consume_group;
 mod json;
 mod log;
 mod out;
@@ -47,7 +48,8 @@ struct Odradek {
     #[argh(switch)]
     version: bool,
 
-    /// configuration file (TOML) of the broker; without one every key has its default
+    /// configuration file (TOML, or Kafka's server.properties) of the broker; without one every key
+    /// has its default
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 

@@ -40,13 +40,14 @@ pub struct BrokerInfo {
 
 impl BrokerInfo {
     pub(super) fn new(broker: &MetadataBroker<'_>) -> BrokerInfo {
-        let address = if broker.host.contains(':') {
-            format!("[{}]:{}", broker.host, broker.port)
-        } else {
-            format!("{}:{}", broker.host, broker.port)
-        };
+        let address = address(broker.host, broker.port);
         BrokerInfo { node_id: broker.node_id, address, rack: broker.rack.to_owned() }
     }
+}
+
+/// `HOST:PORT`, as it is dialled.
+pub(super) fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A partition.

@@ -1,8 +1,8 @@
-//! The consumer: assigned partitions, a position in each, records by `poll`.
+//! The consumer: a position in each of its partitions, records by `poll`.
 //!
 //! A thread of its own keeps one fetch open to each leader and a bounded buffer filled (see
-//! `fetcher`). Names, defaults and meanings are those of Kafka's Java consumer (semantics.md rows
-//! 97-99 and 2.25); groups are not here yet, so partitions are assigned by hand.
+//! `fetcher`); with a group, another one speaks with the coordinator (see `coordinator`). Names,
+//! defaults and meanings are those of Kafka's Java consumer (semantics.md rows 97-116 and 2.25).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,140 +12,41 @@ use std::time::{Duration, Instant};
 
 use crate::client::ClientError;
 use crate::client::background::Background;
-use crate::client::cluster::{Cluster, Endpoint};
+use crate::client::cluster::Cluster;
+use crate::client::consumer_config::ConsumerConfig;
+use crate::client::coordinator::Coordinator;
+use crate::client::exchange::{Exchange, Mode};
 use crate::client::fetcher::{Fetcher, Landed};
-use crate::client::interceptor::{self, ConsumerInterceptor};
+use crate::client::interceptor;
 use crate::client::net::Waker;
-use crate::client::offsets;
-use crate::client::offsets::{OffsetAndTimestamp, OffsetSpec, TopicPartition};
+use crate::client::offsets::{
+    self, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, TopicPartition,
+};
 use crate::client::position::{ConsumerRecord, Position, Stage};
-use crate::client::producer::wall_clock;
+use crate::client::subscription::RebalanceListener;
 use crate::client::topics::Topics;
 use crate::ids::{Offset, TopicName};
 use crate::time::Timestamp;
 
-/// Where to begin when there is no position, or the position is no longer held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OffsetReset {
-    /// `auto.offset.reset=latest`: at the end; earlier records are not seen.
-    #[default]
-    Latest,
-    /// `auto.offset.reset=earliest`: at the first record held.
-    Earliest,
-    /// `auto.offset.reset=by_duration`: at the first record younger than this.
-    ByDuration(Duration),
-    /// `auto.offset.reset=none`: `poll` answers [`ClientError::OffsetOutOfRange`].
-    None,
-}
+/// How long `close` tries to commit and to leave the group, as in Kafka.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 
-impl OffsetReset {
-    pub(super) fn spec(self) -> Option<OffsetSpec> {
-        match self {
-            OffsetReset::Latest => Some(OffsetSpec::Latest),
-            OffsetReset::Earliest => Some(OffsetSpec::Earliest),
-            OffsetReset::ByDuration(age) => {
-                Some(OffsetSpec::At(Timestamp(wall_clock().0 - age.as_millis() as i64)))
-            }
-            OffsetReset::None => None,
-        }
-    }
-}
+/// The same for a consumer that is dropped, where nobody expects to wait.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A consumer's settings; [`Default`] has Kafka's.
-#[derive(Clone, Debug)]
-pub struct ConsumerConfig {
-    /// `bootstrap.servers`: `HOST:PORT`, several separated by commas.
-    pub bootstrap_servers: String,
-    /// `client.id`.
-    pub client_id: String,
-    /// `auto.offset.reset`.
-    pub auto_offset_reset: OffsetReset,
-    /// `max.poll.records`.
-    pub max_poll_records: usize,
-    /// `fetch.min.bytes`.
-    pub fetch_min_bytes: u32,
-    /// `fetch.max.bytes`: of one fetch, and of all buffers together.
-    pub fetch_max_bytes: u32,
-    /// `max.partition.fetch.bytes`: of one fetch; a partition that has so many buffered is not
-    /// asked for more.
-    pub max_partition_fetch_bytes: u32,
-    /// `fetch.max.wait.ms`.
-    pub fetch_max_wait: Duration,
-    /// `request.timeout.ms`.
-    pub request_timeout: Duration,
-    /// `default.api.timeout.ms`: for calls that wait for an answer.
-    pub default_api_timeout: Duration,
-    /// `interceptor.classes`: a chain that sees every record before `poll` returns it.
-    pub interceptors: Vec<Arc<dyn ConsumerInterceptor>>,
-    /// `retry.backoff.ms`.
-    pub retry_backoff: Duration,
-    /// `reconnect.backoff.ms`; it doubles to twenty times itself.
-    pub reconnect_backoff: Duration,
-    /// `metadata.max.age.ms`.
-    pub metadata_max_age: Duration,
-    /// `socket.connection.setup.timeout.ms`.
-    pub connection_setup_timeout: Duration,
-}
+/// A wait for records is looked after so often, for the group's sake.
+const POLL_TURN: Duration = Duration::from_secs(1);
 
-impl Default for ConsumerConfig {
-    fn default() -> Self {
-        ConsumerConfig {
-            bootstrap_servers: "127.0.0.1:7092".to_owned(),
-            client_id: "odradek-consumer".to_owned(),
-            auto_offset_reset: OffsetReset::Latest,
-            max_poll_records: 500,
-            fetch_min_bytes: 1,
-            fetch_max_bytes: 50 << 20,
-            max_partition_fetch_bytes: 1 << 20,
-            fetch_max_wait: Duration::from_millis(500),
-            request_timeout: Duration::from_secs(30),
-            default_api_timeout: Duration::from_secs(60),
-            interceptors: Vec::new(),
-            retry_backoff: Duration::from_millis(100),
-            reconnect_backoff: Duration::from_millis(50),
-            metadata_max_age: Duration::from_secs(300),
-            connection_setup_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-impl ConsumerConfig {
-    /// The defaults, with these `bootstrap.servers`.
-    pub fn new(bootstrap_servers: &str) -> ConsumerConfig {
-        ConsumerConfig { bootstrap_servers: bootstrap_servers.to_owned(), ..Self::default() }
-    }
-
-    fn check(&self) -> Result<(), ClientError> {
-        let complaints = [
-            (self.bootstrap_servers.trim().is_empty(), "bootstrap.servers"),
-            (self.max_poll_records < 1, "max.poll.records"),
-            (self.request_timeout <= self.fetch_max_wait, "request.timeout.ms"),
-            (self.fetch_max_bytes < 1, "fetch.max.bytes"),
-            (self.max_partition_fetch_bytes < 1, "max.partition.fetch.bytes"),
-        ];
-        match complaints.into_iter().find(|(is_wrong, _)| *is_wrong) {
-            Some((_, key)) => Err(ClientError::Config(key)),
-            None => Ok(()),
-        }
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        Endpoint {
-            bootstrap_servers: self.bootstrap_servers.clone(),
-            client_id: self.client_id.clone(),
-            request_timeout: self.request_timeout,
-            connect_timeout: self.connection_setup_timeout,
-        }
-    }
-}
-
-/// What the caller and the fetcher share.
+/// What the caller, the fetcher and the group's thread share.
 pub(super) struct Shared {
     pub config: ConsumerConfig,
     state: Mutex<State>,
     /// Records, positions or errors came.
     pub changed: Condvar,
+    /// Wakes the fetcher.
     pub waker: Waker,
+    /// Wakes the group's thread.
+    pub group_waker: Waker,
 }
 
 #[derive(Default)]
@@ -155,6 +56,9 @@ pub(super) struct State {
     pub landed: Landed,
     pub generation: u64,
     pub is_closing: bool,
+    pub group: Exchange,
+    /// The next wait ends at once.
+    pub is_woken: bool,
     /// The partition that the last poll ended with: the next begins behind it.
     polled: Option<TopicPartition>,
 }
@@ -166,7 +70,7 @@ impl Shared {
 }
 
 impl State {
-    fn next_generation(&mut self) -> u64 {
+    pub fn next_generation(&mut self) -> u64 {
         self.generation += 1;
         self.generation
     }
@@ -192,9 +96,38 @@ impl State {
 /// # Ok::<(), odradek::client::ClientError>(())
 /// ```
 pub struct Consumer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     cluster: Cluster,
     thread: Option<JoinHandle<()>>,
+    /// If there is a group.
+    pub(super) group_thread: Option<JoinHandle<()>>,
+    pub(super) listener: Option<Box<dyn RebalanceListener>>,
+    /// The listener runs: it must not poll.
+    pub(super) is_in_callback: bool,
+    /// The group threw this member out for good.
+    pub(super) fatal: Option<ClientError>,
+    pub(super) auto_commit_due: Instant,
+    pub(super) last_auto_commit: BTreeMap<TopicPartition, OffsetAndMetadata>,
+}
+
+/// Ends a consumer's waits from another thread; see [`Consumer::wakeup_handle`].
+#[derive(Clone)]
+pub struct WakeupHandle {
+    shared: Arc<Shared>,
+}
+
+impl WakeupHandle {
+    /// The present `poll` or other wait, or else the next one, answers [`ClientError::Wakeup`].
+    pub fn wakeup(&self) {
+        self.shared.lock().is_woken = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl fmt::Debug for WakeupHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WakeupHandle")
+    }
 }
 
 impl fmt::Debug for Consumer {
@@ -214,42 +147,68 @@ impl Consumer {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             waker: Waker::new()?,
+            group_waker: Waker::new()?,
         });
         let fetcher = Fetcher::new(Arc::clone(&shared), background);
         let thread =
             thread::Builder::new().name("consumer".to_owned()).spawn(move || fetcher.run())?;
-        Ok(Consumer { shared, cluster, thread: Some(thread) })
+        let mut consumer = Consumer {
+            cluster,
+            thread: Some(thread),
+            group_thread: None,
+            listener: None,
+            is_in_callback: false,
+            fatal: None,
+            auto_commit_due: Instant::now() + shared.config.auto_commit_interval,
+            last_auto_commit: BTreeMap::new(),
+            shared,
+        };
+        if consumer.shared.config.group_id.is_some() {
+            consumer.start_group()?;
+        }
+        Ok(consumer)
+    }
+
+    fn start_group(&mut self) -> Result<(), ClientError> {
+        let cluster = Cluster::new(self.shared.config.endpoint());
+        let background = Background::start("group-calls", cluster)?;
+        let coordinator = Coordinator::new(Arc::clone(&self.shared), background);
+        let builder = thread::Builder::new().name("group".to_owned());
+        self.group_thread = Some(builder.spawn(move || coordinator.run())?);
+        Ok(())
     }
 
     /// Reads these partitions and no others. One that was assigned before keeps its position; a
-    /// new one begins where `auto.offset.reset` says, unless a seek follows.
+    /// new one begins where `group.id` left it, or else where `auto.offset.reset` says, unless a
+    /// seek follows.
     pub fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
         for tp in partitions {
             TopicName::new(&tp.topic)?;
         }
-        let reset = self.shared.config.auto_offset_reset.spec();
+        let config = &self.shared.config;
+        let reset = config.auto_offset_reset.spec();
         let mut state = self.shared.lock();
+        if state.group.mode == Mode::Subscribed {
+            return Err(ClientError::Subscription);
+        }
+        state.group.mode = if partitions.is_empty() { Mode::None } else { Mode::Assigned };
         let mut before = std::mem::take(&mut state.positions);
         for tp in partitions {
             let generation = state.next_generation();
             let position = before.remove(tp).unwrap_or_else(|| {
-                Position::new(
-                    match reset {
-                        Some(spec) => Stage::AwaitingReset { spec, is_asked: false },
-                        None => Stage::Failed(ClientError::OffsetOutOfRange {
-                            topic: tp.topic.to_string(),
-                            partition: tp.partition,
-                            offset: None,
-                        }),
-                    },
-                    generation,
-                )
+                let stage = Stage::AwaitingCommitted { is_asked: false };
+                let mut position = Position::new(stage, generation);
+                if config.group_id.is_none() {
+                    position.begin(tp, reset, generation);
+                }
+                position
             });
             state.topics.place(&tp.topic);
             state.positions.insert(tp.clone(), position);
         }
         drop(state);
         self.shared.waker.wake();
+        self.shared.group_waker.wake();
         Ok(())
     }
 
@@ -347,7 +306,10 @@ impl Consumer {
             match &position.stage {
                 Stage::Fetching => return Ok(position.next),
                 Stage::Failed(error) => return Err(error.clone()),
-                Stage::AwaitingReset { .. } => {}
+                Stage::AwaitingReset { .. } | Stage::AwaitingCommitted { .. } => {}
+            }
+            if std::mem::take(&mut state.is_woken) {
+                return Err(ClientError::Wakeup);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -368,11 +330,31 @@ impl Consumer {
     /// The next records, at most `max.poll.records` of them; waits for the first at most
     /// `timeout`. The positions move behind what is returned.
     ///
-    /// Records of one partition come in order. Partitions take turns.
+    /// Records of one partition come in order. Partitions take turns. With a group, this is also
+    /// where rebalances happen: whoever does not poll for `max.poll.interval.ms` leaves the group.
     pub fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumerRecord>, ClientError> {
+        if self.is_in_callback {
+            return Err(ClientError::Callback);
+        }
+        if let Some(error) = &self.fatal {
+            return Err(error.clone());
+        }
         let deadline = Instant::now().checked_add(timeout);
-        let mut state = self.shared.lock();
         loop {
+            let now = Instant::now();
+            let auto_commit_at = self.maybe_auto_commit(now);
+            self.handle_events()?;
+            let mut state = self.shared.lock();
+            state.group.polled = Some(now);
+            if state.group.wants_poll {
+                self.shared.group_waker.wake();
+            }
+            if !state.group.events.is_empty() {
+                continue;
+            }
+            if std::mem::take(&mut state.is_woken) {
+                return Err(ClientError::Wakeup);
+            }
             let records = self.collect(&mut state)?;
             if !records.is_empty() {
                 drop(state);
@@ -380,15 +362,13 @@ impl Consumer {
                 self.shared.waker.wake();
                 return Ok(interceptor::on_consume(&self.shared.config.interceptors, records));
             }
-            let left = deadline.map_or(Duration::MAX, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
-            if left.is_zero() {
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(records);
             }
-            let left = left.min(Duration::from_secs(3600));
-            let waited = self.shared.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let turn = POLL_TURN.min(self.shared.config.max_poll_interval / 2);
+            let until = [deadline, auto_commit_at, Some(now + turn)].into_iter().flatten().min();
+            let left = until.expect("a turn ends").saturating_duration_since(Instant::now());
+            drop(self.shared.changed.wait_timeout(state, left));
         }
     }
 
@@ -487,12 +467,19 @@ impl Consumer {
         Ok(info.partitions.iter().map(|one| TopicPartition::new(topic, one.partition.0)).collect())
     }
 
-    /// Ends the fetching thread. Dropping does the same.
-    pub fn close(mut self) {
-        self.end();
+    /// What ends this consumer's waits from another thread: `wakeup` on the handle.
+    pub fn wakeup_handle(&self) -> WakeupHandle {
+        WakeupHandle { shared: Arc::clone(&self.shared) }
     }
 
-    fn end(&mut self) {
+    /// Commits if `enable.auto.commit` says so, leaves the group and ends the threads. Dropping
+    /// does the same with less patience.
+    pub fn close(mut self) {
+        self.end(CLOSE_PATIENCE);
+    }
+
+    fn end(&mut self, patience: Duration) {
+        self.end_group(patience);
         self.shared.lock().is_closing = true;
         self.shared.waker.wake();
         if let Some(thread) = self.thread.take() {
@@ -503,6 +490,6 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.end();
+        self.end(DROP_PATIENCE);
     }
 }

@@ -39,10 +39,17 @@ pub enum ClientError {
     },
     /// The producer or consumer is closed, or was closed before the record could be sent.
     Closed,
-    /// The call would wait for the thread it runs on: `flush` or `close` inside a callback.
+    /// The call would wait for the thread it runs on: `flush` or `close` inside a callback, `poll`
+    /// inside a rebalance listener.
     Callback,
     /// The partition is not assigned to this consumer.
     NotAssigned,
+    /// `group.id` is not set, and without it nothing is committed and nothing subscribed to.
+    NoGroup,
+    /// `subscribe` and `assign` exclude each other; `unsubscribe` comes between.
+    Subscription,
+    /// [`WakeupHandle::wakeup`](crate::client::WakeupHandle::wakeup) ended the wait.
+    Wakeup,
     /// `auto.offset.reset` is `none`, and there is no valid position.
     OffsetOutOfRange {
         /// The topic.
@@ -82,6 +89,9 @@ impl ClientError {
             | ClientError::Closed
             | ClientError::Callback
             | ClientError::NotAssigned
+            | ClientError::NoGroup
+            | ClientError::Subscription
+            | ClientError::Wakeup
             | ClientError::OffsetOutOfRange { .. }
             | ClientError::Corrupt { .. } => false,
         }
@@ -107,6 +117,9 @@ impl fmt::Display for ClientError {
             Self::Closed => f.write_str("the client is closed"),
             Self::Callback => f.write_str("a callback cannot wait for its own thread"),
             Self::NotAssigned => f.write_str("the partition is not assigned to this consumer"),
+            Self::NoGroup => f.write_str("`group.id` is not set"),
+            Self::Subscription => f.write_str("`subscribe` and `assign` exclude each other"),
+            Self::Wakeup => f.write_str("woken up"),
             Self::OffsetOutOfRange { topic, partition, offset } => match offset {
                 Some(offset) => write!(f, "{topic}-{partition} does not hold offset {offset}"),
                 None => write!(f, "{topic}-{partition} has no position"),

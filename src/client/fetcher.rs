@@ -151,6 +151,8 @@ impl Fetcher {
                 topics
             });
             state.topics.answer(now, &places, answers);
+            // The leader of a group assigns by what is known of its topics.
+            self.shared.group_waker.wake();
         }
         for OffsetsAnswer { asked, found } in landed.offsets {
             self.offsets_found(now, state, asked, found);

@@ -129,7 +129,6 @@ pub(super) fn on_consume(
     records
 }
 
-#[expect(dead_code, reason = "the group's client calls it, next")]
 pub(super) fn on_commit(
     chain: &[Arc<dyn ConsumerInterceptor>],
     offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,

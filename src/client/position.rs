@@ -1,6 +1,9 @@
 //! One partition of a consumer: where it stands, what is buffered, what is asked for.
 //!
 //! ```text
+//! AwaitingCommitted --committed--> Fetching
+//!      |  nothing committed
+//!      v
 //! AwaitingReset --offset found--> Fetching --out of range--> AwaitingReset | Failed
 //!      ^------------- seek_to_* ------|------ seek ------> Fetching
 //! ```
@@ -46,6 +49,10 @@ pub struct ConsumerRecord {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// The group's coordinator must be asked where the group was.
+    AwaitingCommitted {
+        is_asked: bool,
+    },
     /// The offset to begin at must be asked for.
     AwaitingReset {
         spec: OffsetSpec,
@@ -56,6 +63,12 @@ pub(super) enum Stage {
     Failed(ClientError),
 }
 
+impl Stage {
+    pub fn awaits_committed(&self) -> bool {
+        matches!(self, Stage::AwaitingCommitted { .. })
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Position {
@@ -63,6 +76,8 @@ pub(super) struct Position {
     pub stage: Stage,
     /// Offset of the next record that `poll` returns.
     pub next: Offset,
+    /// Leader epoch of the last record that `poll` returned.
+    pub last_epoch: LeaderEpoch,
     /// Offset of the next record to ask the broker for.
     pub fetch_offset: Offset,
     pub is_paused: bool,
@@ -91,6 +106,7 @@ impl Position {
             generation,
             stage,
             next: Offset::ZERO,
+            last_epoch: LeaderEpoch::NONE,
             fetch_offset: Offset::ZERO,
             is_paused: false,
             is_in_flight: false,
@@ -111,6 +127,18 @@ impl Position {
         self.fetch_offset = offset;
     }
 
+    /// Begins where there is no position: at an offset that must be asked for, if any will do.
+    pub fn begin(&mut self, tp: &TopicPartition, spec: Option<OffsetSpec>, generation: u64) {
+        if let Some(spec) = spec {
+            self.reset(spec, generation);
+        } else {
+            let topic = tp.topic.to_string();
+            let partition = tp.partition;
+            self.stage =
+                Stage::Failed(ClientError::OffsetOutOfRange { topic, partition, offset: None });
+        }
+    }
+
     /// Goes on at an offset that must be asked for.
     pub fn reset(&mut self, spec: OffsetSpec, generation: u64) {
         self.forget(generation);
@@ -128,6 +156,7 @@ impl Position {
         self.behind = None;
         self.current = None;
         self.retry_at = None;
+        self.last_epoch = LeaderEpoch::NONE;
     }
 
     /// Whether all that was fetched was returned.
@@ -255,6 +284,7 @@ impl Position {
                 return Err(corrupt(tp, self.next));
             };
             self.next = next;
+            self.last_epoch = current.header.leader_epoch;
             let own = |slice: Option<&[u8]>| slice.map(|slice| section.slice_ref(slice));
             let headers = record.headers();
             records.push(ConsumerRecord {

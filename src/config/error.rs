@@ -42,6 +42,49 @@ impl ConfigError {
     }
 }
 
+/// A setting that has no effect, in a file that was written for Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigWarning {
+    /// Where it is.
+    pub place: Place,
+    /// Its key.
+    pub key: String,
+    /// Why it has none.
+    pub warned: Warned,
+}
+
+/// Why a setting has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warned {
+    /// Neither Kafka nor we have such a key.
+    Unknown {
+        /// The key that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// Kafka has it and we have not; why, or what replaces it.
+    NotHere(&'static str),
+    /// The same key was given before, and now counts no more.
+    Repeated,
+    /// `log.dirs` was given and is stronger.
+    Overridden,
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConfigWarning { place, key, warned } = self;
+        write!(f, "{place}: `{key}`: ")?;
+        match warned {
+            Warned::Unknown { nearest: None } => f.write_str("ignored, there is no such key"),
+            Warned::Unknown { nearest: Some(nearest) } => {
+                write!(f, "ignored, there is no such key; did you mean `{nearest}`?")
+            }
+            Warned::NotHere(words) => f.write_str(words),
+            Warned::Repeated => f.write_str("given before; this one counts"),
+            Warned::Overridden => f.write_str("ignored, `log.dirs` is stronger"),
+        }
+    }
+}
+
 /// Where a setting stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -87,6 +130,8 @@ pub enum Problem {
         /// Its value.
         word: String,
     },
+    /// A `\u` in a properties file without four hexadecimal digits, or half of a pair.
+    Escape,
     /// A `--set` without `=`.
     NoValue,
     /// There is no such key.
@@ -122,6 +167,9 @@ impl fmt::Display for ConfigError {
             Problem::Unquoted { key, word } => {
                 write!(f, "`{key}`: text stands in quotes: {key} = \"{word}\"")
             }
+            Problem::Escape => {
+                f.write_str("\\u stands before the four hexadecimal digits of a character")
+            }
             Problem::NoValue => f.write_str("expected KEY=VALUE"),
             Problem::UnknownKey { key, nearest: None } => write!(f, "unknown key `{key}`"),
             Problem::UnknownKey { key, nearest: Some(nearest) } => {
@@ -151,6 +199,8 @@ pub enum Expected {
     Directories,
     /// Addresses to listen on.
     Listeners,
+    /// Addresses in the form that Kafka gives them.
+    KafkaListeners,
     /// An address that clients can connect to.
     Advertised,
 }
@@ -168,6 +218,9 @@ impl fmt::Display for Expected {
             Expected::Directories => {
                 f.write_str("a list of directories such as [\"data\"], no two alike")
             }
+            Expected::KafkaListeners => f.write_str(
+                "addresses such as PLAINTEXT://:9092 (TLS and SASL are not served yet)",
+            ),
             Expected::Advertised => f.write_str(
                 "one address a protocol that clients can connect to, such as [\"wire://edge-1.local:7092\"]",
             ),

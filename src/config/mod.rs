@@ -2,7 +2,8 @@
 //!
 //! `keys` names every key with its kind, default and one line of comment, and drives all there
 //! is: the TOML file, `ODRADEK_…` environment variables, `--set key=value`, `config show`, and the
-//! `config.toml` at the root of the repository. Keys that Kafka has bear Kafka's name and meaning.
+//! `config.toml` at the root of the repository. Keys that Kafka has bear Kafka's name and meaning,
+//! so that its `server.properties` is read too, where a file's name ends in `.properties`.
 //!
 //! A later source overrides an earlier one: defaults, file, environment, command line. Within one
 //! source the finer unit wins, as in Kafka: `log.retention.ms` over minutes over hours.
@@ -15,8 +16,10 @@
 //! `config.toml` would live in a second place.
 
 mod error;
+mod kafka_keys;
 mod keys;
 mod listener;
+mod properties;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -26,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::NodeId;
 use crate::topic_config::TopicConfig;
-pub use error::{ConfigError, ConfigErrors, Expected, Place, Problem};
+pub use error::{ConfigError, ConfigErrors, ConfigWarning, Expected, Place, Problem, Warned};
 pub use keys::default_file;
 use keys::{KEYS, Key};
 pub use listener::{Listener, Protocol};
@@ -107,6 +110,7 @@ pub struct Config {
     /// How long a stop may take before what is left is cut off.
     pub shutdown_timeout_ms: u64,
     settings: Vec<Setting>,
+    warnings: Vec<ConfigWarning>,
     origin: Origin,
 }
 
@@ -119,6 +123,8 @@ pub struct Setting {
     pub value: Option<String>,
     /// Where the value comes from.
     pub source: Source,
+    /// The line of the file that it comes from.
+    pub line: Option<usize>,
     /// Whether SIGHUP puts a new value into effect; otherwise a restart does.
     pub reloadable: bool,
     /// The topic-level key whose default it sets.
@@ -153,7 +159,7 @@ impl Source {
 /// What a configuration is made from; the tests make theirs by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file's path, for messages, and its text.
+    /// The file's path, for messages and because its extension says what it holds, and its text.
     pub file: Option<(String, String)>,
     /// The environment; only `ODRADEK_…` is looked at.
     pub environment: Vec<(String, String)>,
@@ -194,6 +200,9 @@ impl Config {
         let mut errors = Vec::new();
         let mut config = Config::of_defaults();
         let file = match &sources.file {
+            Some((path, text)) if properties::is_named(path) => {
+                properties::from_file(path, text, &mut errors, &mut config.warnings)
+            }
             Some((path, text)) => raw::from_file(path, text, &mut errors),
             None => Vec::new(),
         };
@@ -207,6 +216,11 @@ impl Config {
             config.lay_over(source, settings, &mut errors);
         }
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Settings of a file written for Kafka that have no effect here.
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        &self.warnings
     }
 
     /// Every key with its effective value and source, in the order of `config.toml`.
@@ -253,6 +267,7 @@ impl Config {
                 Ok(text) => {
                     self.settings[place].value = Some(text);
                     self.settings[place].source = source;
+                    self.settings[place].line = setting.line();
                 }
                 Err(expected) => errors.push(setting.wrong_value(key.name, expected)),
             }
@@ -272,6 +287,7 @@ impl Config {
                 key: name,
                 value,
                 source: Source::Default,
+                line: None,
                 reloadable,
                 topic_key: key.topic_key(),
             });
@@ -314,6 +330,7 @@ impl Config {
             log_level: log::LevelFilter::Off,
             shutdown_timeout_ms: 0,
             settings: Vec::new(),
+            warnings: Vec::new(),
             origin: Origin::default(),
         }
     }

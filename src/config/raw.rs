@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Expected, Place, Problem};
 use super::keys::{KEYS, Key};
+use super::properties;
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -53,6 +54,18 @@ pub(super) enum RawValue {
 }
 
 impl RawSetting {
+    pub(super) fn new(key: String, value: RawValue, key_place: Place, value_place: Place) -> Self {
+        RawSetting { key, value, key_place, value_place }
+    }
+
+    /// The line of the file that it stands in.
+    pub(super) fn line(&self) -> Option<usize> {
+        match self.key_place {
+            Place::File { line, .. } => Some(line),
+            _ => None,
+        }
+    }
+
     pub(super) fn unknown_key(self) -> ConfigError {
         let nearest = Key::nearest(&self.key);
         ConfigError {
@@ -86,7 +99,7 @@ impl RawValue {
 }
 
 /// `text` without what would disturb a terminal, cut to a line's length.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut shown: String =
         text.chars().filter(|char| !char.is_control()).take(FOUND_CHARS_MAX).collect();
     if FOUND_CHARS_MAX < text.chars().count() {
@@ -101,13 +114,15 @@ pub(super) fn read_file(path: &Path) -> Result<String, ConfigErrors> {
         let place = Place::File { path: path.display().to_string(), line: 0, column: 0 };
         ConfigErrors(vec![ConfigError { place, problem }])
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read: io::Result<usize> = std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
         Err(why) => Err(failed(Problem::Unreadable(why.kind()))),
-        Ok(bytes) if FILE_BYTES_MAX < bytes as u64 => Err(failed(Problem::TooLarge)),
-        Ok(_) => Ok(text),
+        Ok(count) if FILE_BYTES_MAX < count as u64 => Err(failed(Problem::TooLarge)),
+        Ok(_) if properties::is_named(&path.to_string_lossy()) => Ok(properties::decode(bytes)),
+        Ok(_) => String::from_utf8(bytes)
+            .map_err(|_| failed(Problem::Unreadable(io::ErrorKind::InvalidData))),
     }
 }
 

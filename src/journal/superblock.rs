@@ -100,7 +100,8 @@ pub(super) fn read<F: DiskFile>(file: &F) -> Result<Found, JournalError> {
             superblock.ring_bytes % (2 * JOURNAL_BLOCK_BYTES) == 0
                 && RING_BYTES_MIN <= superblock.ring_bytes
                 && superblock.ring_bytes <= file_bytes.saturating_sub(RING_START)
-                && superblock.tail_position % JOURNAL_BLOCK_BYTES == 0
+                // Replay begins with a half: a tail within one would be looked for at its start.
+                && superblock.tail_position % (superblock.ring_bytes / 2) == 0
                 && superblock.tail_position < superblock.ring_bytes
                 && superblock.unwritten_bytes <= superblock.ring_bytes
         };

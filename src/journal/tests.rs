@@ -359,3 +359,23 @@ fn is_last_commit(disk: &SimDisk, at: usize) -> bool {
         && opened.journal.head.abs_diff(at - RING_START) <= 100_000
         && at - RING_START < opened.journal.head
 }
+
+/// Replay begins with a half. A superblock whose tail lies within one, its checksum right, let a
+/// commit be written there that the next replay looked for at the half's start and did not find.
+/// Found by fuzzing; no superblock of ours ever said so.
+#[test]
+fn a_tail_within_a_half_is_not_believed() {
+    let disk = SimDisk::new();
+    let superblock = open(&disk).journal.superblock;
+    let file = disk.open(&dir().join(super::JOURNAL_FILE), Open::Write).expect("it was made");
+    for (tail_position, is_believed) in
+        [(0, true), (superblock.ring_bytes / 2, true), (super::JOURNAL_BLOCK_BYTES, false)]
+    {
+        for generation in [superblock.generation + 1, superblock.generation + 2] {
+            let told = super::Superblock { generation, tail_position, ..superblock };
+            told.write(&file).expect("the disk works");
+        }
+        let found = super::superblock::read(&file).expect("the disk works");
+        assert_eq!(found.newest.is_some(), is_believed, "{tail_position}");
+    }
+}

@@ -90,6 +90,7 @@ pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir}
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
+pub use producer_snapshot::ProducersNote;
 pub use producers::{Earlier, KnownProducer, SequenceError};
 pub use recovery::LogReport;
 pub use scrub::{DamageNote, Scrub, Scrubbed};
@@ -298,6 +299,12 @@ impl<D: Disk> Log<D> {
         }
         let at = Between { offset: active.end, base: active.base, position: active.bytes };
         self.snapshots.write(place, &self.producers, at, now)
+    }
+
+    /// The same, and waits until it is on stable storage.
+    fn sync_producers(&mut self, now: Boot) -> io::Result<()> {
+        self.save_producers(now)?;
+        self.snapshots.sync(self.place())
     }
 
     /// Writes down what is known of producers when much has come since the last time, so that a

@@ -20,9 +20,10 @@
 //!
 //! Files are written when a segment begins (at its base), every [`INTERVAL_BYTES`] between, now and
 //! then when less has come, and at a clean stop (at the end). A start reads the headers of what
-//! lies behind the newest. They are not synced: one that is missing or torn is made good by the
-//! segments, from an older one on or from the log's beginning. A segment takes the file at its base
-//! with it when it goes.
+//! lies behind the newest. They are caches and not synced: one that is missing or torn is made good
+//! by the segments, from an older one on or from the log's beginning. A segment takes the file at
+//! its base with it when it goes; before it goes, the file at the next segment's base is synced
+//! ([`ProducersNote`]), because from then on nothing else tells of its producers.
 //!
 //! **Invariant:** a file at an offset that the log reaches tells of batches that the log has or
 //! had. Recovery therefore removes those beyond the end, durably, before anything is appended.
@@ -30,16 +31,20 @@
 //! Read Kafka's `ProducerStateManager.java` before editing.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
+use super::Log;
+use super::identity;
 use super::producers::{BATCHES_KEPT, Kept, Producer, Producers};
 use super::recovery::remove_if_there;
 use super::segment::{Place, Segment, file_name};
 use super::small_file;
 use super::walk::{Walk, WalkError};
-use crate::ids::Offset;
+use crate::ids::{Offset, TopicId};
 use crate::journal::disk::{Disk, DiskFile, Open};
 use crate::limits::PARTITION_PRODUCERS_MAX;
-use crate::time::{Boot, Timestamp};
+use crate::time::{Boot, Now, Timestamp};
 
 const VERSION: i16 = 1;
 const CRC_START: usize = 6;
@@ -82,9 +87,68 @@ pub(super) struct Snapshots {
     /// Bytes appended since the newest.
     behind_bytes: u64,
     written: Boot,
+    /// What lies before it is told by a file that is on stable storage.
+    durable: Offset,
+}
+
+/// A snapshot file on its way to stable storage.
+#[derive(Debug)]
+pub struct ProducersNote<D> {
+    disk: D,
+    dir: Arc<Path>,
+    topic_id: TopicId,
+    at: Offset,
+}
+
+impl<D: Disk> ProducersNote<D> {
+    /// Syncs it. It waits for the disk. Answers what to tell [`Log::mark_producers_durable`].
+    pub fn save(&self) -> io::Result<Offset> {
+        // The topic may be gone by now, and another may have its name.
+        let is_there = self.disk.exists(&self.dir)?
+            && identity::topic_id(&self.disk, &self.dir)? == Some(self.topic_id);
+        if is_there {
+            let path = self.dir.join(file_name(self.at, SUFFIX));
+            self.disk.open(&path, Open::Write)?.sync_data()?;
+            self.disk.sync_dir(&self.dir)?;
+        }
+        Ok(self.at)
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// What must be on stable storage before the files of dropped segments go: call it after each
+    /// `expire`. `None` when nothing is to be kept, or nothing can be.
+    pub fn note_producers(&mut self, now: Now) -> Option<ProducersNote<D>> {
+        let end = self.retention.doomed_end().filter(|end| self.snapshots.durable < *end)?;
+        let first = self.segments[0].base;
+        let path = self.place().path(first, SUFFIX);
+        let at = if self.disk.exists(&path).unwrap_or(false) {
+            first
+        } else {
+            let _ = self.save_producers(now.boot);
+            self.snapshots.newest.unwrap_or_default()
+        };
+        if self.producers.count() == 0 || at < end {
+            // Nothing to lose; or no room to keep it, and then room is what is wanted.
+            self.snapshots.durable = end;
+            return None;
+        }
+        let topic_id = self.topic_partition.topic_id;
+        Some(ProducersNote { disk: self.disk.clone(), dir: Arc::clone(&self.dir), topic_id, at })
+    }
+
+    /// Says that what is known of the producers of batches before `at` is on stable storage.
+    pub fn mark_producers_durable(&mut self, at: Offset) {
+        self.snapshots.durable = self.snapshots.durable.max(at);
+    }
 }
 
 impl Snapshots {
+    /// Whether the batches before `end` may go.
+    pub fn can_lose(&self, end: Offset) -> bool {
+        end <= self.durable
+    }
+
     /// Takes note that the log grew; answers whether the next file is due.
     pub fn is_due_after(&mut self, bytes: u64) -> bool {
         self.behind_bytes += bytes;
@@ -94,6 +158,14 @@ impl Snapshots {
     /// Whether enough has come, and it was long enough ago, for the next file.
     pub fn is_due(&self, now: Boot) -> bool {
         QUIET_BYTES <= self.behind_bytes && QUIET_MS <= now.ms_since(self.written)
+    }
+
+    /// Makes the newest file durable.
+    pub fn sync<D: Disk>(&self, place: Place<'_, D>) -> io::Result<()> {
+        if let Some(at) = self.newest {
+            place.disk.open(&place.path(at, SUFFIX), Open::Write)?.sync_data()?;
+        }
+        place.disk.sync_dir(place.dir)
     }
 
     /// Writes the state at `at`, the end of the log. A failure leaves an older file to begin from.
@@ -139,14 +211,18 @@ pub(super) struct Rebuilt {
     pub has_removed: bool,
 }
 
-/// The state at the end of a log: the newest snapshot that holds, and the batches behind it.
+/// The state at the end of a log: the newest snapshot that holds, and the batches behind it. `gone`
+/// are segments before the log's start that a stop left behind: they may be all there is to tell of
+/// some producers.
 pub(super) fn rebuild<D: Disk>(
     place: Place<'_, D>,
+    gone: &[Segment<D>],
     segments: &[Segment<D>],
     now: Boot,
 ) -> io::Result<Rebuilt> {
     let end = segments.last().map_or(Offset::ZERO, |segment| segment.end);
-    let is_base = |at: Offset| segments.iter().any(|segment| segment.base == at);
+    let all = || gone.iter().chain(segments);
+    let is_base = |at: Offset| all().any(|segment| segment.base == at);
     let mut found: Option<Snapshot> = None;
     let mut has_removed = false;
     for at in snapshot_offsets(place)?.into_iter().rev() {
@@ -163,14 +239,11 @@ pub(super) fn rebuild<D: Disk>(
         }
     }
     let newest = found.as_ref().map(|snapshot| snapshot.at.offset);
-    let mut snapshots = Snapshots {
-        newest,
-        loose: newest.filter(|at| !is_base(*at)),
-        behind_bytes: 0,
-        written: now,
-    };
+    let loose = newest.filter(|at| !is_base(*at));
+    let durable = Offset::ZERO;
+    let mut snapshots = Snapshots { newest, loose, behind_bytes: 0, written: now, durable };
     let Snapshot { mut producers, at } = found.unwrap_or_default();
-    for segment in segments.iter().filter(|segment| at.offset < segment.end) {
+    for segment in all().filter(|segment| at.offset < segment.end) {
         snapshots.behind_bytes += observe(place, segment, at, now, &mut producers)?;
     }
     Ok(Rebuilt { producers, snapshots, has_removed })
@@ -241,7 +314,9 @@ fn encode(producers: &Producers, at: Between) -> Vec<u8> {
     for (_, producer) in producers.iter() {
         let (_, older) = split_last(producer);
         out.push(older.len() as u8);
-        older.iter().for_each(|kept| put_kept(&mut out, kept));
+        for kept in older {
+            put_kept(&mut out, kept);
+        }
     }
     let crc = crc32c::crc32c(&out[CRC_START..]);
     out[2..CRC_START].copy_from_slice(&crc.to_be_bytes());

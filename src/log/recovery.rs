@@ -96,9 +96,11 @@ pub(super) fn open<D: Disk>(
     recovery.load_segments()?;
     recovery.scan_segments()?;
     recovery.reach_the_mark()?;
-    let rebuilt = producer_snapshot::rebuild(place, &recovery.segments, now.boot)?;
+    let Recovery { gone, segments, .. } = &recovery;
+    let rebuilt = producer_snapshot::rebuild(place, gone, segments, now.boot)?;
     recovery.has_new_names |= rebuilt.has_removed;
     recovery.settle()?;
+    let gone: Vec<Offset> = recovery.gone.iter().map(|segment| segment.base).collect();
     let Recovery { start, segments, mut epochs, damage, report, .. } = recovery;
     let end = segments.last().map_or(start, |segment| segment.end);
     epochs.truncate_end(end);
@@ -122,8 +124,21 @@ pub(super) fn open<D: Disk>(
         disk,
     };
     log.close_idle_handles();
+    log.remove_gone(&gone, now.boot)?;
     log.invariants();
     Ok((log, report))
+}
+
+impl<D: Disk> Log<D> {
+    /// Removes segments that were deleted before the last stop, once what only they may tell of
+    /// producers is on stable storage.
+    fn remove_gone(&mut self, gone: &[Offset], now: Boot) -> io::Result<()> {
+        if !gone.is_empty() && 0 < self.producers.count() {
+            self.sync_producers(now)?;
+        }
+        let place = self.place();
+        gone.iter().try_for_each(|base| remove_files(place, *base))
+    }
 }
 
 /// A recovery under way.
@@ -137,6 +152,8 @@ pub(super) struct Recovery<'a, D: Disk> {
     noted_start: Option<Offset>,
     start: Offset,
     pub segments: Vec<Segment<D>>,
+    /// Segments before the start: files that a stop left behind.
+    gone: Vec<Segment<D>>,
     epochs: Epochs,
     pub damage: Damage,
     known_damage: Damage,
@@ -164,6 +181,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             noted_start: evidence.noted_start,
             start: state.log_start,
             segments: Vec::new(),
+            gone: Vec::new(),
             epochs: Epochs::new(state.epochs.iter().copied()),
             known_damage: damage.clone(),
             damage,
@@ -221,9 +239,15 @@ impl<'a, D: Disk> Recovery<'a, D> {
         // A segment that lies wholly below the start was deleted; the journal's redo, or a rename
         // that was not durable, may have brought it back.
         let gone = bases.windows(2).take_while(|pair| pair[1] <= self.start).count();
-        for base in bases.drain(..gone) {
-            remove_files(self.place, base)?;
+        for pair in bases[..(gone + 1).min(bases.len())].windows(2) {
+            let (base, end) = (pair[0], pair[1]);
+            let file = self.place.disk.open(&self.place.path(base, "log"), Open::Write)?;
+            let bytes = file.len()?;
+            let mut segment = Segment::new(base, Some(file), bytes, self.now);
+            segment.end = end;
+            self.gone.push(segment);
         }
+        bases.drain(..gone);
         for base in bases {
             let segment = self.load(base)?;
             self.segments.push(segment);

@@ -2,7 +2,8 @@
 //!
 //! Deletion has three steps, so that no crash brings records back or loses any too early. `expire`
 //! or `advance_start` raises the start and says what to persist; when that is durable
-//! ([`Log::mark_start_durable`]), `delete_expired` renames the files to `.deleted`, and later, after
+//! ([`Log::mark_start_durable`]), and so is what was known of producers ([`Log::note_producers`]),
+//! `delete_expired` renames the files to `.deleted`, and later, after
 //! `file.delete.delay.ms` of boot time, unlinks them.
 //!
 //! **Time is clock-safe** (reliability.md S9). A segment's age is the wall clock minus its largest
@@ -59,6 +60,11 @@ impl Retention {
     /// Of a log that is opened now, its start known to be durable.
     pub fn new(now: Now, start: Offset) -> Self {
         Retention { seen: now, steady_since: Boot(0), start_durable: start, doomed: Vec::new() }
+    }
+
+    /// Where the last dropped segment ends whose files are still to go.
+    pub fn doomed_end(&self) -> Option<Offset> {
+        self.doomed.iter().filter(|one| one.unlink_at.is_none()).map(|one| one.end).max()
     }
 
     /// Compares the clocks with the last look.
@@ -148,6 +154,9 @@ impl<D: Disk> Log<D> {
             self.retention.doomed.push(Doomed { base, end, unlink_at: None });
         }
         let base = self.segments[0].base;
+        if self.producers.count() == 0 {
+            self.mark_producers_durable(base);
+        }
         self.damage.drop_suspects(base);
         Ok(self.advance_start(base))
     }
@@ -224,7 +233,9 @@ impl<D: Disk> Log<D> {
             if result.is_err() {
                 return true;
             }
-            if segment.unlink_at.is_none() && segment.end <= self.retention.start_durable {
+            let may_go =
+                segment.end <= self.retention.start_durable && self.snapshots.can_lose(segment.end);
+            if segment.unlink_at.is_none() && may_go {
                 result = rename_files(place, segment.base);
                 segment.unlink_at = result.is_ok().then(|| now.plus_ms(delay_ms));
             }
@@ -241,6 +252,11 @@ impl<D: Disk> Log<D> {
     /// What the last `expire` would have had to wait for: have it loaded and call it again.
     pub fn take_cold(&mut self) -> Option<(D::File, u64, u64)> {
         self.cold.take()
+    }
+
+    /// Whether dropped segments wait for something to be durable.
+    pub fn is_holding_back(&self) -> bool {
+        self.retention.doomed_end().is_some()
     }
 
     /// Segments whose files are still to be removed.

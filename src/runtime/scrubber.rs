@@ -19,8 +19,9 @@ use rustix::fs::{Advice, fadvise};
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::scrub::ScrubJob;
 use crate::broker::shard::Event;
+use crate::ids::TopicPartition;
 use crate::journal::disk::{Disk, DiskFile};
-use crate::log::{DamageNote, Scrubbed};
+use crate::log::{DamageNote, ProducersNote, Scrubbed};
 use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
 
@@ -36,6 +37,8 @@ pub enum ScrubWork<D: Disk> {
     Verify(ScrubJob<D::File>, Inbox<D>),
     /// Write down that a segment is damaged.
     Note(DamageNote<D>),
+    /// Make durable what is known of a partition's producers, and tell this shard.
+    NoteProducers(TopicPartition, ProducersNote<D>, Inbox<D>),
 }
 
 struct Scrubber<D: Disk> {
@@ -85,6 +88,13 @@ where
                 if let Err(why) = note.save() {
                     log::error!("damage could not be written down: {why}");
                 }
+            }
+            ScrubWork::NoteProducers(topic_partition, note, shard) => {
+                let saved = note.save();
+                if let Err(why) = &saved {
+                    log::error!("producers of {topic_partition} could not be kept: {why}");
+                }
+                shard.send(Event::ProducersNoted(topic_partition, saved.ok()));
             }
         }
     }

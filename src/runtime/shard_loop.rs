@@ -360,6 +360,11 @@ where
                     drop(self.parts.cleaner.send(work));
                 }
                 Output::Note(note) => drop(self.parts.scrubber.send(ScrubWork::Note(note))),
+                Output::NoteProducers(topic_partition, note) => {
+                    let work =
+                        ScrubWork::NoteProducers(topic_partition, note, self.parts.inbox.clone());
+                    drop(self.parts.scrubber.send(work));
+                }
                 // Control threads end after shards do, so these are heard.
                 Output::Control(ask) => drop(self.parts.control.send(ControlEvent::Ask(ask))),
                 Output::Applied(version) => {

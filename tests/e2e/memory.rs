@@ -34,12 +34,16 @@ fn memory_stays_within_its_limit_under_load() {
         most = most.max(broker.anonymous_bytes());
         thread::sleep(Duration::from_millis(20));
     }
+    // Under pressure a producer backs off, on a slow machine for seconds: it is not forgotten.
+    for (shape, load) in &loads {
+        assert!(load.wait_for_acks(1), "everybody gets something through: {}", shape.topic);
+    }
+    most = most.max(broker.anonymous_bytes());
     // All loads end before anything is read: a load that goes on while its topic is read makes
     // more than can be read in the time a command has.
     let acked: Vec<(Shape, Vec<Ack>)> =
         loads.into_iter().map(|(shape, load)| (shape, load.finish())).collect();
     for (shape, acked) in acked {
-        assert!(!acked.is_empty(), "everybody gets something through: {}", shape.topic);
         check_acked(&broker, shape.topic, &acked)
             .expect("under pressure, too, an ack is a promise");
         most = most.max(broker.anonymous_bytes());

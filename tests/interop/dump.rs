@@ -18,6 +18,8 @@ pub struct Dump {
     pub records: BTreeMap<PathBuf, BTreeMap<i64, String>>,
     /// Per index file, how many entries it has.
     pub index_entries: BTreeMap<PathBuf, usize>,
+    /// Per snapshot file, what it says of each producer.
+    pub producers: BTreeMap<PathBuf, Vec<String>>,
     /// Lines that praise nothing.
     pub complaints: Vec<String>,
 }
@@ -43,13 +45,13 @@ pub fn jars() -> Option<PathBuf> {
     Some(folder)
 }
 
-/// The `.log`, `.index` and `.timeindex` files of a partition's folder, in order of their names.
+/// The `.log`, `.index`, `.timeindex` and `.snapshot` files of a partition's folder, in order of their names.
 pub fn log_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the partition's folder is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("listed").path()).collect();
     paths.retain(|path| {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("log" | "index" | "timeindex"))
+        matches!(extension, Some("log" | "index" | "timeindex" | "snapshot"))
     });
     paths.sort();
     paths
@@ -81,6 +83,10 @@ fn parse(text: &str) -> Dump {
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("Dumping ") {
             file = PathBuf::from(name);
+            continue;
+        }
+        if line.starts_with("producerId: ") {
+            dump.producers.entry(file.clone()).or_default().push(line.to_owned());
             continue;
         }
         if let Some(record) = line.strip_prefix("| offset: ") {

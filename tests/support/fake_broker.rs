@@ -1,6 +1,9 @@
 //! A broker that does as it is told: it speaks the wire, remembers what it was asked, and meets
 //! each Produce with the next line of its script.
 
+#[path = "fake_group.rs"]
+mod fake_group;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,6 +25,11 @@ use odradek::wire::metadata::{
 use odradek::wire::produce::{ProduceRequest, ProduceResponse, ProducedPartition};
 use odradek::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, TopicRef, frame};
 use serde::Serialize;
+
+pub use fake_group::FakeGroup;
+
+/// What a client hears that asks for all topics; any other is there as well.
+const TOPICS: [&str; 3] = ["pump.level", "pump.pulses", "__pump"];
 
 const TOPIC_ID: TopicId = TopicId(Uuid([7; 16]));
 
@@ -79,6 +87,7 @@ struct Shared {
     is_over: AtomicBool,
     address: SocketAddr,
     partition_count: i32,
+    group: FakeGroup,
 }
 
 /// See the module's documentation.
@@ -97,6 +106,7 @@ impl FakeBroker {
             is_over: AtomicBool::new(false),
             address,
             partition_count,
+            group: FakeGroup::default(),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -137,6 +147,11 @@ impl FakeBroker {
         let mut state = self.shared.state.lock().expect("whole");
         state.log = bytes;
         state.log_end = end;
+    }
+
+    /// The group that it coordinates.
+    pub fn group(&self) -> &FakeGroup {
+        &self.shared.group
     }
 
     /// All batches so far.
@@ -220,6 +235,10 @@ impl Shared {
                     Ok(answer) => answer,
                     Err(()) => return,
                 },
+                api if FakeGroup::plays(api) => {
+                    let (host, port) = (self.address.ip().to_string(), self.address.port());
+                    Some(reply_bytes(header, &self.group.answer(api, rest, &host, port)))
+                }
                 other => panic!("{other:?} is not played here"),
             };
             if let Some(answer) = answer {
@@ -241,11 +260,12 @@ impl Shared {
             replicas: vec![NodeId(1)],
             isr: vec![NodeId(1)],
         });
-        let topics = request.topics.unwrap_or_default().into_iter().map(|topic| MetadataTopic {
+        let all = || TOPICS.iter().map(|name| TopicRef::Name(name)).collect();
+        let topics = request.topics.unwrap_or_else(all).into_iter().map(|topic| MetadataTopic {
             error: ErrorCode::NONE,
             name: if let TopicRef::Name(name) = topic { name } else { "" },
             topic_id: TOPIC_ID,
-            is_internal: false,
+            is_internal: matches!(topic, TopicRef::Name(name) if name.starts_with("__")),
             partitions: partitions.clone().collect(),
         });
         let host = self.address.ip().to_string();
@@ -347,21 +367,37 @@ impl Shared {
     /// Whole batches from the one that holds the offset on; nothing is waited for long.
     fn fetch(&self, header: RequestHeader, rest: &[u8]) -> Vec<u8> {
         let request: FetchRequest<'_> = frame::decode(rest).expect("decodes");
-        let wanted = request.partitions.first().expect("a partition");
-        let state = self.state.lock().expect("whole");
-        let mut log: &[u8] = &state.log;
+        let mut state = self.state.lock().expect("whole");
+        let first = request.partitions.iter().find(|one| one.partition.0 == 0);
+        let log = first.map_or(Vec::new(), |wanted| state.records_from(wanted.offset));
+        if log.is_empty() {
+            let pause = Duration::from_millis(u64::from(request.max_wait_ms.min(20)));
+            state = self.changed.wait_timeout(state, pause).expect("whole").0;
+        }
+        let partitions = request.partitions.iter().map(|wanted| {
+            let is_first = wanted.partition.0 == 0;
+            FetchedPartition {
+                error: ErrorCode::NONE,
+                high_watermark: Offset(if is_first { state.log_end } else { 0 }),
+                log_start_offset: Offset(0),
+                records_bytes: if is_first { log.len() as u32 } else { 0 },
+            }
+        });
+        reply(header, &FetchResponse { partitions: partitions.collect() }, &log)
+    }
+}
+
+impl State {
+    /// Whole batches of partition 0, from the one that holds the offset on.
+    fn records_from(&self, offset: Offset) -> Vec<u8> {
+        let mut log: &[u8] = &self.log;
         while let Ok((batch, behind)) = Batch::split_first(log) {
-            if wanted.offset <= batch.header().last_offset() {
+            if offset <= batch.header().last_offset() {
                 break;
             }
             log = behind;
         }
-        if log.is_empty() {
-            let pause = Duration::from_millis(u64::from(request.max_wait_ms.min(20)));
-            let waited = self.changed.wait_timeout(state, pause).expect("whole");
-            return fetched(header, waited.0.log_end, &[]);
-        }
-        fetched(header, state.log_end, log)
+        log.to_vec()
     }
 }
 
@@ -407,16 +443,6 @@ fn stamp_of(batch: &[u8]) -> (i64, i16, i32) {
     (header.producer_id, header.producer_epoch, header.base_sequence)
 }
 
-fn fetched(header: RequestHeader, end: i64, records: &[u8]) -> Vec<u8> {
-    let partition = FetchedPartition {
-        error: ErrorCode::NONE,
-        high_watermark: Offset(end),
-        log_start_offset: Offset(0),
-        records_bytes: records.len() as u32,
-    };
-    reply(header, &FetchResponse { partitions: vec![partition] }, records)
-}
-
 fn hello() -> HelloResponse<'static> {
     HelloResponse {
         error: ErrorCode::NONE,
@@ -446,6 +472,15 @@ fn reply<B: Serialize>(header: RequestHeader, body: &B, raw: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::encode(&header, body, raw.len(), &mut bytes);
     bytes.extend_from_slice(raw);
+    bytes
+}
+
+/// As [`reply`], with a body that is bytes already.
+fn reply_bytes(header: RequestHeader, body: &[u8]) -> Vec<u8> {
+    let header = ResponseHeader { correlation_id: header.correlation_id, throttle_time_ms: 0 };
+    let mut bytes = Vec::new();
+    frame::encode(&header, &(), body.len(), &mut bytes);
+    bytes.extend_from_slice(body);
     bytes
 }
 

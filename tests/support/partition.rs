@@ -127,6 +127,8 @@ pub struct World {
     next_value: u64,
     epoch: i32,
     is_forgotten: bool,
+    /// Whether an expiry gets to the point where producers are durable; it is another thread's work.
+    pub saves_producers: bool,
 }
 
 impl World {
@@ -145,6 +147,7 @@ impl World {
             next_value: 0,
             epoch: 0,
             is_forgotten: false,
+            saves_producers: true,
         };
         let parameters = world.parameters();
         let dir = LogDir::claim(world.disk.clone(), Path::new("/data"), &parameters);
@@ -201,8 +204,19 @@ impl World {
 
     /// Appends a batch of `count` records; their values are remembered.
     pub fn append(&mut self, count: usize, padding: usize) -> Result<(), LogError> {
+        self.append_by((-1, -1, -1), count, padding)
+    }
+
+    /// The same of a producer: its id and epoch, and the sequence of the first record.
+    pub fn append_by(
+        &mut self,
+        (id, epoch, sequence): (i64, i16, i32),
+        count: usize,
+        padding: usize,
+    ) -> Result<(), LogError> {
         self.ms += 7;
         let mut builder = BatchBuilder::new();
+        builder.set_producer(id, epoch, sequence);
         let mut times = Vec::new();
         for number in 0..count {
             let mut value = (self.next_value + number as u64).to_be_bytes().to_vec();
@@ -266,6 +280,10 @@ impl World {
             self.persist(state);
         }
         self.truth.start = self.log().start_offset().0;
+        if let Some(note) = self.log().note_producers(now).filter(|_| self.saves_producers) {
+            let at = note.save().map_err(LogError::Io)?;
+            self.log().mark_producers_durable(at);
+        }
         self.log().delete_expired(now)
     }
 
@@ -463,7 +481,7 @@ pub fn small_config() -> TopicConfig {
 
 pub fn is_cache(path: &Path) -> bool {
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or("");
-    matches!(suffix, "index" | "timeindex" | "summary")
+    matches!(suffix, "index" | "timeindex" | "summary" | "snapshot")
         || path.ends_with("leader-epoch-checkpoint")
         || path.to_string_lossy().contains("offset-checkpoint")
 }

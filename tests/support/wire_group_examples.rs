@@ -139,8 +139,25 @@ fn presence() -> [Example; 4] {
     ]
 }
 
-fn committed() -> [Example; 4] {
+fn asked() -> Vec<FetchOffsetsGroup<'static>> {
     let partition = FetchOffset { topic: TopicRef::Id(ID), partition: Partition(2) };
+    vec![
+        FetchOffsetsGroup {
+            group_id: "g",
+            member_id: None,
+            member_epoch: -1,
+            partitions: Some(vec![partition]),
+        },
+        FetchOffsetsGroup {
+            group_id: "h",
+            member_id: Some("m"),
+            member_epoch: 5,
+            partitions: None,
+        },
+    ]
+}
+
+fn committed() -> [Example; 4] {
     [
         request(
             "request offset-commit",
@@ -169,23 +186,7 @@ fn committed() -> [Example; 4] {
         request(
             "request offset-fetch",
             ApiKey::OffsetFetch,
-            &OffsetFetchRequest {
-                require_stable: true,
-                groups: vec![
-                    FetchOffsetsGroup {
-                        group_id: "g",
-                        member_id: None,
-                        member_epoch: -1,
-                        partitions: Some(vec![partition]),
-                    },
-                    FetchOffsetsGroup {
-                        group_id: "h",
-                        member_id: Some("m"),
-                        member_epoch: 5,
-                        partitions: None,
-                    },
-                ],
-            },
+            &OffsetFetchRequest { require_stable: true, groups: asked() },
             b"",
         ),
         response("response offset-fetch", &fetched_offsets(), b""),

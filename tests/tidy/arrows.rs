@@ -70,6 +70,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("argh", &["cli", "main"]),
     ("toml", &["config"]),
     ("raft", &["quorum"]),
+    ("regex_lite", &["client"]),
     ("rustls", &["runtime"]),
     ("polling", &["runtime"]),
     ("smol", &["runtime"]),

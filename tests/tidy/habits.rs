@@ -15,8 +15,9 @@ pub const WORDS_LEFT_BEHIND: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME
 /// Attributes with which a test stops being one.
 pub const ATTRIBUTES_REFUSED: &[&str] = &["ignore", "should_panic"];
 
-/// Folders that may hold `unsafe`; the programs of `bench/` are bare on purpose.
-const UNSAFE_HOMES: &[&str] = &["src/runtime/", "src/log/", "bench/"];
+/// Folders that may hold `unsafe`; the programs of `bench/` are bare on purpose, and those of
+/// `fuzz/` count what is allocated.
+const UNSAFE_HOMES: &[&str] = &["src/runtime/", "src/log/", "bench/", "fuzz/"];
 
 /// Lines above an `unsafe` in which its reason may stand.
 const SAFETY_LINES_ABOVE: usize = 8;

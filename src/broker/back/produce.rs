@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
-use super::upkeep::delete_expired;
+use super::upkeep::delete_dropped;
 use super::{Back, BackOutput, Flushed, Parked, PartitionState};
 use crate::broker::admit::admit;
 use crate::broker::entry_of;
@@ -111,13 +111,7 @@ impl<D: Disk> Back<D> {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         if let Some(offset) = flushed.log_start_offset {
             state.log.mark_start_durable(offset);
-            delete_expired(&mut state.log, now);
-            if std::mem::take(&mut state.gives_up) {
-                // The disk is full: the room is needed now, not after `file.delete.delay.ms`.
-                if let Err(why) = state.log.delete_at_once(now) {
-                    log::error!("deletion in {}: {why}", state.log.name());
-                }
-            }
+            delete_dropped(state, now);
             self.complete_trims(topic_partition, offset);
         }
         let Some(durable_offset) = flushed.durable_offset else { return };

@@ -1,6 +1,6 @@
 //! What a partition needs from time to time: its flush, retention, verification, fewer open files.
 
-use super::{Back, BackOutput, Load, NOBODY};
+use super::{Back, BackOutput, Load, NOBODY, PartitionState};
 use crate::broker::scrub::ScrubJob;
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::Entry;
@@ -120,6 +120,9 @@ impl<D: Disk> Back<D> {
                 let load = Load { token: NOBODY, file, position, bytes };
                 self.outputs.push_back(BackOutput::Load(load));
             }
+            if let Some(note) = state.log.note_producers(now) {
+                self.outputs.push_back(BackOutput::NoteProducers(*topic_partition, note));
+            }
             delete_expired(&mut state.log, now);
             state.log.expire_producers(now, self.producer_id_expiration_ms);
         }
@@ -128,6 +131,19 @@ impl<D: Disk> Back<D> {
     /// Keeps short what a start must read to know who wrote last.
     pub(super) fn save_producers(&mut self, now: Now) {
         self.partitions.values_mut().for_each(|state| state.log.maybe_save_producers(now));
+    }
+
+    /// What is known of a partition's producers is on stable storage, up to `at`.
+    pub fn producers_noted(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        at: Option<Offset>,
+    ) {
+        let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+        // What cannot be kept is not kept: retention goes on, and room is made.
+        state.log.mark_producers_durable(at.unwrap_or(state.log.start_offset()));
+        delete_dropped(state, now);
     }
 
     /// Makes room by giving up the oldest segment of the largest log, at the latest when the disk
@@ -145,13 +161,28 @@ impl<D: Disk> Back<D> {
         let high_watermark = state.high_watermark();
         let Ok(Some(raised)) = state.log.expire_oldest(now, high_watermark) else { return false };
         state.gives_up = true;
+        if let Some(note) = state.log.note_producers(now) {
+            self.outputs.push_back(BackOutput::NoteProducers(*topic_partition, note));
+        }
         let entry = Entry::State { topic_partition: *topic_partition, state: raised };
         self.outputs.push_back(BackOutput::Persist(entry));
         true
     }
 }
 
-pub(super) fn delete_expired<D: Disk>(log: &mut Log<D>, now: Now) {
+/// Removes the files of dropped segments that nothing holds back any more.
+pub(super) fn delete_dropped<D: Disk>(state: &mut PartitionState<D>, now: Now) {
+    delete_expired(&mut state.log, now);
+    if state.gives_up && !state.log.is_holding_back() {
+        state.gives_up = false;
+        // The disk is full: the room is needed now, not after `file.delete.delay.ms`.
+        if let Err(why) = state.log.delete_at_once(now) {
+            log::error!("deletion in {}: {why}", state.log.name());
+        }
+    }
+}
+
+fn delete_expired<D: Disk>(log: &mut Log<D>, now: Now) {
     if let Err(why) = log.delete_expired(now) {
         log::error!("deletion in {}: {why}", log.name());
     }

@@ -17,8 +17,7 @@
 //! less code. Racks are passed on but do not steer: a site has one.
 
 mod cooperative_sticky;
-#[cfg_attr(not(test), expect(dead_code, reason = "the group's client speaks it, next"))]
-mod protocol;
+pub(super) mod protocol;
 mod range;
 mod round_robin;
 mod sticky;

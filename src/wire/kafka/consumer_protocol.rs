@@ -13,9 +13,9 @@
 
 use alloc::vec::Vec;
 
-use super::error::{KafkaError, Place};
+use super::error::KafkaError;
 use super::field::Field;
-use super::reader::Reader;
+use super::versioned;
 use super::writer::{Frame, Writer};
 use crate::ids::Partition;
 
@@ -50,22 +50,14 @@ structs! {
 
 /// Reads a structure behind its version.
 fn decode<'a, T: Field<'a>>(bytes: &'a [u8]) -> Result<T, KafkaError> {
-    let mut head = Reader::new(bytes, 0, false);
-    head.enter(&Place { structure: "ConsumerProtocol", field: "version" });
-    let version = i16::read(&mut head).map_err(|expected| head.error(None, expected))?;
-    let version = version.clamp(0, VERSION_MAX);
-    let mut reader = Reader::new(head.rest(), version, false);
-    T::read(&mut reader).map_err(|expected| reader.error(None, expected))
+    let (version, rest) = versioned::split(bytes)?;
+    versioned::read(version.clamp(0, VERSION_MAX), false, rest)
 }
 
 /// Writes a structure behind its version.
 fn encode<'a, T: Field<'a>>(value: &T, version: i16) -> Vec<u8> {
     assert!((0..=VERSION_MAX).contains(&version), "the caller chose a version described");
-    let mut frame = Frame::new();
-    let mut writer = Writer::new(&mut frame, version, false);
-    version.write(&mut writer);
-    value.write(&mut writer);
-    frame.into_parts().0
+    versioned::write(value, version, false)
 }
 
 impl<'a> ConsumerProtocolSubscription<'a> {
@@ -95,14 +87,12 @@ impl<'a> ConsumerProtocolAssignment<'a> {
 impl<'a> StickyUserData<'a> {
     /// Reads the newer form, or else the older one, as Kafka does; `None` if it is neither.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let read = |version| Self::read(&mut Reader::new(bytes, version, false)).ok();
+        let read = |version| versioned::read(version, false, bytes).ok();
         read(1).or_else(|| read(0))
     }
 
     /// Writes the newer form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut frame = Frame::new();
-        self.write(&mut Writer::new(&mut frame, 1, false));
-        frame.into_parts().0
+        versioned::write_bare(self, 1, false)
     }
 }

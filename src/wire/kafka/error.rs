@@ -34,6 +34,8 @@ pub enum Expected {
     FewerTags,
     /// Elements that need less memory in proportion to the bytes they came in.
     FewerElements,
+    /// A version that is known.
+    Version,
 }
 
 /// Why a frame is refused. It names the first thing wrong; nothing after it was looked at.
@@ -71,6 +73,7 @@ impl fmt::Display for Expected {
             Self::AscendingTags => "ascending tags",
             Self::FewerTags => "fewer tagged fields",
             Self::FewerElements => "fewer elements in so few bytes",
+            Self::Version => "a version that is known",
         })
     }
 }

@@ -46,6 +46,7 @@ pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod group_records;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
@@ -66,6 +67,7 @@ mod error;
 mod field;
 mod header;
 mod reader;
+mod versioned;
 mod writer;
 
 pub use api::{ApiKey, Message, Request};

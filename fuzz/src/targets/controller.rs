@@ -1,0 +1,48 @@
+//! The records of the metadata log.
+
+use odradek::controller::change::{self, Change};
+use odradek::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
+
+use crate::Target;
+use crate::note::note;
+
+/// One target: a list of changes.
+pub fn all() -> Vec<Target> {
+    vec![Target::new("controller/changes", seeds(), changes)]
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let (topic_id, node_id) = (TopicId(Uuid([7; 16])), NodeId(1));
+    let all = [
+        Change::Cluster { cluster_id: Uuid([3; 16]), feature_level: 1 },
+        Change::Broker { node_id, broker_epoch: 5 },
+        Change::Topic { topic_id, name: TopicName::new("host.vmstat").expect("legal") },
+        Change::Partition {
+            topic_id,
+            partition: Partition(0),
+            replicas: vec![node_id, NodeId(2)],
+            leader: node_id,
+            leader_epoch: LeaderEpoch(4),
+        },
+        Change::Config { topic_id, key: "retention.ms".into(), value: Some("5".into()) },
+        Change::Config { topic_id, key: "retention.ms".into(), value: None },
+        Change::RemoveTopic { topic_id },
+    ];
+    let mut seeds: Vec<Vec<u8>> =
+        all.iter().map(|one| change::encode(std::slice::from_ref(one))).collect();
+    seeds.push(change::encode(&all));
+    seeds
+}
+
+fn changes(bytes: &[u8]) {
+    match change::decode(bytes) {
+        Err(error) => note(&error),
+        Ok(changes) => {
+            for change in &changes {
+                note(&std::mem::discriminant(change));
+            }
+            let encoded = change::encode(&changes);
+            assert_eq!(change::decode(&encoded).as_deref(), Ok(&*changes));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A group: its committed offsets, and its members by one protocol or another.
+
+use super::classic::{ClassicGroup, Stored};
+use super::offsets::Offsets;
+use super::{Caller, Coordinator};
+use crate::time::Now;
+use crate::wire::ErrorCode;
+use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use crate::wire::join_group::{JoinGroupRequest, JoinGroupResponse};
+use crate::wire::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+use crate::wire::list_groups::{GroupKind, GroupState};
+use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
+
+use super::classic::check_join;
+
+/// How a group's members work together.
+#[derive(Debug, Default)]
+pub(super) enum Members {
+    /// It has never had any: somebody only commits offsets in its name.
+    #[default]
+    Simple,
+    /// By the classic protocol.
+    Classic(Box<ClassicGroup>),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub members: Members,
+    pub offsets: Offsets,
+    /// The last append about it.
+    pub appended: Option<u64>,
+}
+
+impl Group {
+    /// Whether nothing would be lost with it.
+    pub fn is_vain(&self) -> bool {
+        let is_vain = match &self.members {
+            Members::Simple => true,
+            Members::Classic(group) => group.is_vain(),
+        };
+        is_vain && self.offsets.is_empty()
+    }
+
+    /// Whether it has no members and none are joining.
+    pub fn is_empty(&self) -> bool {
+        match &self.members {
+            Members::Simple => true,
+            Members::Classic(group) => group.is_empty(),
+        }
+    }
+
+    pub fn state(&self) -> GroupState {
+        match &self.members {
+            Members::Simple => GroupState::Empty,
+            Members::Classic(group) => group.state(),
+        }
+    }
+
+    pub fn kind(&self) -> GroupKind {
+        match &self.members {
+            Members::Simple | Members::Classic(_) => GroupKind::Classic,
+        }
+    }
+
+    pub fn protocol_type(&self) -> &str {
+        match &self.members {
+            Members::Simple => "",
+            Members::Classic(group) => group.protocol_type(),
+        }
+    }
+
+    pub fn classic(&self) -> Option<&ClassicGroup> {
+        match &self.members {
+            Members::Simple => None,
+            Members::Classic(group) => Some(group),
+        }
+    }
+
+    pub fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
+        match &mut self.members {
+            Members::Simple => None,
+            Members::Classic(group) => Some(group),
+        }
+    }
+
+    /// What is durable of its members.
+    pub fn stored(&self) -> Option<&Stored> {
+        self.classic().and_then(ClassicGroup::stored)
+    }
+
+    pub fn invariants(&self) {
+        if let Members::Classic(group) = &self.members {
+            group.invariants();
+        }
+    }
+}
+
+impl Coordinator {
+    pub(super) fn classic_mut(&mut self, group_id: &str) -> Option<&mut ClassicGroup> {
+        self.groups.get_mut(group_id).and_then(Group::classic_mut)
+    }
+
+    pub(super) fn join(
+        &mut self,
+        now: Now,
+        token: u64,
+        caller: Caller<'_>,
+        request: &JoinGroupRequest<'_>,
+    ) {
+        let group_id = request.group_id;
+        let checked = check_join(&self.context.rules, request);
+        let entered = checked.and_then(|()| self.enter(now, group_id, request.member_id));
+        if let Err(error) = entered {
+            let refusal = JoinGroupResponse::failed(error, request.member_id);
+            return self.context.answer(token, &refusal);
+        }
+        let group = self.groups.get_mut(group_id).and_then(Group::classic_mut);
+        let group = group.expect("it was entered");
+        group.join(&mut self.context, now, token, caller, request);
+        self.settle(now);
+        self.forget_if_vain(group_id);
+    }
+
+    /// Sees to it that there is a classic group to join.
+    fn enter(&mut self, now: Now, group_id: &str, member_id: &str) -> Result<(), ErrorCode> {
+        match self.groups.get_mut(group_id) {
+            Some(Group { members: Members::Classic(_), .. }) => return Ok(()),
+            _ if !member_id.is_empty() => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
+            Some(_) => {}
+            None => self.make_room(now).then_some(()).ok_or(ErrorCode::GROUP_MAX_SIZE_REACHED)?,
+        }
+        let group = self.groups.entry(group_id.into()).or_default();
+        group.members = Members::Classic(Box::new(ClassicGroup::new(group_id)));
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self, now: Now, token: u64, request: &SyncGroupRequest<'_>) {
+        match self.groups.get_mut(request.group_id).and_then(Group::classic_mut) {
+            Some(group) => group.sync(&mut self.context, now, token, request),
+            None => {
+                let refusal = SyncGroupResponse::failed(absent(request.group_id));
+                self.context.answer(token, &refusal);
+            }
+        }
+        self.settle(now);
+    }
+
+    pub(super) fn heartbeat(&mut self, now: Now, token: u64, request: &HeartbeatRequest<'_>) {
+        let result = match self.classic_mut(request.group_id) {
+            Some(group) => group.heartbeat(now, request),
+            None => Err(absent(request.group_id)),
+        };
+        let error = result.err().unwrap_or(ErrorCode::NONE);
+        self.context.answer(token, &HeartbeatResponse { error });
+    }
+
+    pub(super) fn leave(&mut self, now: Now, token: u64, request: &LeaveGroupRequest<'_>) {
+        let group_id = request.group_id;
+        let response = match self.groups.get_mut(group_id).and_then(Group::classic_mut) {
+            Some(group) => LeaveGroupResponse {
+                error: ErrorCode::NONE,
+                members: group.leave(&mut self.context, now, &request.members),
+            },
+            None if group_id.is_empty() => {
+                LeaveGroupResponse { error: ErrorCode::INVALID_GROUP_ID, members: Vec::new() }
+            }
+            None => LeaveGroupResponse {
+                error: ErrorCode::NONE,
+                members: vec![ErrorCode::UNKNOWN_MEMBER_ID; request.members.len()],
+            },
+        };
+        self.context.answer(token, &response);
+        self.settle(now);
+        self.forget_if_vain(group_id);
+    }
+
+    /// Time has passed for a group.
+    pub(super) fn expire_members(&mut self, now: Now, group_id: &str) {
+        if let Some(group) = self.groups.get_mut(group_id).and_then(Group::classic_mut) {
+            group.expire(&mut self.context, now);
+        }
+        self.settle(now);
+        self.forget_if_vain(group_id);
+    }
+
+    /// What is left to do after anything: consequences without an append, and too many ids that
+    /// were given out.
+    pub(super) fn settle(&mut self, now: Now) {
+        while let Some((after, result)) = self.context.settled.pop_front() {
+            self.follow(now, after, result);
+        }
+        while self.context.rules.pending_members_max < self.context.pending.len() {
+            self.evict_pending(now);
+        }
+    }
+
+    /// Takes the oldest id back that was given out; answers whether there was one.
+    fn evict_pending(&mut self, now: Now) -> bool {
+        let Some((group_id, member_id)) = self.context.pending.pop_front() else { return false };
+        if let Some(group) = self.groups.get_mut(&group_id).and_then(Group::classic_mut) {
+            group.drop_pending(&mut self.context, now, &member_id);
+        }
+        self.forget_if_vain(&group_id);
+        true
+    }
+
+    /// Whether there may be one more group; groups of nothing but ids that were given out give way.
+    pub(super) fn make_room(&mut self, now: Now) -> bool {
+        while self.context.rules.groups_max <= self.groups.len() {
+            if !self.evict_pending(now) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Forgets a group of which nothing is left.
+    pub(super) fn forget_if_vain(&mut self, group_id: &str) {
+        if self.groups.get(group_id).is_some_and(Group::is_vain) {
+            self.groups.remove(group_id);
+            self.context.timers.forget(group_id);
+        }
+    }
+}
+
+/// The error where there is no such group.
+fn absent(group_id: &str) -> ErrorCode {
+    if group_id.is_empty() { ErrorCode::INVALID_GROUP_ID } else { ErrorCode::UNKNOWN_MEMBER_ID }
+}

@@ -1,0 +1,138 @@
+//! Offsets that nobody needs any more are forgotten, and groups without members with them.
+//!
+//! An offset expires `offsets.retention.minutes` after its group became empty, after it was
+//! committed where the group has no members by nature, or after it was committed where the members
+//! no longer read its topic.
+//!
+//! **Time is clock-safe** (reliability.md S9): while the wall clock is not trusted nothing expires,
+//! and after it has stepped nothing expires until it has run for the retention time beside the boot
+//! clock, because the times in the records come from another clock.
+
+use super::super::classic;
+use super::super::groups::{Group, Members};
+use super::super::writes::{After, Record};
+use super::super::{Coordinator, GroupRules};
+use super::{Committed, tombstone};
+use crate::time::{Boot, Now, Timestamp};
+
+/// The clocks may part by this much between two looks, and by a thousandth of the time between.
+const STEP_MS: i64 = 60_000;
+
+/// When offsets are looked through, and how the clocks have run.
+#[derive(Debug)]
+pub(in super::super) struct Retention {
+    check_at: Boot,
+    check_interval_ms: u64,
+    seen: Now,
+    /// No expiry before: the wall clock has stepped.
+    held_until: Boot,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            check_at: Boot::NEVER,
+            check_interval_ms: 0,
+            seen: Now::default(),
+            held_until: Boot(0),
+        }
+    }
+}
+
+impl Retention {
+    /// The coordinator begins to serve.
+    pub fn begin(&mut self, now: Now, rules: &GroupRules) {
+        self.seen = now;
+        self.check_interval_ms = rules.offsets_retention_check_interval_ms.max(1);
+        self.check_at = now.boot.plus_ms(self.check_interval_ms);
+    }
+
+    /// Whether it is time to look; the next time is set if so.
+    pub fn is_due(&mut self, now: Now) -> bool {
+        let is_due = self.check_at <= now.boot;
+        if is_due {
+            self.check_at = now.boot.plus_ms(self.check_interval_ms);
+        }
+        is_due
+    }
+
+    /// When to look next.
+    pub fn next(&self) -> Boot {
+        self.check_at
+    }
+
+    /// Whether the times in records may be compared with the wall clock.
+    fn may_expire(&mut self, now: Now, rules: &GroupRules) -> bool {
+        let boot_ms = now.boot.ms_since(self.seen.boot) as i64;
+        let wall_ms = now.wall.0.saturating_sub(self.seen.wall.0);
+        let apart = wall_ms.saturating_sub(boot_ms).saturating_abs();
+        if STEP_MS + boot_ms / 1000 < apart || (now.wall_trusted && !self.seen.wall_trusted) {
+            self.held_until = now.boot.plus_ms(rules.offsets_retention_ms);
+        }
+        self.seen = now;
+        now.wall_trusted && self.held_until <= now.boot
+    }
+}
+
+impl Coordinator {
+    /// Forgets what is no longer needed.
+    pub(in super::super) fn expire_offsets(&mut self, now: Now) {
+        self.context.retention.check_interval_ms =
+            self.context.rules.offsets_retention_check_interval_ms.max(1);
+        let may_expire = self.context.retention.may_expire(now, &self.context.rules);
+        let retention_ms = self.context.rules.offsets_retention_ms;
+        let mut records = Vec::new();
+        for (group_id, group) in &self.groups {
+            let expired_count = if may_expire {
+                expire(now, retention_ms, group_id, group, &mut records)
+            } else {
+                0
+            };
+            if expired_count == group.offsets.count() && group.is_empty() && is_written(group) {
+                records.push(classic::tombstone(group_id));
+            }
+        }
+        self.context.write(now, records, After::Nothing);
+        self.settle(now);
+    }
+}
+
+fn is_written(group: &Group) -> bool {
+    group.stored().is_some()
+}
+
+/// Tombstones for the expired offsets of a group; answers how many they are.
+fn expire(
+    now: Now,
+    retention_ms: u64,
+    group_id: &str,
+    group: &Group,
+    records: &mut Vec<Record>,
+) -> usize {
+    let before = records.len();
+    for (topic, partition, committed) in group.offsets.iter() {
+        let idle_since = match &group.members {
+            Members::Simple => Some(None),
+            Members::Classic(classic) => classic.idle_since(topic),
+        };
+        let Some(idle_since) = idle_since else { continue };
+        if is_expired(now.wall, retention_ms, idle_since, committed) {
+            records.push(tombstone(group_id, topic, partition));
+        }
+    }
+    records.len() - before
+}
+
+fn is_expired(
+    wall: Timestamp,
+    retention_ms: u64,
+    idle_since: Option<Timestamp>,
+    committed: &Committed,
+) -> bool {
+    if let Some(expires_at) = committed.expires_at {
+        return expires_at <= wall;
+    }
+    let since = idle_since.unwrap_or(committed.committed_at);
+    let age_ms = wall.0.saturating_sub(since.0);
+    retention_ms <= u64::try_from(age_ms).unwrap_or(0)
+}

@@ -1,0 +1,54 @@
+//! What a coordinator is configured with, by Kafka's names.
+
+use crate::limits;
+
+/// A coordinator's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRules {
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_ms_min: i32,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_ms_max: i32,
+    /// `group.initial.rebalance.delay.ms`: how long a new group waits for more members.
+    pub initial_rebalance_delay_ms: u64,
+    /// `group.max.size`.
+    pub group_size_max: usize,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_bytes_max: usize,
+    /// `offsets.retention.minutes`, in ms.
+    pub offsets_retention_ms: u64,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval_ms: u64,
+    /// `offsets.commit.timeout.ms`: how long an append may take before the answer is an error.
+    pub offsets_commit_timeout_ms: u64,
+    /// A new member that does not answer for so long while it joins is dropped.
+    pub new_member_join_timeout_ms: u64,
+    /// Groups; a member of one more is refused.
+    pub groups_max: usize,
+    /// Member ids that were given out and have not come back; the oldest gives way.
+    pub pending_members_max: usize,
+    /// Bytes that all members and offsets may take, roughly.
+    pub state_bytes_max: usize,
+    /// Bytes of one record batch: `max.message.bytes` of `__consumer_offsets`.
+    pub batch_bytes_max: usize,
+}
+
+impl Default for GroupRules {
+    fn default() -> GroupRules {
+        GroupRules {
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 30 * 60_000,
+            initial_rebalance_delay_ms: 3_000,
+            group_size_max: limits::GROUP_MEMBERS_MAX,
+            offset_metadata_bytes_max: 4096,
+            offsets_retention_ms: 7 * 24 * 3_600_000,
+            offsets_retention_check_interval_ms: 600_000,
+            offsets_commit_timeout_ms: 5_000,
+            new_member_join_timeout_ms: 5 * 60_000,
+            groups_max: limits::GROUPS_MAX,
+            pending_members_max: limits::GROUP_PENDING_MEMBERS_MAX,
+            state_bytes_max: limits::GROUP_STATE_BYTES_MAX,
+            batch_bytes_max: 1_048_588,
+        }
+    }
+}
