@@ -385,7 +385,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         found.mark = found.mark.max(Some(end_offset));
         let rewritten = match found.rewritten {
             Some(rewritten) => rewritten,
-            None => Cleaned::load(self.disk, &found.dir, topic_partition.topic_id)?.rewritten,
+            None => Cleaned::load(self.disk, &found.dir, topic_partition.topic_id)?.rewritten_end,
         };
         found.rewritten = Some(rewritten);
         if end_offset <= rewritten {
