@@ -219,7 +219,7 @@ impl<D: Disk> Round<D> {
     pub(super) fn new(parts: RoundParts<D>, limits: &CleanLimits) -> Round<D> {
         let RoundParts { disk, dir, name, topic_partition, urgency, rules, .. } = parts;
         let RoundParts { producers, inputs, cleaned, .. } = parts;
-        let first_dirty = inputs.partition_point(|input| input.end <= cleaned.cleaned);
+        let first_dirty = inputs.partition_point(|input| input.end <= cleaned.clean_end);
         Round {
             disk,
             dir,
@@ -231,7 +231,7 @@ impl<D: Disk> Round<D> {
             memory_bytes: limits.memory_bytes,
             window_bytes: DECOMPRESSION_WINDOW_MIN,
             producers,
-            map_end: cleaned.cleaned,
+            map_end: cleaned.clean_end,
             inputs,
             cleaned,
             map: KeyMap::new(limits.map_bytes as usize),
@@ -495,8 +495,8 @@ impl<D: Disk> Round<D> {
         let end = self.inputs[self.input - 1].end;
         let output = self.output.as_ref().expect("as above");
         let swap = Swap { base: self.base, end, bytes: output.bytes(), crc: output.crc() };
-        let rewritten = self.cleaned.rewritten.max(end);
-        self.cleaned = Cleaned { rewritten, swap: Some(swap), ..self.cleaned };
+        let rewritten_end = self.cleaned.rewritten_end.max(end);
+        self.cleaned = Cleaned { rewritten_end, swap: Some(swap), ..self.cleaned };
         self.cleaned.save(&self.disk, &self.dir)?;
         self.stage = Stage::Swap;
         Ok(())
@@ -555,8 +555,7 @@ impl<D: Disk> Round<D> {
     }
 
     fn finish(&mut self) -> Result<(), CleanError> {
-        let (cleaned, swap) = (self.map_end, None);
-        self.cleaned = Cleaned { cleaned, swap, ..self.cleaned };
+        self.cleaned = Cleaned { clean_end: self.map_end, swap: None, ..self.cleaned };
         self.cleaned.save(&self.disk, &self.dir)?;
         self.map.clear();
         self.stage = Stage::Ended;

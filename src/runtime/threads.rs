@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, Thread};
 
@@ -189,6 +189,7 @@ impl Threads<'_> {
         shared: &Shared,
     ) -> Result<Vec<(Inbox<FileDisk>, JoinHandle<Vec<Log<FileDisk>>>)>, StartError> {
         let mut shards = Vec::with_capacity(lanes.len());
+        let (shard_count, idle_shards) = (lanes.len(), Arc::new(AtomicUsize::new(0)));
         for (number, lane) in lanes.into_iter().enumerate() {
             let id = ShardId(number as u16);
             let inbox = lane.inbox.clone();
@@ -209,6 +210,8 @@ impl Threads<'_> {
                 peers: Arc::clone(&shared.peers),
                 limits: self.reload.limits,
                 metrics: self.metrics,
+                shard_count,
+                idle_shards: Arc::clone(&idle_shards),
             }
             .spawn()?;
             shards.push((inbox, thread));
