@@ -111,6 +111,7 @@ impl<D: Disk> LogDir<D> {
     pub fn claim(disk: D, path: &Path, parameters: &OpenParameters) -> Result<Self, OpenError> {
         let at_path = |error| OpenError::io(path, error);
         disk.create_dir_all(path).map_err(at_path)?;
+        identity::refuse_kafkas(&disk, path)?;
         let OpenParameters { node_id, cluster_id, random, .. } = *parameters;
         let identity = identity::of_log_dir(&disk, path, node_id, cluster_id, random)?;
         let mark = path.join(CLEAN_SHUTDOWN);

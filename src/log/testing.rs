@@ -1,6 +1,6 @@
 //! What the log's unit tests share: a disk in memory and batches made by hand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct MemoryDisk {
     pub is_full: Rc<RefCell<bool>>,
     /// Whether `try_read_at` finds nothing in the page cache.
     pub is_cold: Rc<RefCell<bool>>,
+    /// How often something was read.
+    pub read_count: Rc<Cell<usize>>,
 }
 
 /// A file of a [`MemoryDisk`].
@@ -105,6 +107,7 @@ impl Disk for MemoryDisk {
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.disk.read_count.set(self.disk.read_count.get() + 1);
         let bytes = self.bytes.borrow();
         let start = bytes.len().min(position as usize);
         let count = buf.len().min(bytes.len() - start);
