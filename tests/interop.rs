@@ -9,6 +9,7 @@
 mod broker;
 mod interop {
     pub mod clients;
+    mod compacted;
     pub mod dump;
     mod groups;
     mod producers;

@@ -157,6 +157,9 @@ pub struct Back<D: Disk> {
     producer_id_expiration_ms: u64,
     handles_at: Boot,
     handles_max: usize,
+    /// Producers that partitions remember, counted too high rather than too low.
+    producer_count: usize,
+    producers_max: usize,
     scrub: ScrubPlan,
     clean: CleanPlan,
     is_writable: bool,
@@ -185,6 +188,8 @@ impl<D: Disk> Back<D> {
             producer_id_expiration_ms: config.live.producer_id_expiration_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
+            producer_count: 0,
+            producers_max: config.producers_max,
             scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
             clean: CleanPlan::new(
                 now.boot,
@@ -206,6 +211,7 @@ impl<D: Disk> Back<D> {
         if log.name().as_str() == OFFSETS_TOPIC {
             self.groups.adopt(topic_partition, log.start_offset());
         }
+        self.producer_count += log.producer_count();
         let state = PartitionState {
             log,
             waiting: VecDeque::new(),
@@ -219,6 +225,7 @@ impl<D: Disk> Back<D> {
         };
         let replaced = self.partitions.insert(topic_partition, state);
         assert!(replaced.is_none(), "a partition has one owner");
+        self.bound_producers();
     }
 
     /// Lets all partitions of a deleted topic go; what waits there is answered.

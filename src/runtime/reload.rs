@@ -152,6 +152,15 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
     }
 }
 
+/// How the topic of groups is made.
+pub(super) fn offsets_topic(config: &Config) -> OffsetsTopic {
+    OffsetsTopic {
+        partition_count: config.offsets_topic_num_partitions,
+        replication_factor: config.offsets_topic_replication_factor,
+        segment_bytes: config.offsets_topic_segment_bytes,
+    }
+}
+
 /// The coordinators' share of the configuration.
 fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
     GroupRules {
@@ -176,11 +185,7 @@ fn controller(config: &Config, fixed: &Fixed) -> ControllerConfig {
         default_replication_factor: config.default_replication_factor,
         delete_topic_enable: config.delete_topic_enable,
         partitions_max: fixed.handles.partitions_max,
-        offsets_topic: OffsetsTopic {
-            partition_count: config.offsets_topic_num_partitions,
-            replication_factor: config.offsets_topic_replication_factor,
-            segment_bytes: config.offsets_topic_segment_bytes,
-        },
+        offsets_topic: offsets_topic(config),
         topic_defaults: config.topic_defaults.clone(),
     }
 }

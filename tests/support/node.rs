@@ -458,6 +458,7 @@ fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
         frame_bytes_max: 1 << 20,
         fetch_bytes_max: 1 << 20,
         handles_max: 1000,
+        producers_max: 50,
         process: Box::leak(Box::default()),
         memory: &Plenty,
         seed,

@@ -80,6 +80,7 @@ impl<D: Disk> Back<D> {
         self.check_writable()?;
         self.pay_flush(topic_partition)?;
         let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
+        let known_count = state.log.producer_count();
         let appended = match state.log.append(now, &mut batch) {
             Ok(appended) => appended,
             Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => {
@@ -95,6 +96,7 @@ impl<D: Disk> Back<D> {
             log_append_time: appended.log_append_time.unwrap_or(Timestamp::NONE),
             log_start_offset: state.log.start_offset(),
         };
+        let is_stranger = known_count < state.log.producer_count();
         self.metrics.append_count += 1;
         self.metrics.append_bytes += batch.len() as u64;
         if state.log.config().acks_durable {
@@ -103,6 +105,10 @@ impl<D: Disk> Back<D> {
         } else {
             self.schedule_flush(now, topic_partition);
             self.raise_high_watermark(topic_partition, batch.len() as u64);
+        }
+        if is_stranger {
+            self.producer_count += 1;
+            self.bound_producers();
         }
         Ok((produced, end_offset))
     }
