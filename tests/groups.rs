@@ -12,6 +12,7 @@ mod sim_disk;
 use node::{Client, Node, Setup};
 use odradek::group::GroupRules;
 use odradek::ids::{LeaderEpoch, Offset, Partition, TopicId, Uuid};
+use odradek::journal::disk::Disk;
 use odradek::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use odradek::wire::delete_topics::DeleteTopicsRequest;
 use odradek::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
@@ -461,7 +462,7 @@ fn a_long_log_is_read_slice_by_slice_and_from_a_cold_disk() {
         node.create(client, "plant", 50);
         commit(&mut node, client, "g", &[("plant", 0, 0)]);
         node.load();
-        for round in 0..400 {
+        for round in 0..250 {
             let wanted: Vec<(&str, i32, i64)> =
                 (0..50).map(|partition| ("plant", partition, round)).collect();
             assert!(commit(&mut node, client, "g", &wanted).iter().all(|error| error.is_ok()));
@@ -487,6 +488,38 @@ fn a_long_log_is_read_slice_by_slice_and_from_a_cold_disk() {
         assert!(3 < turns, "not all of it in one turn: {turns}");
         let (_, found) = offsets(&mut node, client, "g");
         assert_eq!(found.len(), 50);
-        assert!(found.iter().all(|(.., offset)| *offset == 399));
+        assert!(found.iter().all(|(.., offset)| *offset == 249));
     });
+}
+
+#[test]
+fn a_damaged_log_costs_what_is_damaged_and_no_group_besides() {
+    for (name, position) in [("a header", 16), ("a record", 3000)] {
+        let mut node = Node::new(Setup { segment_bytes: 1 << 20, ..setup(4) });
+        let client = node.connect(0);
+        node.create(client, "plant", 100);
+        commit(&mut node, client, "g", &[("plant", 0, 0)]);
+        node.load();
+        for round in 0..130 {
+            let wanted: Vec<(&str, i32, i64)> =
+                (0..100).map(|partition| ("plant", partition, round)).collect();
+            assert!(commit(&mut node, client, "g", &wanted).iter().all(|error| error.is_ok()));
+        }
+        let disk = node.disk.clone();
+        disk.sync_all(std::path::Path::new("/data")).expect("the disk works");
+        let is_first = |path: &&std::path::PathBuf| {
+            path.to_string_lossy().contains(OFFSETS_TOPIC)
+                && path.ends_with(format!("{:020}.log", 0))
+        };
+        let files = disk.files();
+        let first = files.keys().filter(is_first).max_by_key(|path| files[*path].len());
+        disk.damage(first.expect("there is one"), |bytes| bytes[position] ^= 1);
+        let mut node = node.power_cut();
+        let client = node.connect(0);
+        node.load();
+        let (error, found) = offsets(&mut node, client, "g");
+        assert_eq!((error, found.len()), (ErrorCode::NONE, 100), "{name}");
+        assert!(found.iter().all(|(.., offset)| *offset == 129), "{name}");
+        assert_eq!(commit(&mut node, client, "h", &[("plant", 0, 1)]), [ErrorCode::NONE], "{name}");
+    }
 }

@@ -197,7 +197,7 @@ fn coordinators_are_found_in_every_version() {
 }
 
 #[test]
-fn offsets_are_committed_fetched_and_deleted_in_every_version() {
+fn offsets_are_committed_and_fetched_in_every_version() {
     let broker = start("kafka-offsets");
     let mut client = Client::to(&broker);
     let topic = ("plant", create(&mut client, "plant"));
@@ -261,6 +261,15 @@ fn offsets_are_committed_fetched_and_deleted_in_every_version() {
             assert_eq!(found, if wants_all { sorted } else { expected }, "version {version}");
         }
     }
+}
+
+#[test]
+fn offsets_are_forgotten_one_by_one() {
+    let broker = start("kafka-forget");
+    let mut client = Client::to(&broker);
+    let topic = ("plant", create(&mut client, "plant"));
+    await_coordinator(&mut client, "g");
+    commit(&mut client, 9, "g", topic, -1);
     let partition = |index| OffsetDeleteRequestPartition { partition_index: Partition(index) };
     let topic = |name, index| OffsetDeleteRequestTopic { name, partitions: vec![partition(index)] };
     let request =
@@ -268,7 +277,8 @@ fn offsets_are_committed_fetched_and_deleted_in_every_version() {
     let body = client.ask(0, &request);
     let deleted: OffsetDeleteResponse<'_> = decode(0, &body);
     let errors = deleted.topics.iter().map(|topic| topic.partitions[0].error_code);
-    assert_eq!(errors.collect::<Vec<_>>(), [unknown, ErrorCode::NONE]);
+    let expected = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::NONE];
+    assert_eq!(errors.collect::<Vec<_>>(), expected);
     let body = client.ask(0, &OffsetDeleteRequest { group_id: "nobody", ..request });
     let deleted: OffsetDeleteResponse<'_> = decode(0, &body);
     assert_eq!(deleted.error_code, ErrorCode::GROUP_ID_NOT_FOUND);

@@ -384,7 +384,8 @@ impl<D: Disk> Back<D> {
             AskBody::GroupAnswers => self.take_group_answers(request),
             AskBody::Producers(items) => self.describe_producers(request, &items),
             AskBody::Metrics => {
-                let metrics = self.metrics.list(self.partitions.values().map(|s| &s.log));
+                let mut metrics = self.metrics.list(self.partitions.values().map(|s| &s.log));
+                metrics.push(("groups_now", self.groups.group_count()));
                 self.reply(request, ReplyBody::Metrics(metrics));
             }
         }

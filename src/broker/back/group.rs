@@ -21,6 +21,7 @@ use bytes::BytesMut;
 use super::{Back, BackOutput, Load};
 use crate::broker::groups::refusal;
 use crate::broker::mail::{GroupAsk, GroupItem, Place, ReplyBody, RequestId};
+use crate::controller::OFFSETS_TOPIC;
 use crate::group::{Caller, Coordinator, GroupOutput, GroupRules};
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::disk::{Disk, DiskFile};
@@ -103,6 +104,11 @@ impl Groups {
         for hosted in self.hosted.values_mut() {
             hosted.coordinator.reconfigure(rules.clone());
         }
+    }
+
+    /// Groups in all.
+    pub(super) fn group_count(&self) -> u64 {
+        self.hosted.values().map(|hosted| hosted.coordinator.group_count() as u64).sum()
     }
 
     /// Whether a partition has a coordinator.
@@ -427,6 +433,11 @@ impl<D: Disk> Back<D> {
         let hosted = self.groups.hosted.get_mut(&topic_partition).expect("it is loading");
         let before = std::mem::replace(&mut hosted.stage, Stage::Serving);
         hosted.coordinator.loaded(now);
+        let group_count = hosted.coordinator.group_count();
+        if 0 < group_count {
+            let partition = topic_partition.partition;
+            log::info!("{OFFSETS_TOPIC}-{partition}: {group_count} groups");
+        }
         if let Stage::Loading { deleted, .. } = before {
             for name in deleted {
                 hosted.coordinator.topic_deleted(now, &name);
@@ -446,25 +457,36 @@ fn replay_batch(
     let header = batch.header();
     let place = topic_partition.partition;
     if !batch.crc_is_valid() {
-        log::error!("groups {place}: the batch at {} is damaged, left out", header.base_offset);
+        log::error!(
+            "{OFFSETS_TOPIC}-{place}: the batch at {} is damaged, left out",
+            header.base_offset
+        );
         return;
     }
     if header.attributes.is_control() {
         return;
     }
     let Ok(section) = decompress(batch, DECOMPRESSED_BYTES_ALWAYS) else {
-        log::error!("groups {place}: the batch at {} does not decompress", header.base_offset);
+        log::error!(
+            "{OFFSETS_TOPIC}-{place}: the batch at {} does not decompress",
+            header.base_offset
+        );
         return;
     };
     for record in Records::new(header, &section) {
         let Ok(record) = record else {
-            log::error!("groups {place}: the batch at {} is malformed", header.base_offset);
+            log::error!(
+                "{OFFSETS_TOPIC}-{place}: the batch at {} is malformed",
+                header.base_offset
+            );
             return;
         };
         let Some(key) = record.key else { continue };
         let (offset, timestamp) = (record.offset, record.timestamp);
         if coordinator.replay(now, offset, timestamp, key, record.value).is_err() {
-            log::warn!("groups {place}: the record at {offset} is not understood, left out");
+            log::warn!(
+                "{OFFSETS_TOPIC}-{place}: the record at {offset} is not understood, left out"
+            );
         }
     }
 }
