@@ -65,10 +65,12 @@ impl Coordinator {
     fn replay_group(&mut self, group_id: &str, stored: Option<Stored>) {
         let Some(stored) = stored else {
             if let Some(group) = self.groups.get_mut(group_id) {
-                // Members that joined meanwhile stay.
-                match &mut group.members {
-                    Members::Classic(classic) if !classic.is_empty() => classic.replay(None),
-                    members => *members = Members::Simple,
+                if let Members::Classic(classic) = &mut group.members {
+                    classic.replay(None);
+                    // Members that joined meanwhile stay.
+                    if classic.is_vain() {
+                        group.members = Members::Simple;
+                    }
                 }
             }
             return self.forget_if_vain(group_id);
