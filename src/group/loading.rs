@@ -115,22 +115,19 @@ impl Coordinator {
         if let Some((after, result)) = after {
             self.follow(now, after, result);
         }
-        for reader in readers {
-            let body = match result {
-                Ok(()) => reader.body,
-                Err(error) => (reader.failed)(&reader.body, told(error)),
-            };
-            self.context.answer_body(reader.token, body);
-        }
+        self.context.tell(readers, result);
         self.settle(now);
         self.invariants();
     }
 
     /// A change takes too long.
     pub(super) fn give_up(&mut self, now: Now, change: u64) {
-        if let Some(after) = self.context.writes.give_up(change) {
-            self.follow(now, after, Err(ErrorCode::REQUEST_TIMED_OUT));
+        let late = Err(ErrorCode::REQUEST_TIMED_OUT);
+        let (readers, after) = self.context.writes.give_up(change);
+        if let Some(after) = after {
+            self.follow(now, after, late);
         }
+        self.context.tell(readers, late);
         self.settle(now);
     }
 
