@@ -169,7 +169,7 @@ fn is_what(disk: &impl Disk, path: &Path, swap: &Swap) -> io::Result<bool> {
     let mut buf = vec![0; READ_BYTES];
     let (mut position, mut crc) = (0, 0);
     while position < swap.bytes {
-        let got = file.read_at(&mut buf, position)?;
+        let got = file.read_what_is_left(&mut buf, position)?;
         if got == 0 {
             return Ok(false);
         }

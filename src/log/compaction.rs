@@ -53,6 +53,10 @@ use crate::topic_config::Ratio;
 /// A vector that grows is copied to one twice its size, and what is kept is compressed beside it.
 const WINDOW_COST: u64 = 3;
 
+/// Room that a round leaves on the disk, whatever it frees later: a hundredth, at least and at most.
+const RESERVE_BYTES_MIN: u64 = 8 << 20;
+const RESERVE_BYTES_MAX: u64 = 256 << 20;
+
 /// Why a round ended early.
 #[derive(Debug)]
 pub enum CleanError {
@@ -443,6 +447,13 @@ impl<D: Disk> Round<D> {
     }
 
     fn begin_output(&mut self, input: Input) -> Result<(), CleanError> {
+        let space = self.disk.space(&self.dir)?;
+        let reserve_bytes = (space.total_bytes / 100).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        let needed_bytes = reserve_bytes + self.rules.segment_bytes.max(input.bytes);
+        let left_bytes: u64 = self.inputs[self.input..].iter().map(|input| input.bytes).sum();
+        if space.free_bytes < needed_bytes.min(reserve_bytes + left_bytes) {
+            return Err(CleanError::Io(io::ErrorKind::StorageFull.into()));
+        }
         self.first_input = self.input;
         self.base = input.base;
         let place = Place { disk: &self.disk, dir: &self.dir };
