@@ -19,7 +19,7 @@ pub fn all() -> Vec<Target> {
     let caches = with_world(|world| contents(world, is_cache));
     let small = with_world(|world| contents(world, is_small));
     let segments = with_world(|world| contents(world, is_segment));
-    let tails = segments.iter().map(|seed| [&[0], &seed[..600]].concat()).collect();
+    let tails = segments.iter().map(|seed| [&[0], &seed[..seed.len().min(600)]].concat()).collect();
     let dumps = segments.into_iter().map(|seed| seed[1..].to_vec()).collect();
     vec![
         Target::new("log/indexes", caches, indexes),
