@@ -249,6 +249,27 @@ pub(super) fn rebuild<D: Disk>(
     Ok(Rebuilt { producers, snapshots, has_removed })
 }
 
+/// Copies the newest snapshot of a log that ends at `end` from another directory, if there is one
+/// that holds, and syncs it: it tells of producers whose batches are gone, and spares the first
+/// start the reading of all others.
+pub(super) fn bring<D: Disk>(disk: &D, from: &Path, to: &Path, end: Offset) -> io::Result<()> {
+    let (from, to) = (Place { disk, dir: from }, Place { disk, dir: to });
+    for at in snapshot_offsets(from)?.into_iter().rev().filter(|at| *at <= end) {
+        let bytes = small_file::read_bytes(disk, &from.path(at, SUFFIX))?;
+        let Some(bytes) = bytes.filter(|bytes| decode(bytes, at, Boot(0)).is_some()) else {
+            continue;
+        };
+        if from.dir != to.dir {
+            let file = disk.open(&to.path(at, SUFFIX), Open::CreateOrWrite)?;
+            file.set_len(0)?;
+            file.write_all_at(&bytes, 0)?;
+            file.sync_data()?;
+        }
+        break;
+    }
+    Ok(())
+}
+
 /// Observes the batches of a segment that lie behind `from`, and answers how many bytes they are.
 /// What is damaged is passed over: it is the scan's to judge.
 fn observe<D: Disk>(
