@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::recovery::{self, Evidence};
-use super::testing::{EPOCH, MemoryDisk, at, batch, name, offset, topic_partition};
+use super::testing::{EPOCH, MemoryDisk, READ_COUNT, at, batch, name, offset, topic_partition};
 use super::{Earlier, Log, LogError, Producers, SequenceError, producer_snapshot};
 use crate::ids::Offset;
 use crate::journal::PartitionState;
@@ -165,10 +165,10 @@ fn a_start_reads_no_more_than_what_lies_behind_the_newest_snapshot() {
     }
     let before = log.producers.clone();
     let reads = || {
-        let count = disk.read_count.get();
+        let count = READ_COUNT.get();
         let log = reopen_from(&disk, Offset::ZERO, 20_003 * 100, offset(20_003));
         assert_eq!(log.producers, before);
-        disk.read_count.get() - count
+        READ_COUNT.get() - count
     };
     // The first start learns the index anew.
     reads();
