@@ -10,6 +10,7 @@ mod broker;
 mod interop {
     mod clients;
     pub mod dump;
+    mod moving_in;
     mod producers;
 }
 #[path = "support/peers.rs"]
