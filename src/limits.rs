@@ -121,6 +121,13 @@ pub const METRICS_MAX: usize = 4096;
 /// forgotten.
 pub const PARTITION_PRODUCERS_MAX: usize = 4096;
 
+/// What remembering one of them in one partition costs.
+pub const PRODUCER_STATE_BYTES: u64 = 400;
+
+/// What all partitions remember of producers is at most this share of `memory.limit`; beyond that
+/// the partition that remembers most of them forgets some.
+pub const PRODUCERS_SHARE_OF_MEMORY: u64 = 32;
+
 /// Records of one batch; a batch of more is refused before any is looked at.
 pub const BATCH_RECORDS_MAX: i32 = 1 << 20;
 
@@ -162,6 +169,18 @@ pub const JOURNAL_COMMIT_BYTES_MAX: usize = 4 << 20;
 /// Entries of one commit.
 pub const JOURNAL_COMMIT_ENTRIES_MAX: usize = 16_384;
 
+/// Keys that compaction compares. A record with a longer one is kept as if no other had its key.
+pub const CLEANER_KEY_BYTES_MAX: usize = 32 << 10;
+
+/// The fewest bytes that compaction's map of keys works with: room for some keys, however long.
+pub const CLEANER_MAP_BYTES_MIN: usize = 8 * CLEANER_KEY_BYTES_MAX;
+
+/// Segments that compaction writes into one, so that the shard's turn that swaps them stays short.
+pub const CLEANER_GROUP_SEGMENTS_MAX: usize = 64;
+
+/// The map of keys may take this share of `memory.limit`, where nothing else is said.
+pub const CLEANER_SHARE_OF_MEMORY: u64 = 16;
+
 /// Poll-loop threads.
 pub const SHARDS_MAX: usize = 16;
 
@@ -192,6 +211,10 @@ const _: () = {
     // The lists with a lower bound of their own are lists of topics all the same.
     assert!(REQUEST_CONFIG_RESOURCES_MAX <= REQUEST_TOPICS_MAX);
     assert!(REQUEST_NEW_TOPICS_MAX <= REQUEST_TOPICS_MAX);
+    // The smallest map fits its share of the smallest memory.
+    assert!(CLEANER_MAP_BYTES_MIN as u64 <= MEMORY_LIMIT_BYTES_MIN / CLEANER_SHARE_OF_MEMORY);
+    // And that is what is left when decompression has its own.
+    assert!(WINDOWS_SHARE_OF_MEMORY < CLEANER_SHARE_OF_MEMORY);
     // A group's offsets of a largest topic can all be committed.
     assert!(TOPIC_PARTITIONS_MAX as usize <= GROUP_OFFSETS_MAX);
     // A coordinator's groups can all be listed.

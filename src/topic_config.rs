@@ -26,6 +26,46 @@ pub struct CleanupPolicy {
     pub compact: bool,
 }
 
+/// A share from 0 to 1, in millionths: a configuration must be comparable, and floats are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ratio(u32);
+
+impl Ratio {
+    /// Kafka's default of `min.cleanable.dirty.ratio`.
+    pub const HALF: Ratio = Ratio(500_000);
+
+    const ONE: u32 = 1_000_000;
+
+    /// The ratio in a text, if it is one.
+    pub fn parse(text: &str) -> Option<Ratio> {
+        let number: f64 = text.parse().ok()?;
+        let is_share = (0.0..=1.0).contains(&number);
+        is_share.then(|| Ratio((number * f64::from(Ratio::ONE) + 0.5) as u32))
+    }
+
+    /// The share that `part` is of `whole`; 0 of nothing.
+    pub fn of(part: u64, whole: u64) -> Ratio {
+        let millionths = u128::from(part) * u128::from(Ratio::ONE) / u128::from(whole.max(1));
+        Ratio(millionths.min(u128::from(Ratio::ONE)) as u32)
+    }
+
+    /// The share in whole percent, rounded down.
+    pub fn percent(self) -> u32 {
+        self.0 / (Ratio::ONE / 100)
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / Ratio::ONE, self.0 % Ratio::ONE);
+        if rest == 0 {
+            return write!(f, "{whole}.0");
+        }
+        let digits = format!("{rest:06}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
 /// A topic's effective configuration; the default is the broker's without any setting.
 ///
 /// Each field bears its key's name.
@@ -53,6 +93,14 @@ pub struct TopicConfig {
     pub message_timestamp_before_max_ms: i64,
     /// How far ahead of the broker's clock a record's timestamp may be. At least 0.
     pub message_timestamp_after_max_ms: i64,
+    /// How long a tombstone stays after the round of compaction that met it. At least 0.
+    pub delete_retention_ms: i64,
+    /// Age at which a record may be compacted. At least 0.
+    pub min_compaction_lag_ms: i64,
+    /// Age at which a record is compacted, whatever the ratio. At least 1.
+    pub max_compaction_lag_ms: i64,
+    /// Share of a log's bytes that must be new for it to be compacted.
+    pub min_cleanable_dirty_ratio: Ratio,
     /// Compression on disk; `None` keeps the producer's.
     pub compression_type: Option<Compression>,
     /// In-sync replicas that acks=all needs. At least 1.
@@ -83,6 +131,10 @@ impl Default for TopicConfig {
             message_timestamp_type: TimestampType::CreateTime,
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: 3_600_000,
+            delete_retention_ms: 24 * 3_600_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: Ratio::HALF,
             compression_type: None,
             min_insync_replicas: 1,
             acks_durable: true,
@@ -98,13 +150,17 @@ impl TopicConfig {
         "acks.durable",
         "cleanup.policy",
         "compression.type",
+        "delete.retention.ms",
         "file.delete.delay.ms",
         "flush.ms",
         "index.interval.bytes",
+        "max.compaction.lag.ms",
         "max.message.bytes",
         "message.timestamp.after.max.ms",
         "message.timestamp.before.max.ms",
         "message.timestamp.type",
+        "min.cleanable.dirty.ratio",
+        "min.compaction.lag.ms",
         "min.insync.replicas",
         "retention.bytes",
         "retention.ms",
@@ -123,9 +179,11 @@ impl TopicConfig {
             "acks.durable" => self.acks_durable = value.boolean()?,
             "cleanup.policy" => self.cleanup_policy = value.cleanup_policy()?,
             "compression.type" => self.compression_type = value.compression()?,
+            "delete.retention.ms" => self.delete_retention_ms = value.integer(0..=i64::MAX)?,
             "file.delete.delay.ms" => self.file_delete_delay_ms = value.integer(0..=i64::MAX)?,
             "flush.ms" => self.flush_ms = value.integer(0..=i64::MAX)?,
             "index.interval.bytes" => self.index_interval_bytes = value.bytes(0)?,
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms = value.integer(1..=i64::MAX)?,
             "max.message.bytes" => self.max_message_bytes = value.bytes(128)?,
             "message.timestamp.after.max.ms" => {
                 self.message_timestamp_after_max_ms = value.integer(0..=i64::MAX)?;
@@ -134,6 +192,8 @@ impl TopicConfig {
                 self.message_timestamp_before_max_ms = value.integer(0..=i64::MAX)?;
             }
             "message.timestamp.type" => self.message_timestamp_type = value.timestamp_type()?,
+            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio = value.ratio()?,
+            "min.compaction.lag.ms" => self.min_compaction_lag_ms = value.integer(0..=i64::MAX)?,
             "min.insync.replicas" => {
                 self.min_insync_replicas = value.integer(1..=i64::from(i32::MAX))? as i32;
             }
@@ -147,16 +207,13 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// As [`set`](TopicConfig::set), for a value that somebody asks for now: what is legal but not
-    /// done yet is refused. `set` alone takes what was persisted, whichever release did it.
-    pub fn set_served(&mut self, key: &str, value: &str) -> Result<(), TopicConfigError> {
-        let mut config = self.clone();
-        config.set(key, value)?;
-        if key == "cleanup.policy" && config.cleanup_policy.compact {
-            return Err(TopicConfigError::Uncompacted);
+    /// Age at which a segment is rolled: what must be compacted must not stay in the active one.
+    pub fn roll_ms(&self) -> i64 {
+        if self.cleanup_policy.compact {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
         }
-        *self = config;
-        Ok(())
     }
 
     /// The value of `key` as [`set`](TopicConfig::set) reads it, or `None` for an unknown key.
@@ -169,9 +226,11 @@ impl TopicConfig {
                 CleanupPolicy { .. } => "delete".to_owned(),
             },
             "compression.type" => compression_text(self.compression_type).to_owned(),
+            "delete.retention.ms" => self.delete_retention_ms.to_string(),
             "file.delete.delay.ms" => self.file_delete_delay_ms.to_string(),
             "flush.ms" => self.flush_ms.to_string(),
             "index.interval.bytes" => self.index_interval_bytes.to_string(),
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms.to_string(),
             "max.message.bytes" => self.max_message_bytes.to_string(),
             "message.timestamp.after.max.ms" => self.message_timestamp_after_max_ms.to_string(),
             "message.timestamp.before.max.ms" => self.message_timestamp_before_max_ms.to_string(),
@@ -179,6 +238,8 @@ impl TopicConfig {
                 TimestampType::CreateTime => "CreateTime".to_owned(),
                 TimestampType::LogAppendTime => "LogAppendTime".to_owned(),
             },
+            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio.to_string(),
+            "min.compaction.lag.ms" => self.min_compaction_lag_ms.to_string(),
             "min.insync.replicas" => self.min_insync_replicas.to_string(),
             "retention.bytes" => self.retention_bytes.to_string(),
             "retention.ms" => self.retention_ms.to_string(),
@@ -210,8 +271,6 @@ pub enum TopicConfigError {
         /// What it takes.
         expected: Expected,
     },
-    /// `cleanup.policy` asks for compaction, which is not there yet.
-    Uncompacted,
 }
 
 impl TopicConfigError {
@@ -237,10 +296,6 @@ impl fmt::Display for TopicConfigError {
                 write!(f, "unknown key `{key}`: did you mean `{nearest}`?")
             }
             TopicConfigError::Value { key, expected } => write!(f, "`{key}` takes {expected}"),
-            TopicConfigError::Uncompacted => f.write_str(
-                "`cleanup.policy` takes `delete` only: nothing compacts yet, and records that \
-                 are never cleaned up would fill the disk",
-            ),
         }
     }
 }
@@ -259,6 +314,8 @@ pub enum Expected {
         /// The largest.
         max: i64,
     },
+    /// A share, from 0 to 1.
+    Ratio,
     /// One of some words.
     OneOf(&'static [&'static str]),
 }
@@ -271,6 +328,7 @@ impl fmt::Display for Expected {
                 write!(f, "a whole number from {min} upwards")
             }
             Expected::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Expected::Ratio => f.write_str("a number from 0 to 1"),
             Expected::OneOf(words) => {
                 let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 write!(f, "one of {}", words.join(", "))
@@ -312,6 +370,10 @@ impl Value<'_> {
     /// Bytes within one segment, whose positions are 31 bits wide.
     fn bytes(&self, min: i64) -> Result<u32, TopicConfigError> {
         self.integer(min..=i64::from(i32::MAX)).map(|number| number as u32)
+    }
+
+    fn ratio(&self) -> Result<Ratio, TopicConfigError> {
+        Ratio::parse(self.text).ok_or_else(|| self.expected(Expected::Ratio))
     }
 
     fn cleanup_policy(&self) -> Result<CleanupPolicy, TopicConfigError> {
@@ -421,13 +483,17 @@ mod tests {
             ("acks.durable", "false"),
             ("cleanup.policy", "compact,delete"),
             ("compression.type", "zstd"),
+            ("delete.retention.ms", "9"),
             ("file.delete.delay.ms", "1"),
             ("flush.ms", "2"),
             ("index.interval.bytes", "3"),
+            ("max.compaction.lag.ms", "10"),
             ("max.message.bytes", "4000"),
             ("message.timestamp.after.max.ms", "5"),
             ("message.timestamp.before.max.ms", "6"),
             ("message.timestamp.type", "LogAppendTime"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("min.compaction.lag.ms", "11"),
             ("min.insync.replicas", "2"),
             ("retention.bytes", "7"),
             ("retention.ms", "-1"),
@@ -456,6 +522,11 @@ mod tests {
             ("retention.ms", "-2", "`retention.ms` takes a whole number from -1 upwards"),
             ("retention.ms", "7d", "`retention.ms` takes a whole number from -1 upwards"),
             ("retention.ms", "", "`retention.ms` takes a whole number from -1 upwards"),
+            (
+                "min.cleanable.dirty.ratio",
+                "1.5",
+                "`min.cleanable.dirty.ratio` takes a number from 0 to 1",
+            ),
             (
                 "segment.bytes",
                 "99999999999",
@@ -497,6 +568,18 @@ mod tests {
         let long = "retention.ms".repeat(1000);
         let error = set(&long, "1").expect_err("no such key").to_string();
         assert!(error.len() < 100, "a hostile key is cut: {error}");
+    }
+
+    #[test]
+    fn ratios_read_as_they_print() {
+        for (text, shown) in [("0", "0.0"), ("1", "1.0"), (".5", "0.5"), ("0.000001", "0.000001")] {
+            assert_eq!(Ratio::parse(text).expect("a share").to_string(), shown);
+        }
+        for text in ["", "-0.1", "1.01", "NaN", "inf", "half"] {
+            assert_eq!(Ratio::parse(text), None, "{text}");
+        }
+        assert_eq!((Ratio::of(1, 3).percent(), Ratio::of(0, 0).percent()), (33, 0));
+        assert_eq!(Ratio::of(u64::MAX, u64::MAX), Ratio::of(1, 1));
     }
 
     #[test]

@@ -15,11 +15,13 @@ mod peers;
 #[path = "support/power.rs"]
 mod power;
 mod e2e {
+    mod compact;
     mod damage;
     mod hostile;
     mod kill;
     mod memory;
     mod mistakes;
+    mod once;
     mod order;
     mod peer;
     mod power_cut;

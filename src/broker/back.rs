@@ -9,6 +9,7 @@
 //!
 //! Read semantics.md 2.2 steps 1–10, 2.3 and 2.22 before editing.
 
+mod clean;
 mod describe;
 mod fetch;
 mod offsets;
@@ -25,12 +26,13 @@ use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{DamageNote, Log, ProducersNote};
+use crate::log::{DamageNote, Log, ProducersNote, Round};
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::produce::ProducedPartition;
+use clean::CleanPlan;
 
 /// What the back wants done.
 pub enum BackOutput<D: Disk> {
@@ -44,6 +46,8 @@ pub enum BackOutput<D: Disk> {
     Load(Load<D::File>),
     /// Verify a sealed segment, slowly, then say so by [`Back::scrubbed`].
     Scrub(ScrubJob<D::File>),
+    /// Work on a round of compaction, slowly, then give it back by [`Back::clean_turn`].
+    Clean(Box<Round<D>>),
     /// Write down that a segment is damaged.
     Note(DamageNote<D>),
     /// Make durable what is known of a partition's producers, then say so by
@@ -150,7 +154,11 @@ pub struct Back<D: Disk> {
     producer_id_expiration_ms: u64,
     handles_at: Boot,
     handles_max: usize,
+    /// Producers that partitions remember, counted too high rather than too low.
+    producer_count: usize,
+    producers_max: usize,
     scrub: ScrubPlan,
+    clean: CleanPlan,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -176,7 +184,14 @@ impl<D: Disk> Back<D> {
             producer_id_expiration_ms: config.live.producer_id_expiration_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
+            producer_count: 0,
+            producers_max: config.producers_max,
             scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
+            clean: CleanPlan::new(
+                now.boot,
+                config.live.cleaner_backoff_ms,
+                config.live.cleaner_map_bytes,
+            ),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -188,6 +203,7 @@ impl<D: Disk> Back<D> {
     /// Takes a partition over.
     pub fn adopt(&mut self, log: Log<D>) {
         let topic_partition = log.topic_partition();
+        self.producer_count += log.producer_count();
         let state = PartitionState {
             log,
             waiting: VecDeque::new(),
@@ -201,6 +217,7 @@ impl<D: Disk> Back<D> {
         };
         let replaced = self.partitions.insert(topic_partition, state);
         assert!(replaced.is_none(), "a partition has one owner");
+        self.bound_producers();
     }
 
     /// Lets all partitions of a deleted topic go; what waits there is answered.
@@ -275,6 +292,7 @@ impl<D: Disk> Back<D> {
         }
         self.producer_id_expiration_ms = config.producer_id_expiration_ms;
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
+        self.clean.set(now.boot, config.cleaner_backoff_ms, config.cleaner_map_bytes);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
@@ -306,7 +324,8 @@ impl<D: Disk> Back<D> {
     pub fn next_deadline(&self) -> Boot {
         // Files whose delay is over go with the next retention check: nobody waits for them.
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
-        flush_at.min(self.retention_at).min(self.handles_at).min(self.scrub.next_at())
+        let upkeep_at = self.scrub.next_at().min(self.clean.next_at());
+        flush_at.min(self.retention_at).min(self.handles_at).min(upkeep_at)
     }
 
     /// Does what is due.
@@ -330,6 +349,9 @@ impl<D: Disk> Back<D> {
         }
         if self.scrub.next_at() <= now.boot {
             self.scrub_next(now);
+        }
+        if self.clean.next_at() <= now.boot {
+            self.clean_next(now);
         }
     }
 

@@ -127,6 +127,10 @@ pub struct BackMetrics {
     pub fetch_bytes: u64,
     pub cold_read_count: u64,
     pub scrub_segment_count: u64,
+    pub clean_round_count: u64,
+    pub clean_failed_count: u64,
+    pub cleaned_before_bytes: u64,
+    pub cleaned_after_bytes: u64,
     pub damage_found_count: u64,
 }
 
@@ -158,6 +162,10 @@ impl BackMetrics {
             ("log_holes_now", holes),
             ("log_suspect_segments_now", suspects),
             ("scrub_segments_count", self.scrub_segment_count),
+            ("clean_rounds_count", self.clean_round_count),
+            ("clean_failed_count", self.clean_failed_count),
+            ("cleaned_before_bytes", self.cleaned_before_bytes),
+            ("cleaned_after_bytes", self.cleaned_after_bytes),
             ("damage_found_count", self.damage_found_count),
         ]
     }
@@ -195,6 +203,9 @@ pub struct ProcessMetrics {
     pub recovery_torn_bytes: AtomicU64,
     pub scrub_bytes: AtomicU64,
     pub scrub_failed_count: AtomicU64,
+    pub cleaner_io_bytes: AtomicU64,
+    /// When the last round of compaction ended, in microseconds since the start; 0: none did.
+    pub cleaned_at_us: AtomicU64,
 }
 
 impl ProcessMetrics {
@@ -228,6 +239,8 @@ impl ProcessMetrics {
             ("recovery_torn_bytes", &self.recovery_torn_bytes),
             ("scrub_bytes", &self.scrub_bytes),
             ("scrub_failed_count", &self.scrub_failed_count),
+            ("cleaner_io_bytes", &self.cleaner_io_bytes),
+            ("cleaned_at_us_now", &self.cleaned_at_us),
         ]
         .map(read)
         .into_iter()

@@ -80,6 +80,8 @@ pub struct BrokerConfig {
     pub fetch_bytes_max: u32,
     /// Files that the logs of one shard may keep open.
     pub handles_max: usize,
+    /// Idempotent producers that the partitions of one shard may remember together.
+    pub producers_max: usize,
     /// Counts of the process.
     pub process: &'static ProcessMetrics,
     /// For what batches decompress to.
@@ -101,6 +103,10 @@ pub struct LiveConfig {
     pub retention_check_interval_ms: u64,
     /// `scrub.interval.ms`.
     pub scrub_interval_ms: u64,
+    /// `log.cleaner.backoff.ms`.
+    pub cleaner_backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`; `None`: a share of the memory.
+    pub cleaner_map_bytes: Option<u64>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
     /// Configuration of a topic that says nothing.

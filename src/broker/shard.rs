@@ -13,7 +13,7 @@ use crate::controller::change::Change;
 use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::{DamageNote, Log, ProducersNote, Scrubbed};
+use crate::log::{DamageNote, Log, ProducersNote, Round, Scrubbed};
 use crate::time::{Boot, Now};
 
 /// What happens to a shard.
@@ -72,6 +72,8 @@ pub enum Event<D: Disk> {
     },
     /// A part of a sealed segment was verified; `None` when it could not be read.
     Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
+    /// It is this shard's turn in a round of compaction.
+    Clean(Box<Round<D>>),
     /// What is known of a partition's producers up to this offset is on stable storage; `None` when
     /// it could not be brought there.
     ProducersNoted(TopicPartition, Option<Offset>),
@@ -113,6 +115,8 @@ pub enum Output<D: Disk> {
     Load(Load<D::File>),
     /// Have a part of a sealed segment verified.
     Scrub(ScrubJob<D::File>),
+    /// Have a round of compaction worked on.
+    Clean(Box<Round<D>>),
     /// Have it written down that a segment is damaged.
     Note(DamageNote<D>),
     /// Have what is known of a partition's producers made durable.
@@ -168,6 +172,7 @@ impl<D: Disk> Shard<D> {
             }
             Event::Loaded { token, is_lost } => self.back.loaded(now, token, is_lost),
             Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
+            Event::Clean(round) => self.back.clean_turn(now, round),
             Event::ProducersNoted(topic_partition, at) => {
                 self.back.producers_noted(now, topic_partition, at);
             }
@@ -299,6 +304,7 @@ impl<D: Disk> Shard<D> {
             }
             BackOutput::Load(load) => self.outputs.push_back(Output::Load(load)),
             BackOutput::Scrub(job) => self.outputs.push_back(Output::Scrub(job)),
+            BackOutput::Clean(round) => self.outputs.push_back(Output::Clean(round)),
             BackOutput::Note(note) => self.outputs.push_back(Output::Note(note)),
             BackOutput::NoteProducers(topic_partition, note) => {
                 self.outputs.push_back(Output::NoteProducers(topic_partition, note));

@@ -203,8 +203,6 @@ pub enum Expected {
     KafkaListeners,
     /// An address that clients can connect to.
     Advertised,
-    /// A cleanup policy without compaction.
-    Uncompacted,
 }
 
 impl fmt::Display for Expected {
@@ -226,7 +224,6 @@ impl fmt::Display for Expected {
             Expected::Advertised => f.write_str(
                 "one address a protocol that clients can connect to, such as [\"wire://edge-1.local:7092\"]",
             ),
-            Expected::Uncompacted => f.write_str("\"delete\" only (nothing compacts yet)"),
             Expected::Listeners => {
                 f.write_str("a list of addresses such as [\"wire://127.0.0.1:7092\"], no two alike")
             }

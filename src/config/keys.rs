@@ -224,7 +224,57 @@ pub(super) const KEYS: &[Key] = &[
         "log.cleanup.policy",
         "\"delete\"",
         Kind::Topic("cleanup.policy"),
-        "What happens to old records: \"delete\"; compaction is not there yet.",
+        "What happens to old records: \"delete\", \"compact\" (keep the last of each key), or both.",
+    ),
+    reload(
+        "log.cleaner.min.cleanable.ratio",
+        "0.5",
+        Kind::Topic("min.cleanable.dirty.ratio"),
+        "Share of a partition's bytes that must be new for it to be compacted.",
+    ),
+    reload(
+        "log.cleaner.min.compaction.lag.ms",
+        "0",
+        Kind::Topic("min.compaction.lag.ms"),
+        "Age below which no record is compacted away.",
+    ),
+    reload(
+        "log.cleaner.max.compaction.lag.ms",
+        "9223372036854775807",
+        Kind::Topic("max.compaction.lag.ms"),
+        "Age at which a record is compacted, however little else is new.",
+    ),
+    reload(
+        "log.cleaner.delete.retention.ms",
+        "86400000",
+        Kind::Topic("delete.retention.ms"),
+        "How long compaction keeps a tombstone, so that every reader meets it.",
+    ),
+    reload(
+        "log.cleaner.backoff.ms",
+        "15000",
+        Kind::Integer { min: 1, max: MS_MAX, put: |c, n| c.log_cleaner_backoff_ms = n as u64 },
+        "Time between two looks for partitions to compact.",
+    ),
+    reload(
+        "log.cleaner.dedupe.buffer.size",
+        "\"auto\"",
+        Kind::Size {
+            min: limits::CLEANER_MAP_BYTES_MIN as u64,
+            max: u32::MAX as u64,
+            put: |c, bytes| c.log_cleaner_dedupe_buffer_size = bytes,
+        },
+        "Memory for the keys of one round of compaction; \"auto\" is 1/16 of memory.limit.",
+    ),
+    reload(
+        "log.cleaner.io.max.bytes.per.second",
+        "8388608",
+        Kind::Integer {
+            min: 4096,
+            max: 1 << 40,
+            put: |c, n| c.log_cleaner_io_max_bytes_per_second = n as u64,
+        },
+        "How fast compaction reads and writes, so that it does not delay acks.",
     ),
     reload(
         "message.max.bytes",
@@ -511,7 +561,7 @@ fn put_topic_default(
     key: &'static str,
     value: &RawValue,
 ) -> Result<String, Expected> {
-    use topic_config::Expected::{Boolean, Integer, OneOf};
+    use topic_config::Expected::{Boolean, Integer, OneOf, Ratio};
 
     // No key takes an empty text, and the refusal says what it does take.
     let Err(TopicConfigError::Value { expected, .. }) = topic.clone().set(key, "") else {
@@ -520,14 +570,12 @@ fn put_topic_default(
     let text = match (expected, value) {
         (_, RawValue::Bare(text)) | (OneOf(_), RawValue::Text(text)) => text.clone(),
         (OneOf(_), RawValue::List(words)) => words.join(","),
-        (Integer { .. }, RawValue::Integer(number)) => number.to_string(),
+        (Integer { .. } | Ratio, RawValue::Integer(number)) => number.to_string(),
         (Boolean, RawValue::Boolean(flag)) => flag.to_string(),
+        (Ratio, RawValue::Float(digits)) => digits.clone(),
         _ => return Err(Expected::Simple(expected)),
     };
-    topic.set_served(key, &text).map_err(|why| match why {
-        TopicConfigError::Uncompacted => Expected::Uncompacted,
-        _ => Expected::Simple(expected),
-    })?;
+    topic.set(key, &text).map_err(|_| Expected::Simple(expected))?;
     Ok(topic.text(key).expect("a key that was set has a text"))
 }
 

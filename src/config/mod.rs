@@ -67,6 +67,12 @@ pub struct Config {
     pub topic_defaults: TopicConfig,
     /// Time between two looks for segments to delete.
     pub log_retention_check_interval_ms: u64,
+    /// Time between two looks for partitions to compact.
+    pub log_cleaner_backoff_ms: u64,
+    /// Memory for the keys of one round of compaction; `None`: a share of the memory.
+    pub log_cleaner_dedupe_buffer_size: Option<u64>,
+    /// How fast compaction reads and writes.
+    pub log_cleaner_io_max_bytes_per_second: u64,
     /// How long the flusher waits for company before a commit.
     pub flush_linger_ms: u64,
     /// Memory of the whole process; `None`: the smaller of a quarter of RAM and 256 MiB.
@@ -315,6 +321,9 @@ impl Config {
             socket_send_buffer_bytes: None,
             socket_receive_buffer_bytes: None,
             socket_listen_backlog_size: 0,
+            log_cleaner_backoff_ms: 0,
+            log_cleaner_dedupe_buffer_size: None,
+            log_cleaner_io_max_bytes_per_second: 0,
             scrub_interval_ms: 0,
             scrub_bytes_per_second: 0,
             producer_id_expiration_ms: 0,

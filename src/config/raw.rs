@@ -39,6 +39,8 @@ pub(super) struct RawSetting {
 pub(super) enum RawValue {
     /// TOML's integer.
     Integer(i64),
+    /// TOML's float, as it was written.
+    Float(String),
     /// TOML's boolean.
     Boolean(bool),
     /// TOML's string.
@@ -86,6 +88,7 @@ impl RawValue {
     fn describe(&self) -> String {
         match self {
             RawValue::Integer(number) => number.to_string(),
+            RawValue::Float(digits) => shown(digits),
             RawValue::Boolean(flag) => flag.to_string(),
             RawValue::Text(text) => format!("\"{}\"", shown(text)),
             RawValue::List(texts) => shown(&format!("{texts:?}")),
@@ -219,6 +222,7 @@ fn value_of(value: &Spanned<DeValue<'_>>) -> RawValue {
     match value.get_ref() {
         DeValue::String(text) => RawValue::Text(text.to_string()),
         DeValue::Boolean(flag) => RawValue::Boolean(*flag),
+        DeValue::Float(digits) => RawValue::Float(digits.as_str().to_owned()),
         DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
             .map_or_else(|_| RawValue::Other(shown(digits.as_str())), RawValue::Integer),
         DeValue::Array(values) => {
@@ -231,7 +235,7 @@ fn value_of(value: &Spanned<DeValue<'_>>) -> RawValue {
                 RawValue::List,
             )
         }
-        other @ (DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_)) => {
+        other @ (DeValue::Datetime(_) | DeValue::Table(_)) => {
             RawValue::Other(format!("a {}", other.type_str()))
         }
     }

@@ -87,7 +87,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "num.partitions = 1.5",
-        "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not a float",
+        "c.toml:1:18: `num.partitions` takes a whole number from 1 to 10000, not 1.5",
     ),
     (
         "shards = 99999999999999999999",
@@ -264,15 +264,23 @@ fn every_topic_key_has_a_default_and_its_source() {
 }
 
 #[test]
-fn compaction_is_refused_until_it_is_there() {
-    for policy in ["compact", "compact,delete"] {
-        let error = load("", &[], &[&format!("log.cleanup.policy={policy}")]).expect_err("refused");
-        let text = error.to_string();
-        let wanted = "`log.cleanup.policy` takes \"delete\" only (nothing compacts yet), not";
-        assert!(text.contains(wanted), "{text}");
+fn the_cleaners_keys_are_kafkas() {
+    let text = "log.cleanup.policy = [\"compact\", \"delete\"]\n\
+        log.cleaner.min.cleanable.ratio = 0.25\nlog.cleaner.dedupe.buffer.size = \"1MiB\"";
+    let config = load(text, &[], &["log.cleaner.delete.retention.ms=5"]).expect("legal");
+    let topic = &config.topic_defaults;
+    assert_eq!(topic.cleanup_policy, CleanupPolicy { delete: true, compact: true });
+    assert_eq!(topic.text("min.cleanable.dirty.ratio").as_deref(), Some("0.25"));
+    assert_eq!(topic.delete_retention_ms, 5);
+    assert_eq!(config.log_cleaner_dedupe_buffer_size, Some(1 << 20));
+    for (wrong, message) in [
+        ("log.cleanup.policy = \"shred\"", "takes one of"),
+        ("log.cleaner.min.cleanable.ratio = 1.5", "takes a number from 0 to 1, not 1.5"),
+        ("log.cleaner.min.cleanable.ratio = \"half\"", "takes a number from 0 to 1, not \"half\""),
+    ] {
+        let error = load_file(wrong).expect_err(wrong);
+        assert!(error.to_string().contains(message), "{error}");
     }
-    let error = load_file("log.cleanup.policy = \"shred\"").expect_err("no such policy");
-    assert!(error.to_string().contains("takes one of"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::controller::image::TopicImage;
 use crate::ids::LeaderEpoch;
+use crate::topic_config::CleanupPolicy;
 use crate::wire::TopicRef;
 use crate::wire::configs::{AlterResource, ConfigChange, ConfigResource};
 use crate::wire::create_partitions::GrowTopic;
@@ -159,34 +160,23 @@ fn configs_are_checked_set_and_unset() {
 }
 
 #[test]
-fn compaction_is_refused_until_it_is_there() {
+fn a_topic_may_be_compacted_from_the_start_or_later() {
     let mut controller = controller();
     let mut compacted = topic("t", 1);
-    let entry = ConfigEntry { key: "cleanup.policy", value: "compact,delete" };
-    compacted.configs = vec![entry];
-    let request =
-        CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics: vec![compacted] };
-    let verdict = run(&mut controller, Command::CreateTopics(&request)).remove(0);
-    assert_eq!(verdict.error, ErrorCode::INVALID_CONFIG);
-    assert!(verdict.message.contains("nothing compacts yet"), "{}", verdict.message);
-    create(&mut controller, vec![topic("t", 1)]);
-    let mut alter = |key, value| {
-        let changes = vec![ConfigChange::Set { key, value }];
-        let resources = vec![AlterResource { resource: ConfigResource::Topic("t"), changes }];
-        let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
-        run(&mut controller, Command::AlterConfigs(&request)).remove(0)
+    compacted.configs = vec![ConfigEntry { key: "cleanup.policy", value: "compact,delete" }];
+    create(&mut controller, vec![compacted, topic("u", 1)]);
+    let effective = |controller: &Controller, name| {
+        found(controller, name).expect("exists").effective(&TopicConfig::default()).cleanup_policy
     };
-    let verdict = alter("cleanup.policy", "compact");
-    assert_eq!(verdict.error, ErrorCode::INVALID_CONFIG);
-    assert!(verdict.message.contains("nothing compacts yet"), "{}", verdict.message);
-    assert_eq!(alter("cleanup.policy", "delete").error, ErrorCode::NONE);
-
-    // A topic of an earlier release keeps its policy: deleting from it would be worse.
-    let topic_id = controller.image().find(TopicRef::Name("t")).expect("exists").0;
-    let (key, value) = ("cleanup.policy".into(), Some("compact".into()));
-    controller.replay(&Change::Config { topic_id, key, value });
-    let effective = found(&controller, "t").expect("exists").effective(&TopicConfig::default());
-    assert!(effective.cleanup_policy.compact && !effective.cleanup_policy.delete);
+    assert_eq!(effective(&controller, "t"), CleanupPolicy { delete: true, compact: true });
+    for (value, error) in [("compact", ErrorCode::NONE), ("shred", ErrorCode::INVALID_CONFIG)] {
+        let changes = vec![ConfigChange::Set { key: "cleanup.policy", value }];
+        let resources = vec![AlterResource { resource: ConfigResource::Topic("u"), changes }];
+        let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
+        let verdict = run(&mut controller, Command::AlterConfigs(&request)).remove(0);
+        assert_eq!(verdict.error, error, "{value}");
+    }
+    assert_eq!(effective(&controller, "u"), CleanupPolicy { delete: false, compact: true });
 }
 
 #[test]

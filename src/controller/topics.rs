@@ -150,7 +150,7 @@ impl Controller {
                 let message = format!("`{}` is given twice", entry.key);
                 return Some(Verdict::refused(ErrorCode::INVALID_CONFIG, message));
             }
-            if let Err(why) = config.set_served(entry.key, entry.value) {
+            if let Err(why) = config.set(entry.key, entry.value) {
                 return Some(Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()));
             }
         }
@@ -283,7 +283,7 @@ impl Controller {
 
 fn check_change(config: &mut TopicConfig, key: &str, value: Option<&str>) -> Result<(), Verdict> {
     let checked = match value {
-        Some(value) => config.set_served(key, value),
+        Some(value) => config.set(key, value),
         // A deleted key must still be a key: its present value is legal for it.
         None => config.set(key, &config.text(key).unwrap_or_default()),
     };

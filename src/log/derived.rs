@@ -111,7 +111,8 @@ impl<F: DiskFile> Derived<F> {
         if self.covered == 0 {
             self.span.first = header.max_timestamp;
         }
-        if self.span.max < header.max_timestamp {
+        // A batch that compaction has emptied may still bear a time: no record has it.
+        if self.span.max < header.max_timestamp && 0 < header.record_count {
             self.span.max = header.max_timestamp;
             self.span.max_offset = last;
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cleaned::Cleaned;
 use super::identity::{self, DirIdentity, OpenError};
 use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS};
 use super::recovery::{self, Evidence, LogReport, remove_if_there};
@@ -97,6 +98,9 @@ struct Found {
     mark: Option<Offset>,
     /// Whether it was deleted, and the stop came before its directory went.
     is_forgotten: bool,
+    /// Before this offset nothing is redone: compaction has synced it, and perhaps moved it. Read
+    /// when the first entry comes.
+    rewritten: Option<Offset>,
     /// Base offset of the newest segment on disk before anything was redone.
     newest_base: Option<Offset>,
 }
@@ -171,8 +175,15 @@ impl<D: Disk> LogDir<D> {
         }
         let bases = recovery::segment_bases(&self.disk, &dir);
         let newest_base = bases.map_err(|error| OpenError::io(&dir, error))?.last().copied();
-        let found =
-            Found { dir, name: topic, state: None, mark: None, is_forgotten: false, newest_base };
+        let found = Found {
+            dir,
+            name: topic,
+            state: None,
+            mark: None,
+            is_forgotten: false,
+            rewritten: None,
+            newest_base,
+        };
         self.found.insert(topic_partition, found);
         Ok(())
     }
@@ -288,6 +299,7 @@ impl<D: Disk> LogDir<D> {
         logs.sort_by(|a, b| a.name().cmp(b.name()));
         let mut ends = Vec::new();
         let mut starts = Vec::new();
+        let mut cleaned = Vec::new();
         let mut is_whole = true;
         for log in &mut logs {
             is_whole &= !log.is_poisoned();
@@ -299,10 +311,14 @@ impl<D: Disk> LogDir<D> {
             if Offset::ZERO < log.start_offset() {
                 starts.push((log.name(), partition, log.start_offset()));
             }
+            if Offset::ZERO < log.cleaned_offset() {
+                cleaned.push((log.name(), partition, log.cleaned_offset()));
+            }
         }
         for (name, rows) in [
             ("recovery-point-offset-checkpoint", &ends),
             (LOG_STARTS, &starts),
+            ("cleaner-offset-checkpoint", &cleaned),
             ("replication-offset-checkpoint", &ends),
         ] {
             let text = kafka_files::offset_checkpoint(rows);
@@ -367,6 +383,14 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             return Ok(None);
         };
         found.mark = found.mark.max(Some(end_offset));
+        let rewritten = match found.rewritten {
+            Some(rewritten) => rewritten,
+            None => Cleaned::load(self.disk, &found.dir, topic_partition.topic_id)?.rewritten_end,
+        };
+        found.rewritten = Some(rewritten);
+        if end_offset <= rewritten {
+            return Ok(None);
+        }
         let start = found.state.as_ref().map_or(Offset::ZERO, |state| state.log_start);
         let path = found.dir.join(file_name(segment_base, "log"));
         let is_open =

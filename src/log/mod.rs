@@ -8,6 +8,7 @@
 //!              <base>.index .timeindex .summary        caches of what the batches imply
 //!              <offset>.snapshot                       what was known of producers there
 //!              damage leader-epoch-checkpoint          holes; epochs, for Kafka
+//!              cleaned <base>.log.cleaned .log.swap    compaction: what was done, what is under way
 //!              <base>.<position>.torn                  what recovery cut off
 //! ```
 //!
@@ -31,6 +32,9 @@
 //! - *A damaged segment is parted in two files* rather than rewritten with its bad bytes: each file
 //!   is then whole, for us and for Kafka's tools, and the gap is where offsets may have one.
 
+mod cleaned;
+mod cleaning;
+mod compaction;
 mod damage;
 mod derived;
 mod dir;
@@ -43,6 +47,7 @@ mod import_tests;
 mod index;
 mod kafka_dir;
 mod kafka_files;
+mod key_map;
 mod producer_snapshot;
 #[cfg(test)]
 mod producer_tests;
@@ -53,6 +58,7 @@ mod repair;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
+mod rewrite;
 mod scrub;
 mod segment;
 mod small_file;
@@ -75,12 +81,15 @@ use crate::record::{self, BatchHeader, TimestampType};
 use crate::time::{Boot, Now};
 
 use crate::topic_config::TopicConfig;
+use cleaning::Cleaning;
 use damage::Damage;
 use producer_snapshot::{Between, Snapshots};
 use producers::Producers;
 use retention::Retention;
 use segment::{Place, Segment};
 
+pub use cleaning::Filth;
+pub use compaction::{CleanCounts, CleanError, CleanLimits, CleanTurn, Round};
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
@@ -110,6 +119,7 @@ pub struct Log<D: Disk> {
     epochs: Epochs,
     damage: Damage,
     retention: Retention,
+    cleaning: Cleaning,
     producers: Producers,
     snapshots: Snapshots,
     /// What the last `expire` would have had to wait for.
@@ -185,6 +195,7 @@ impl<D: Disk> Log<D> {
             epochs: Epochs::default(),
             damage: Damage::default(),
             retention: Retention::new(now, Offset::ZERO),
+            cleaning: Cleaning::default(),
             producers: Producers::default(),
             snapshots: Snapshots::default(),
             cold: None,
@@ -316,6 +327,12 @@ impl<D: Disk> Log<D> {
         self.producers.expire(now.boot, expiration_ms);
     }
 
+    /// Forgets the idempotent producers that wrote least recently: all partitions together remember
+    /// too many.
+    pub fn forget_producers(&mut self, count: usize) {
+        self.producers.forget(count);
+    }
+
     /// The idempotent producers whose last batches are known.
     pub fn producers(&self) -> impl Iterator<Item = KnownProducer> + '_ {
         self.producers.known()
@@ -382,6 +399,7 @@ impl<D: Disk> Log<D> {
         self.save_producers(Boot(0))?;
         let text = kafka_files::epoch_checkpoint(self.epochs.entries());
         small_file::replace(&self.disk, &self.dir, kafka_files::LEADER_EPOCHS, text.as_bytes())?;
+        self.close_clean()?;
         self.durable = self.end_offset();
         self.is_poisoned = true;
         self.close_idle_handles();

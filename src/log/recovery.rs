@@ -22,6 +22,7 @@
 use std::io;
 use std::path::Path;
 
+use super::cleaned;
 use super::damage::Damage;
 use super::derived::Derived;
 use super::epochs::Epochs;
@@ -88,7 +89,10 @@ pub(super) fn open<D: Disk>(
     evidence: Evidence,
 ) -> io::Result<(Log<D>, LogReport)> {
     let place = Place { disk: &disk, dir };
+    // First of all: until then two segments may claim the same offsets.
+    let cleaned = cleaned::recover(place, topic_partition.topic_id)?;
     let mut recovery = Recovery::new(place, &config, now.boot, name, topic_partition, evidence)?;
+    recovery.trust_rewritten(cleaned.rewritten_end);
     recovery.load_segments()?;
     recovery.scan_segments()?;
     recovery.reach_the_mark()?;
@@ -113,6 +117,7 @@ pub(super) fn open<D: Disk>(
         damage,
         is_poisoned: false,
         retention: super::retention::Retention::new(now, start),
+        cleaning: super::cleaning::Cleaning::new(cleaned),
         producers: rebuilt.producers,
         snapshots: rebuilt.snapshots,
         cold: None,
@@ -193,6 +198,17 @@ impl<'a, D: Disk> Recovery<'a, D> {
         })
     }
 
+    /// What compaction has rewritten was synced, and is no longer what the journal's recovery point
+    /// speaks of.
+    fn trust_rewritten(&mut self, rewritten: Offset) {
+        let state = &mut self.state;
+        if state.recovery_segment < rewritten {
+            state.recovery_segment = rewritten;
+            state.recovery_position = 0;
+            state.recovery_offset = rewritten;
+        }
+    }
+
     /// Whether something bad at `offset` is damage rather than torn.
     fn is_below_mark(&self, offset: Offset) -> bool {
         self.mark.is_none_or(|mark| offset < mark)
@@ -214,8 +230,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
     fn load_segments(&mut self) -> io::Result<()> {
         for path in self.place.disk.list(self.place.dir)? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let is_leftover = |suffix| name.strip_suffix(suffix).is_some();
-            if is_leftover(".deleted") || is_leftover(".tmp") {
+            let [cleaned, swap] = cleaned::UNFINISHED;
+            if [".deleted", ".tmp", cleaned, swap].iter().any(|suffix| name.ends_with(suffix)) {
                 self.place.disk.remove_file(&self.place.dir.join(name))?;
             }
         }
@@ -499,7 +515,7 @@ fn parse_name(name: &str) -> Option<Offset> {
 }
 
 /// Removes a segment's files, if they are there.
-fn remove_files<D: Disk>(place: Place<'_, D>, base: Offset) -> io::Result<()> {
+pub(super) fn remove_files<D: Disk>(place: Place<'_, D>, base: Offset) -> io::Result<()> {
     remove_if_there(place.disk, &place.path(base, "log"))?;
     remove_caches(place, base)
 }

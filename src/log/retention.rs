@@ -80,7 +80,7 @@ impl Retention {
     }
 
     /// Age of a segment by the best proof there is.
-    fn age_ms(&self, now: Now, appended: Boot, newest: Timestamp) -> i64 {
+    pub fn age_ms(&self, now: Now, appended: Boot, newest: Timestamp) -> i64 {
         let is_proven = PLAUSIBLE_MIN <= newest && self.steady_since <= appended;
         if is_proven {
             now.wall.0.saturating_sub(newest.0)
@@ -185,7 +185,7 @@ impl<D: Disk> Log<D> {
 
     /// Largest timestamp of a segment, learnt from its headers if need be. `None` when that takes
     /// more than a turn; what must be loaded for it is then in `cold`.
-    fn newest_timestamp(&mut self, number: usize) -> Option<Timestamp> {
+    pub(super) fn newest_timestamp(&mut self, number: usize) -> Option<Timestamp> {
         for _ in 0..CATCH_UP_STEPS {
             let segment = &self.segments[number];
             match segment.span_or_catch_up(self.place(), &self.config) {

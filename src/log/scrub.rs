@@ -141,6 +141,13 @@ impl<D: Disk> Log<D> {
         self.segments.binary_search_by_key(&base, |segment| segment.base).is_ok()
     }
 
+    /// Whether the segment that a scrub reads is still the log's.
+    pub fn has_scrubbed(&self, scrub: &Scrub<D::File>) -> bool {
+        let number = self.segments.binary_search_by_key(&scrub.segment, |segment| segment.base);
+        let segment = number.ok().map(|number| &self.segments[number]);
+        segment.is_some_and(|s| s.bytes == scrub.end && s.end == scrub.end_offset)
+    }
+
     /// Base offsets of the segments that are known to be damaged and not scanned yet.
     pub fn suspects(&self) -> impl ExactSizeIterator<Item = Offset> + '_ {
         self.damage.suspects.iter().copied()

@@ -254,7 +254,7 @@ impl<D: Disk> Segment<D> {
             // The last slot is kept for the entry that the roll adds.
             || time_slots <= derived.times.count() + 1;
         let does_overflow = i64::from(i32::MAX) < header.last_offset().since(self.base);
-        let is_old = 0 < self.bytes && config.segment_ms < self.age_ms(header.max_timestamp, now);
+        let is_old = 0 < self.bytes && config.roll_ms() < self.age_ms(header.max_timestamp, now);
         is_full || is_old || is_index_full || does_overflow
     }
 

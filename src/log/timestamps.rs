@@ -156,7 +156,8 @@ impl<D: Disk> Log<D> {
         let mut largest: Option<Largest> = None;
         while met.header.next_offset() <= to {
             let (timestamp, last) = (met.header.max_timestamp, met.header.last_offset());
-            if largest.is_none_or(|(known, _)| known < timestamp) {
+            let is_empty = met.header.record_count == 0;
+            if !is_empty && largest.is_none_or(|(known, _)| known < timestamp) {
                 largest = Some((timestamp, last));
             }
             match walk.next().map_err(|error| segment.read_error(&file, error))? {

@@ -109,6 +109,18 @@ impl Attributes {
     pub const fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
     }
+
+    /// The same attributes of a batch whose base timestamp is its delete horizon.
+    #[must_use]
+    pub const fn with_delete_horizon(self) -> Attributes {
+        Attributes(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same attributes of a batch that has none.
+    #[must_use]
+    pub const fn without_delete_horizon(self) -> Attributes {
+        Attributes(self.0 & !Self::DELETE_HORIZON)
+    }
 }
 
 /// The fields before a batch's records.

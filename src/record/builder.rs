@@ -133,7 +133,7 @@ impl BatchBuilder {
 }
 
 #[cfg(feature = "std")]
-fn compress(compression: Compression, batch: &mut Vec<u8>) {
+pub(super) fn compress(compression: Compression, batch: &mut Vec<u8>) {
     if compression != Compression::None {
         let section = batch.split_off(HEADER_BYTES);
         crate::record::compression::compress_into(compression, &section, batch);
@@ -141,7 +141,7 @@ fn compress(compression: Compression, batch: &mut Vec<u8>) {
 }
 
 #[cfg(not(feature = "std"))]
-fn compress(compression: Compression, _: &mut Vec<u8>) {
+pub(super) fn compress(compression: Compression, _: &mut Vec<u8>) {
     assert!(compression == Compression::None, "codecs need the feature `std`");
 }
 

@@ -15,6 +15,7 @@ pub mod compression;
 pub mod crc;
 #[expect(clippy::module_inception, reason = "a record is a noun of its own beside the batch")]
 pub mod record;
+pub mod retain;
 pub mod validate;
 mod varint;
 
@@ -26,6 +27,7 @@ pub use builder::BatchBuilder;
 #[cfg(feature = "std")]
 pub use compression::{CompressionError, decompress, recompress};
 pub use record::{Header, Headers, Record, RecordError, Records};
+pub use retain::{Kept, count_kept, emptied, empty_batch, retain};
 #[cfg(feature = "std")]
 pub use validate::{Admitted, admit_produce};
 pub use validate::{ProduceRules, Rejection, validate_produce};

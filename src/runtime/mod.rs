@@ -6,6 +6,7 @@
 //!                │  └──── durable ◄───────────┘
 //!                ├──► loader    cold bytes into the page cache
 //!                ├──► scrubber  sealed segments verified, damage written down
+//!                ├──► cleaner   logs compacted, a round at a time
 //!                └──► control   metadata, free space, removal of what was deleted
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod accept;
 mod boot;
+mod cleaner;
 pub mod clock;
 mod connection;
 mod control_loop;
@@ -187,7 +189,8 @@ impl Broker {
     /// dir can then be opened by Kafka's own tools.
     pub fn stop(self) {
         let Wiring { acceptor, acceptor_poller, acceptor_stop, shards, control, .. } = self.wiring;
-        let Wiring { control_events, flusher, flusher_stop, loader, scrubber, .. } = self.wiring;
+        let Wiring { control_events, flusher, flusher_stop, loader, .. } = self.wiring;
+        let Wiring { scrubber, cleaner, .. } = self.wiring;
         acceptor_stop.store(true, Ordering::Release);
         let _ = acceptor_poller.notify();
         join(acceptor);
@@ -206,6 +209,8 @@ impl Broker {
         let journal = join(flusher);
         join(loader);
         join(scrubber);
+        // What a round has left half done is tidied up when its log is closed.
+        join(cleaner);
         let Some(journal) = journal else { return };
         let closed = journal.close().map_err(|why| why.to_string());
         let now = clock::now();

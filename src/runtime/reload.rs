@@ -68,6 +68,7 @@ impl Reload {
                 connections_max: fixed.handles.connections(config.max_connections as u64),
                 connections_per_ip_max: config.max_connections_per_ip as u64,
                 scrub_bytes_per_second: config.scrub_bytes_per_second,
+                cleaner_bytes_per_second: config.log_cleaner_io_max_bytes_per_second,
             },
         }
     }
@@ -80,6 +81,7 @@ pub(super) struct DialValues {
     connections_max: u64,
     connections_per_ip_max: u64,
     scrub_bytes_per_second: u64,
+    cleaner_bytes_per_second: u64,
 }
 
 /// Where they look.
@@ -93,6 +95,8 @@ pub struct Dials {
     pub connections_per_ip_max: AtomicU64,
     /// `scrub.bytes.per.second`.
     pub scrub_bytes_per_second: AtomicU64,
+    /// `log.cleaner.io.max.bytes.per.second`.
+    pub cleaner_bytes_per_second: AtomicU64,
 }
 
 impl Dials {
@@ -110,11 +114,13 @@ impl Dials {
             connections_max,
             connections_per_ip_max,
             scrub_bytes_per_second,
+            cleaner_bytes_per_second,
         } = values;
         self.flush_linger_ms.store(flush_linger_ms, Ordering::Relaxed);
         self.connections_max.store(connections_max, Ordering::Relaxed);
         self.connections_per_ip_max.store(connections_per_ip_max, Ordering::Relaxed);
         self.scrub_bytes_per_second.store(scrub_bytes_per_second, Ordering::Relaxed);
+        self.cleaner_bytes_per_second.store(cleaner_bytes_per_second, Ordering::Relaxed);
     }
 }
 
@@ -132,6 +138,8 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
         auto_create_topics_enable: config.auto_create_topics_enable,
         retention_check_interval_ms: config.log_retention_check_interval_ms,
         scrub_interval_ms: config.scrub_interval_ms,
+        cleaner_backoff_ms: config.log_cleaner_backoff_ms,
+        cleaner_map_bytes: config.log_cleaner_dedupe_buffer_size,
         producer_id_expiration_ms: config.producer_id_expiration_ms,
         topic_defaults: config.topic_defaults.clone(),
         topic_sources: topic_sources(config),
@@ -195,6 +203,14 @@ mod tests {
         ("log.segment.delete.delay.ms", "7"),
         ("log.index.interval.bytes", "7"),
         ("log.index.size.max.bytes", "65536"),
+        ("log.cleanup.policy", "compact"),
+        ("log.cleaner.min.cleanable.ratio", "0.7"),
+        ("log.cleaner.min.compaction.lag.ms", "7"),
+        ("log.cleaner.max.compaction.lag.ms", "7"),
+        ("log.cleaner.delete.retention.ms", "7"),
+        ("log.cleaner.backoff.ms", "7"),
+        ("log.cleaner.dedupe.buffer.size", "7MiB"),
+        ("log.cleaner.io.max.bytes.per.second", "4097"),
         ("message.max.bytes", "65536"),
         ("log.message.timestamp.type", "LogAppendTime"),
         ("log.message.timestamp.before.max.ms", "7"),
@@ -223,10 +239,7 @@ mod tests {
     ];
 
     /// Keys that cannot change a `Reload`, and why that is right.
-    const APART: &[(&str, &str)] = &[
-        ("log.level", "the process's, set where SIGHUP is heard"),
-        ("log.cleanup.policy", "there is no other policy yet"),
-    ];
+    const APART: &[(&str, &str)] = &[("log.level", "the process's, set where SIGHUP is heard")];
 
     fn fixed() -> Fixed {
         Fixed {

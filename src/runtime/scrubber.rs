@@ -161,7 +161,7 @@ where
 
 /// Has the kernel forget pages that are on disk. It is advice: whether it is taken changes nothing
 /// but what is read.
-fn drop_pages(file: &impl AsFd, position: u64, bytes: u64) {
+pub(super) fn drop_pages(file: &impl AsFd, position: u64, bytes: u64) {
     if let Some(bytes) = std::num::NonZeroU64::new(bytes) {
         let _ = fadvise(file, position, Some(bytes), Advice::DontNeed);
     }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, Thread};
 
@@ -17,11 +17,12 @@ use crate::broker::shard::{Apply, Event, Shard};
 use crate::config::{Config, Protocol};
 use crate::controller::image::Image;
 use crate::journal::{Entry, Journal};
-use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::limits::{FLUSH_REQUESTS_MAX, PRODUCER_STATE_BYTES, PRODUCERS_SHARE_OF_MEMORY};
 use crate::log::Log;
 use crate::runtime::StartError;
 use crate::runtime::accept::Acceptor;
 use crate::runtime::boot::{File, Sizes};
+use crate::runtime::cleaner::{self, CleanWork};
 use crate::runtime::control_loop::{ControlEvent, ControlLoop};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::flusher::{FlushQueue, Flusher};
@@ -47,6 +48,7 @@ pub(super) struct Wiring {
     pub(super) flusher_stop: Arc<AtomicBool>,
     pub(super) loader: JoinHandle<()>,
     pub(super) scrubber: JoinHandle<()>,
+    pub(super) cleaner: JoinHandle<()>,
     pub(super) dials: Arc<Dials>,
 }
 
@@ -77,11 +79,15 @@ struct Lane {
     flush_queue: Outbox<Entry<File>, FLUSH_REQUESTS_MAX>,
 }
 
+/// What the flusher reads from, and what ends it.
+type FlusherEnds = (Vec<FlushQueue<File>>, Receiver<Entry<File>>, Arc<AtomicBool>);
+
 /// What every shard's thread shares with the others.
 struct Shared {
     flusher: Thread,
     loader: Sender<LoadJob<FileDisk>>,
     scrubber: Sender<ScrubWork<FileDisk>>,
+    cleaner: Sender<CleanWork<FileDisk>>,
     control: Sender<ControlEvent<FileDisk>>,
     ledger: &'static Ledger,
     peers: Arc<Peers>,
@@ -104,18 +110,9 @@ impl Threads<'_> {
         let (control_events, events) = channel();
         let (flusher_queue, control_queue) = channel();
         let flusher_stop = Arc::default();
-        let flusher = Flusher {
-            journal,
-            queues,
-            control_queue,
-            shards: inboxes.clone(),
-            control: control_events.clone(),
-            dials: Arc::clone(&dials),
-            ledger,
-            metrics: self.metrics,
-            stop: Arc::clone(&flusher_stop),
-        }
-        .spawn()?;
+        let ends = (queues, control_queue, Arc::clone(&flusher_stop));
+        let flusher =
+            self.spawn_flusher(journal, ends, &inboxes, &control_events, &dials, ledger)?;
         let control = ControlLoop {
             control,
             disk: FileDisk::new(),
@@ -132,12 +129,14 @@ impl Threads<'_> {
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
         let (scrub_works, scrubber) = scrubber::spawn(Arc::clone(&dials), self.metrics)?;
+        let (clean_works, cleaner) = cleaner::spawn(Arc::clone(&dials), ledger, self.metrics)?;
         Self::hand_out(&inboxes, logs, image);
         let peers = Arc::new(Peers::default());
         let shared = Shared {
             flusher: flusher.thread().clone(),
             loader: load_jobs,
             scrubber: scrub_works,
+            cleaner: clean_works,
             control: control_events.clone(),
             ledger,
             peers: Arc::clone(&peers),
@@ -156,8 +155,32 @@ impl Threads<'_> {
             flusher_stop,
             loader,
             scrubber,
+            cleaner,
             dials,
         })
+    }
+
+    fn spawn_flusher(
+        &self,
+        journal: Journal<FileDisk>,
+        (queues, control_queue, stop): FlusherEnds,
+        shards: &[Inbox<FileDisk>],
+        control: &Sender<ControlEvent<FileDisk>>,
+        dials: &Arc<Dials>,
+        ledger: &'static Ledger,
+    ) -> Result<JoinHandle<Journal<FileDisk>>, StartError> {
+        let flusher = Flusher {
+            journal,
+            queues,
+            control_queue,
+            shards: shards.to_vec(),
+            control: control.clone(),
+            dials: Arc::clone(dials),
+            ledger,
+            metrics: self.metrics,
+            stop,
+        };
+        Ok(flusher.spawn()?)
     }
 
     fn spawn_shards(
@@ -166,6 +189,7 @@ impl Threads<'_> {
         shared: &Shared,
     ) -> Result<Vec<(Inbox<FileDisk>, JoinHandle<Vec<Log<FileDisk>>>)>, StartError> {
         let mut shards = Vec::with_capacity(lanes.len());
+        let (shard_count, idle_shards) = (lanes.len(), Arc::new(AtomicUsize::new(0)));
         for (number, lane) in lanes.into_iter().enumerate() {
             let id = ShardId(number as u16);
             let inbox = lane.inbox.clone();
@@ -180,11 +204,14 @@ impl Threads<'_> {
                 flusher: shared.flusher.clone(),
                 loader: shared.loader.clone(),
                 scrubber: shared.scrubber.clone(),
+                cleaner: shared.cleaner.clone(),
                 control: shared.control.clone(),
                 ledger: shared.ledger,
                 peers: Arc::clone(&shared.peers),
                 limits: self.reload.limits,
                 metrics: self.metrics,
+                shard_count,
+                idle_shards: Arc::clone(&idle_shards),
             }
             .spawn()?;
             shards.push((inbox, thread));
@@ -237,6 +264,10 @@ impl Threads<'_> {
             frame_bytes_max: frame_bytes_max as u32,
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
+            producers_max: (self.sizes.memory_limit
+                / PRODUCERS_SHARE_OF_MEMORY
+                / PRODUCER_STATE_BYTES
+                / u64::from(self.sizes.shards)) as usize,
             process: self.metrics,
             memory: ledger,
             live: self.reload.live.clone(),

@@ -31,20 +31,26 @@ impl<D: Disk> Back<D> {
     pub fn scrubbed(&mut self, now: Now, job: ScrubJob<D::File>, found: Option<Scrubbed>) {
         let (topic_partition, segment) = (job.topic_partition, job.scrub.segment());
         let state = self.partitions.get(&topic_partition);
-        let is_there = state.is_some_and(|state| state.log.has_segment(segment));
+        // Compaction may have put another in its place.
+        let is_there = state.is_some_and(|state| state.log.has_scrubbed(&job.scrub));
         if found == Some(Scrubbed::Going) && is_there && self.scrub.is_wanted() {
             // A segment that was deleted meanwhile is let go: its room may be needed.
             return self.outputs.push_back(BackOutput::Scrub(job));
         }
         self.scrub.go_on(now.boot);
         self.metrics.scrub_segment_count += u64::from(found == Some(Scrubbed::Sound));
-        if let Some(Scrubbed::Damaged { position, .. }) = found {
+        if let Some(Scrubbed::Damaged { position, .. }) = found.filter(|_| is_there) {
             self.suspect(topic_partition, segment, position);
         }
     }
 
     /// Has it written down that a segment is damaged, when that is news.
-    fn suspect(&mut self, topic_partition: TopicPartition, segment: Offset, position: u64) {
+    pub(super) fn suspect(
+        &mut self,
+        topic_partition: TopicPartition,
+        segment: Offset,
+        position: u64,
+    ) {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         let Some(note) = state.log.note_suspect(segment) else { return };
         log::error!(
@@ -147,7 +153,10 @@ impl<D: Disk> Back<D> {
         if self.partitions.values().any(|state| state.gives_up) {
             return true;
         }
-        let candidates = self.partitions.iter_mut().filter(|(_, s)| 1 < s.log.segment_count());
+        // What is only compacted holds the last word on each key: none of it is old.
+        let candidates = self.partitions.iter_mut().filter(|(_, state)| {
+            state.log.config().cleanup_policy.delete && 1 < state.log.segment_count()
+        });
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {
             return false;

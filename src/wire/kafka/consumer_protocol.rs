@@ -16,7 +16,6 @@ use alloc::vec::Vec;
 use super::error::KafkaError;
 use super::field::Field;
 use super::versioned;
-use super::writer::{Frame, Writer};
 use crate::ids::Partition;
 
 /// The last version of both structures.
