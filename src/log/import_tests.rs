@@ -134,6 +134,10 @@ fn what_is_bad_is_refused_by_name() {
     refused(&torn, "damaged at position 80");
     let backwards = |disk: &MemoryDisk| put(disk, second, &batches(&[41, 40], 3));
     refused(&backwards, "damaged at position 80");
+    // Offsets lie outside a batch's checksum. Found by fuzzing: a flipped high bit would have been
+    // a gap of millions of empty batches.
+    let far = |disk: &MemoryDisk| put(disk, second, &batches(&[40, 1 << 50], 3));
+    refused(&far, "damaged at position 80");
     let short = |disk: &MemoryDisk| put(disk, second, &batches(&[40], 3));
     refused(&short, "ends at offset 41, but Kafka noted 42");
     let old = |disk: &MemoryDisk| {
