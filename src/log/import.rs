@@ -230,7 +230,9 @@ impl Taken {
             let header = &met.header;
             let is_valid = crc_is_valid(file, &met).map_err(|e| TakeError::Io(path.into(), e))?;
             let latest = self.epochs.last().map_or(LeaderEpoch::NONE, |last| last.0);
-            let is_next = next_base.is_none_or(|next| header.last_offset() < next);
+            // A flipped bit in a base offset, which no checksum covers, is not a gap to be filled.
+            let is_near = header.last_offset().since(base) <= i64::from(i32::MAX);
+            let is_next = is_near && next_base.is_none_or(|next| header.last_offset() < next);
             if !is_valid
                 || header.base_offset < self.end
                 || !is_next
@@ -241,6 +243,9 @@ impl Taken {
             self.note(&met, latest, &mut gaps);
         }
         if let Some(next) = next_base.filter(|next| self.end < *next) {
+            if i64::from(i32::MAX) < next.since(base) {
+                return Err(damaged(bytes));
+            }
             let epoch = self.epochs.last().map_or(LeaderEpoch(0), |last| last.0);
             gaps.push(Gap { position: bytes, from: self.end, to: next, epoch });
             self.end = next;
