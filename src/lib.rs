@@ -23,8 +23,9 @@
 //! 1. `runtime::connection` finds a frame's length, reserves its memory in the ledger, reads it.
 //! 2. `broker::front` decodes it ([`wire::produce`]), resolves topics in its copy of the metadata,
 //!    and sends each batch to the shard that owns its partition, which may be itself.
-//! 3. `broker::back` validates the batch ([`record::validate`]); [`log`] stamps offset and leader
-//!    epoch into the same bytes and writes them to the active segment: page cache, no sync.
+//! 3. `broker::back` validates the batch ([`record::validate`]); [`log`] looks whether its producer
+//!    sent it before (then the first answer is given again), stamps offset and leader epoch into the
+//!    same bytes and writes them to the active segment: page cache, no sync.
 //! 4. The bytes go on to the flusher. `acks` 1 is answered now, `acks` −1 is parked.
 //! 5. [`journal`] writes one commit for everything that gathered, syncs once, and only then tells
 //!    the shards, which raise their durable offsets and so the high watermarks.

@@ -121,6 +121,13 @@ pub const METRICS_MAX: usize = 4096;
 /// forgotten.
 pub const PARTITION_PRODUCERS_MAX: usize = 4096;
 
+/// What remembering one of them in one partition costs.
+pub const PRODUCER_STATE_BYTES: u64 = 400;
+
+/// What all partitions remember of producers is at most this share of `memory.limit`; beyond that
+/// the partition that remembers most of them forgets some.
+pub const PRODUCERS_SHARE_OF_MEMORY: u64 = 32;
+
 /// Records of one batch; a batch of more is refused before any is looked at.
 pub const BATCH_RECORDS_MAX: i32 = 1 << 20;
 

@@ -222,6 +222,36 @@ fn an_id_is_asked_for_until_there_is_one() {
     assert_eq!(broker.appended(0), ["yes"]);
 }
 
+/// KAFKA-18660: behind the last epoch comes another id.
+#[test]
+fn epochs_end_and_another_id_begins() {
+    let broker = FakeBroker::start(2);
+    broker.give_epoch(i16::MAX);
+    broker.script(&[Act::Append, Act::Append, Act::Refuse(ErrorCode::INVALID_RECORD)]);
+    let producer = producer(&broker, |_| {});
+    let on = |partition: i32, value: &str| {
+        let record = ProducerRecord::new("t", value).partition(partition);
+        producer.send(&record).expect("room").wait()
+    };
+    on(0, "a").expect("stored");
+    on(1, "b").expect("stored");
+    on(0, "refused").expect_err("by the script");
+    on(0, "c").expect("stored");
+    on(1, "d").expect("stored");
+    let stamps: Vec<_> = broker.arrivals().into_iter().map(|one| one.stamp).collect();
+    let old = |sequence| (1001, i16::MAX, sequence);
+    assert_eq!(stamps, [old(0), old(0), old(1), (1002, 0, 0), (1002, 0, 0)]);
+}
+
+/// Kafka's brokers of old said so; it is success, though nobody knows the offset.
+#[test]
+fn a_duplicate_that_is_called_one_was_stored() {
+    let broker = FakeBroker::start(1);
+    broker.script(&[Act::Refuse(ErrorCode::DUPLICATE_SEQUENCE_NUMBER)]);
+    let producer = producer(&broker, |_| {});
+    assert_eq!(send(&producer, "stored").wait().expect("stored").offset, Offset(-1));
+}
+
 #[test]
 fn without_idempotence_there_is_no_id() {
     let broker = FakeBroker::start(1);

@@ -80,7 +80,7 @@ fn no_stop_loses_a_keys_last_value() {
             let mut world = stopped_at(stop);
             let disk = after(&world.disk, stop * 3 + seed);
             world.ms += 1000;
-            world.try_open(disk).expect("the disk works");
+            world.try_open(&disk).expect("the disk works");
             world.check();
             // And it goes on: what is written and cleaned now survives one more stop.
             let mut rng = Rng(seed);
@@ -92,7 +92,7 @@ fn no_stop_loses_a_keys_last_value() {
             world.check();
             world.check_is_clean();
             let disk = after(&world.disk, stop * 3 + seed + 1);
-            world.try_open(disk).expect("the disk works");
+            world.try_open(&disk).expect("the disk works");
             world.check();
         }
     }
@@ -106,13 +106,13 @@ fn recovery_of_a_stopped_round_may_be_stopped_anywhere() {
         for step in 0.. {
             println!("stop {stop}, then {step}");
             disk.fail_after(step);
-            let is_whole = world.try_open(disk.clone()).is_some();
+            let is_whole = world.try_open(&disk).is_some();
             disk = after(&disk, stop + step);
             if is_whole {
                 break;
             }
         }
-        world.try_open(disk).expect("the disk works");
+        world.try_open(&disk).expect("the disk works");
         world.check();
     }
 }
@@ -158,14 +158,14 @@ fn live(rng: &mut Rng) {
             20 if rng.below(3) == 0 => {
                 under_way = None;
                 let disk = after(&world.disk, rng.next());
-                world.try_open(disk).expect("the disk works");
+                world.try_open(&disk).expect("the disk works");
                 world.check();
             }
             21 if rng.below(6) == 0 => {
                 under_way = None;
                 world.close();
                 let disk = world.disk.clone();
-                let report = world.try_open(disk).expect("the disk works");
+                let report = world.try_open(&disk).expect("the disk works");
                 assert!(report.was_clean);
                 world.check();
             }

@@ -21,6 +21,7 @@ mod e2e {
     mod kill;
     mod memory;
     mod mistakes;
+    mod once;
     mod order;
     mod peer;
     mod power_cut;

@@ -9,6 +9,7 @@
 mod broker;
 mod interop {
     mod clients;
+    mod compacted;
     pub mod dump;
     mod producers;
 }

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use odradek::broker::back::Flushed;
 use odradek::broker::mail::{
-    Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId,
+    Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ProducersItem, ReplyBody,
+    RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::broker::{BrokerConfig, LiveConfig, Memory};
@@ -65,6 +66,7 @@ impl World {
             frame_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
             handles_max: 100,
+            producers_max: 50,
             process: Box::leak(Box::default()),
             memory: &Plenty,
             live: LiveConfig {
@@ -123,7 +125,19 @@ impl World {
     }
 
     fn produce(&mut self, ms: u64, acks: i8, value: &[u8]) -> Vec<Output<SimDisk>> {
+        self.produce_by((-1, -1, -1), ms, acks, value)
+    }
+
+    /// The same of a producer: its id and epoch, and the record's sequence.
+    fn produce_by(
+        &mut self,
+        (id, epoch, sequence): (i64, i16, i32),
+        ms: u64,
+        acks: i8,
+        value: &[u8],
+    ) -> Vec<Output<SimDisk>> {
         let mut builder = BatchBuilder::new();
+        builder.set_producer(id, epoch, sequence);
         builder.push(at(ms).wall, None, Some(value), &[]);
         let batch = builder.finish(Compression::None)[..].into();
         let items = vec![ProduceItem { place: 0, topic_partition: TOPIC, batch }];
@@ -442,4 +456,90 @@ fn a_fetch_of_what_cannot_be_read_ends() {
     assert_eq!(notes, 1, "the next start scans the segment");
     // What can be read is served.
     assert_eq!(world.fetch(2).0, ErrorCode::NONE);
+}
+
+/// Error and offset of each produce that was answered.
+fn produced(outputs: Vec<Output<SimDisk>>) -> Vec<(ErrorCode, i64)> {
+    let bodies = replies(outputs).into_iter();
+    let results = bodies.flat_map(|body| match body {
+        ReplyBody::Produced(items) => items,
+        other => panic!("{other:?}"),
+    });
+    results.map(|(_, one)| (one.error, one.base_offset.0)).collect()
+}
+
+fn durable(end: i64) -> Event<SimDisk> {
+    let durable_offset = Some(Offset(end));
+    let flushed = Flushed { topic_partition: TOPIC, durable_offset, log_start_offset: None };
+    Event::Flushed(vec![flushed])
+}
+
+#[test]
+fn a_batch_that_comes_again_waits_for_the_first_one_to_be_durable() {
+    // An answer to the copy is an answer to the original, which a power cut may still take.
+    let mut world = World::new(TopicConfig::default());
+    assert_eq!(produced(world.produce_by((7, 0, 0), 1, -1, b"a")), []);
+    assert_eq!(produced(world.produce_by((7, 0, 1), 2, -1, b"b")), []);
+    let outputs = world.produce_by((7, 0, 0), 3, -1, b"a");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Persist(_))), "not stored again");
+    assert_eq!(produced(outputs), [], "nor answered yet");
+    let ok = |offset| (ErrorCode::NONE, offset);
+    assert_eq!(produced(world.produce_by((7, 0, 0), 4, 1, b"a")), [ok(0)], "acks 1 do not wait");
+    let answers = produced(world.step(5, durable(1)));
+    assert_eq!(answers, [ok(0), ok(0)], "the original and its copy, before what came between");
+    assert_eq!(produced(world.step(6, durable(2))), [ok(1)]);
+    assert_eq!(produced(world.produce_by((7, 0, 1), 7, -1, b"b")), [ok(1)], "durable: at once");
+    assert_eq!(produced(world.produce_by((7, 0, 2), 8, -1, b"c")), []);
+    assert_eq!(produced(world.produce_by((7, 0, 2), 9, -1, b"c")), []);
+    let failed = (ErrorCode::KAFKA_STORAGE_ERROR, -1);
+    assert_eq!(produced(world.step(10, Event::StorageFailed)), [failed; 2], "they share its fate");
+}
+
+#[test]
+fn a_flood_of_producers_is_bounded_and_the_busy_one_stays() {
+    let mut world = World::new(TopicConfig { acks_durable: false, ..TopicConfig::default() });
+    let item = ProducersItem { place: 0, topic_partition: TOPIC };
+    let count =
+        |world: &mut World, ms| match &replies(world.ask(ms, AskBody::Producers(vec![item])))[..] {
+            [ReplyBody::Producers(found)] => found[0].1.producers.len(),
+            other => panic!("{other:?}"),
+        };
+    for number in 0..1000 {
+        let ok = produced(world.produce_by((1000 + number, 3, 17), number as u64, 1, b"flood"));
+        assert_eq!(ok[0].0, ErrorCode::NONE);
+        let busy = produced(world.produce_by((1, 0, number as i32), number as u64, 1, b"busy"));
+        assert_eq!(busy[0].0, ErrorCode::NONE);
+    }
+    let known = count(&mut world, 2000);
+    assert!((20..=50).contains(&known), "{known}");
+    let gap = produced(world.produce_by((1, 0, 5), 2001, 1, b"busy"));
+    assert_eq!(gap[0].0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, "it is still known");
+    // A day of silence, and nobody is.
+    drop(world.tick(90_000_000));
+    assert_eq!(count(&mut world, 90_000_001), 0);
+}
+
+#[test]
+fn segments_go_when_what_they_tell_of_producers_is_durable() {
+    let config = TopicConfig { segment_bytes: 4000, acks_durable: false, ..TopicConfig::default() };
+    let mut world = World::new(config);
+    for number in 0..8 {
+        world.produce_by((7, 0, number), number as u64, 1, &[7; 1700]);
+    }
+    world.disk.sync_all(Path::new("/d")).expect("the disk works");
+    let outputs = world.step(1000, Event::GiveUpOldest);
+    let note = outputs.into_iter().find_map(|output| match output {
+        Output::NoteProducers(topic_partition, note) => Some((topic_partition, note)),
+        _ => None,
+    });
+    let (topic_partition, note) = note.expect("there is something to keep");
+    let log_start_offset = Some(Offset(2));
+    let start = Flushed { topic_partition, durable_offset: None, log_start_offset };
+    world.step(1001, Event::Flushed(vec![start]));
+    assert!(world.disk.files().contains_key(&segment(0)), "its producers are not safe yet");
+    let at = note.save().expect("the disk works");
+    assert_eq!(at, Offset(2));
+    world.step(1002, Event::ProducersNoted(topic_partition, Some(at)));
+    assert!(!world.disk.files().contains_key(&segment(0)), "now it goes, without delay");
+    assert!(!world.disk.files().contains_key(&segment(0).with_extension("snapshot")));
 }

@@ -154,6 +154,9 @@ pub struct Back<D: Disk> {
     producer_id_expiration_ms: u64,
     handles_at: Boot,
     handles_max: usize,
+    /// Producers that partitions remember, counted too high rather than too low.
+    producer_count: usize,
+    producers_max: usize,
     scrub: ScrubPlan,
     clean: CleanPlan,
     is_writable: bool,
@@ -181,6 +184,8 @@ impl<D: Disk> Back<D> {
             producer_id_expiration_ms: config.live.producer_id_expiration_ms,
             handles_at: now.boot.plus_ms(HANDLES_INTERVAL_MS),
             handles_max: config.handles_max,
+            producer_count: 0,
+            producers_max: config.producers_max,
             scrub: ScrubPlan::new(now.boot, config.live.scrub_interval_ms),
             clean: CleanPlan::new(
                 now.boot,
@@ -198,6 +203,7 @@ impl<D: Disk> Back<D> {
     /// Takes a partition over.
     pub fn adopt(&mut self, log: Log<D>) {
         let topic_partition = log.topic_partition();
+        self.producer_count += log.producer_count();
         let state = PartitionState {
             log,
             waiting: VecDeque::new(),
@@ -211,6 +217,7 @@ impl<D: Disk> Back<D> {
         };
         let replaced = self.partitions.insert(topic_partition, state);
         assert!(replaced.is_none(), "a partition has one owner");
+        self.bound_producers();
     }
 
     /// Lets all partitions of a deleted topic go; what waits there is answered.

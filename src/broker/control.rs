@@ -196,6 +196,21 @@ impl<D: Disk> Control<D> {
         Ok((control, entries))
     }
 
+    /// Takes changes into account that no request asked for, before the first turn: what is moved
+    /// in. The caller commits the entry.
+    pub fn import(
+        &mut self,
+        now: Now,
+        changes: &[Change],
+    ) -> Result<Entry<D::File>, MetadataError> {
+        let (entry, end_offset) = self.append(now, changes).map_err(MetadataError::Log)?;
+        for change in changes {
+            self.controller.replay(change);
+        }
+        self.log.mark_durable(end_offset);
+        Ok(entry)
+    }
+
     /// The cluster as it is.
     pub fn controller(&self) -> &Controller {
         &self.controller

@@ -204,8 +204,8 @@ pub struct ProcessMetrics {
     pub scrub_bytes: AtomicU64,
     pub scrub_failed_count: AtomicU64,
     pub cleaner_io_bytes: AtomicU64,
-    /// When the last round ended, in milliseconds since 1970; 0: none did.
-    pub cleaned_at_now: AtomicU64,
+    /// When the last round of compaction ended, in microseconds since the start; 0: none did.
+    pub cleaned_at_us: AtomicU64,
 }
 
 impl ProcessMetrics {
@@ -240,7 +240,7 @@ impl ProcessMetrics {
             ("scrub_bytes", &self.scrub_bytes),
             ("scrub_failed_count", &self.scrub_failed_count),
             ("cleaner_io_bytes", &self.cleaner_io_bytes),
-            ("cleaned_at_now", &self.cleaned_at_now),
+            ("cleaned_at_us_now", &self.cleaned_at_us),
         ]
         .map(read)
         .into_iter()

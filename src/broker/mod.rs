@@ -80,6 +80,8 @@ pub struct BrokerConfig {
     pub fetch_bytes_max: u32,
     /// Files that the logs of one shard may keep open.
     pub handles_max: usize,
+    /// Idempotent producers that the partitions of one shard may remember together.
+    pub producers_max: usize,
     /// Counts of the process.
     pub process: &'static ProcessMetrics,
     /// For what batches decompress to.

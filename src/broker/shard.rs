@@ -72,11 +72,11 @@ pub enum Event<D: Disk> {
     },
     /// A part of a sealed segment was verified; `None` when it could not be read.
     Scrubbed(ScrubJob<D::File>, Option<Scrubbed>),
+    /// It is this shard's turn in a round of compaction.
+    Clean(Box<Round<D>>),
     /// What is known of a partition's producers up to this offset is on stable storage; `None` when
     /// it could not be brought there.
     ProducersNoted(TopicPartition, Option<Offset>),
-    /// It is this shard's turn in a round of compaction.
-    Clean(Box<Round<D>>),
     /// The metadata changed.
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
@@ -172,10 +172,10 @@ impl<D: Disk> Shard<D> {
             }
             Event::Loaded { token, is_lost } => self.back.loaded(now, token, is_lost),
             Event::Scrubbed(job, found) => self.back.scrubbed(now, job, found),
+            Event::Clean(round) => self.back.clean_turn(now, round),
             Event::ProducersNoted(topic_partition, at) => {
                 self.back.producers_noted(now, topic_partition, at);
             }
-            Event::Clean(round) => self.back.clean_turn(now, round),
             Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, &body),
         }

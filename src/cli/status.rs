@@ -168,7 +168,7 @@ fn holdings(seen: &Seen) -> Vec<Vec<String>> {
     let free = size(seen.value("disk_free_bytes_now"));
     let total = size(seen.value("disk_total_bytes_now"));
     let named = |name: &str, words: String| row([name.to_owned(), words]);
-    vec![
+    let mut rows = vec![
         named("memory", format!("{} of {limit}{parts}", size(held))),
         named(
             "connections",
@@ -184,7 +184,31 @@ fn holdings(seen: &Seen) -> Vec<Vec<String>> {
             ),
         ),
         named("disk", format!("{logs} in logs, {free} of {total} free")),
-    ]
+    ];
+    rows.extend(compaction(seen).map(|words| named("compaction", words)));
+    rows
+}
+
+/// What compaction did; nothing where there was none.
+fn compaction(seen: &Seen) -> Option<String> {
+    let (rounds, failed) = (seen.value("clean_rounds_count"), seen.value("clean_failed_count"));
+    if rounds == 0 && failed == 0 {
+        return None;
+    }
+    let mut words = format!(
+        "{} became {} in {} rounds",
+        size(seen.value("cleaned_before_bytes")),
+        size(seen.value("cleaned_after_bytes")),
+        thousands(rounds)
+    );
+    if let Some(at_us) = Some(seen.value("cleaned_at_us_now")).filter(|at_us| 0 < *at_us) {
+        let ago_us = seen.value("uptime_us_now").saturating_sub(at_us);
+        words += &format!(", the last {} ago", duration(ago_us / 1_000_000));
+    }
+    if 0 < failed {
+        words += &format!(", {} FAILED; the log says why", thousands(failed));
+    }
+    Some(words)
 }
 
 /// What somebody should look at.
@@ -297,6 +321,24 @@ mod tests {
         assert_eq!(seen.interval_us(), 500_000);
         let restarted = Seen { before: seen.after, after: seen.before };
         assert_eq!(restarted.per_second("append_bytes"), None, "it counts from the start again");
+    }
+
+    #[test]
+    fn compaction_is_told_once_there_was_some() {
+        let seen = |values: &[(&str, u64)]| Seen { before: Vec::new(), after: sample(values) };
+        assert_eq!(compaction(&seen(&[("clean_rounds_count", 0)])), None);
+        let values = [
+            ("clean_rounds_count", 3),
+            ("clean_failed_count", 1),
+            ("cleaned_before_bytes", 4096),
+            ("cleaned_after_bytes", 1024),
+            ("cleaned_at_us_now", 1_000_000),
+            ("uptime_us_now", 63_000_000),
+        ];
+        let words = compaction(&seen(&values)).expect("there was some");
+        let wanted = "4.0 KiB became 1.0 KiB in 3 rounds, the last 1 min 2 s ago, \
+                      1 FAILED; the log says why";
+        assert_eq!(words, wanted);
     }
 
     #[test]

@@ -570,9 +570,8 @@ fn put_topic_default(
     let text = match (expected, value) {
         (_, RawValue::Bare(text)) | (OneOf(_), RawValue::Text(text)) => text.clone(),
         (OneOf(_), RawValue::List(words)) => words.join(","),
-        (Integer { .. }, RawValue::Integer(number)) => number.to_string(),
+        (Integer { .. } | Ratio, RawValue::Integer(number)) => number.to_string(),
         (Boolean, RawValue::Boolean(flag)) => flag.to_string(),
-        (Ratio, RawValue::Integer(number)) => number.to_string(),
         (Ratio, RawValue::Float(digits)) => digits.clone(),
         _ => return Err(Expected::Simple(expected)),
     };

@@ -22,6 +22,8 @@ pub(super) struct Context {
     pub retention: Retention,
     /// Group and member ids that were given out, the oldest first; some have joined since.
     pub pending: VecDeque<(Box<str>, Box<str>)>,
+    /// The last append, which what is known here may rest on.
+    pub appended: Option<u64>,
     /// What members and offsets take, roughly.
     pub state_bytes: usize,
     /// Changes without an append: what follows, follows at the next chance.
@@ -38,6 +40,7 @@ impl Context {
             member_ids: MemberIds::new(seed),
             retention: Retention::default(),
             pending: VecDeque::new(),
+            appended: None,
             state_bytes: 0,
             settled: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -68,9 +71,9 @@ impl Context {
         }
     }
 
-    /// Answers when `write`, which the answer tells of, is durable.
-    pub fn answer_after(&mut self, write: Option<u64>, reader: Reader) {
-        let parked = match write {
+    /// Answers when all that was appended so far is durable: appends become so in their order.
+    pub fn answer_durable(&mut self, reader: Reader) {
+        let parked = match self.appended {
             Some(write) => self.writes.park(write, reader),
             None => Err(reader),
         };

@@ -28,8 +28,6 @@ pub(super) enum Members {
 pub(super) struct Group {
     pub members: Members,
     pub offsets: Offsets,
-    /// The last append about it.
-    pub appended: Option<u64>,
 }
 
 impl Group {
@@ -97,10 +95,6 @@ impl Group {
 }
 
 impl Coordinator {
-    pub(super) fn classic_mut(&mut self, group_id: &str) -> Option<&mut ClassicGroup> {
-        self.groups.get_mut(group_id).and_then(Group::classic_mut)
-    }
-
     pub(super) fn join(
         &mut self,
         now: Now,
@@ -136,18 +130,17 @@ impl Coordinator {
     }
 
     pub(super) fn sync(&mut self, now: Now, token: u64, request: &SyncGroupRequest<'_>) {
-        match self.groups.get_mut(request.group_id).and_then(Group::classic_mut) {
-            Some(group) => group.sync(&mut self.context, now, token, request),
-            None => {
-                let refusal = SyncGroupResponse::failed(absent(request.group_id));
-                self.context.answer(token, &refusal);
-            }
+        let group = self.groups.get_mut(request.group_id).and_then(Group::classic_mut);
+        if let Some(group) = group {
+            group.sync(&mut self.context, now, token, request);
+        } else {
+            self.context.answer(token, &SyncGroupResponse::failed(absent(request.group_id)));
         }
         self.settle(now);
     }
 
     pub(super) fn heartbeat(&mut self, now: Now, token: u64, request: &HeartbeatRequest<'_>) {
-        let result = match self.classic_mut(request.group_id) {
+        let result = match self.groups.get_mut(request.group_id).and_then(Group::classic_mut) {
             Some(group) => group.heartbeat(now, request),
             None => Err(absent(request.group_id)),
         };

@@ -45,9 +45,13 @@ impl MemberIds {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.next().to_be_bytes());
         bytes[8..].copy_from_slice(&self.next().to_be_bytes());
-        let hex = format!("{:032x}", u128::from_be_bytes(Uuid::from_random(bytes).0));
-        let [a, b, c, d, e] = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-        format!("{}-{a}-{b}-{c}-{d}-{e}", shown(name)).into()
+        let uuid = format!("{:032x}", u128::from_be_bytes(Uuid::from_random(bytes).0));
+        let mut id = String::from(shown(name));
+        for part in [0..8, 8..12, 12..16, 16..20, 20..32] {
+            id.push('-');
+            id.push_str(&uuid[part]);
+        }
+        id.into()
     }
 }
 

@@ -4,11 +4,12 @@ use super::Coordinator;
 use super::classic::{ClassicGroup, Stored};
 use super::groups::{Group, Members};
 use super::offsets::Committed;
-use super::writes::{After, told};
+use super::writes::{After, Returned, told};
 use crate::ids::Offset;
 use crate::time::{Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::delete_groups::DeleteGroupsResponse;
+use crate::wire::join_group::JoinGroupResponse;
 use crate::wire::kafka::group_records::{GroupKey, GroupMetadataValue, OffsetCommitValue};
 use crate::wire::offset_commit::OffsetCommitResponse;
 use crate::wire::offset_delete::OffsetDeleteResponse;
@@ -96,13 +97,11 @@ impl Coordinator {
 
     /// A batch is in the log, from `base_offset` on: its records are replayed.
     pub fn appended(&mut self, now: Now, write: u64, base_offset: Offset) {
+        self.context.appended = Some(write);
         let mut offset = base_offset;
         for record in self.context.writes.take_records(write) {
             let value = record.value.as_deref();
             self.replay(now, offset, now.wall, &record.key, value).expect("we wrote it ourselves");
-            if let Some(group) = group_of(&record.key).and_then(|id| self.groups.get_mut(id)) {
-                group.appended = Some(write);
-            }
             offset = offset.next().expect("a log does not reach the end of the offset space");
         }
     }
@@ -111,15 +110,15 @@ impl Coordinator {
     /// leave.
     pub fn committed(&mut self, now: Now, write: u64, result: Result<(), ErrorCode>) {
         let (readers, after) = self.context.writes.end(write, result);
+        if let Some((after, result)) = after {
+            self.follow(now, after, result);
+        }
         for reader in readers {
             let body = match result {
                 Ok(()) => reader.body,
                 Err(error) => (reader.failed)(&reader.body, told(error)),
             };
             self.context.answer_body(reader.token, body);
-        }
-        if let Some((after, result)) = after {
-            self.follow(now, after, result);
         }
         self.settle(now);
         self.invariants();
@@ -171,29 +170,13 @@ impl Coordinator {
         }
     }
 
-    fn returned(
-        &mut self,
-        now: Now,
-        returned: super::writes::Returned,
-        result: Result<(), ErrorCode>,
-    ) {
-        let group_id = returned.group_id.clone();
-        match self.groups.get_mut(&group_id).and_then(Group::classic_mut) {
-            Some(group) => group.returned(&mut self.context, now, returned, result),
-            None => {
-                let error = ErrorCode::UNKNOWN_MEMBER_ID;
-                let refusal = crate::wire::join_group::JoinGroupResponse::failed(error, "");
-                self.context.answer(returned.token, &refusal);
-            }
+    fn returned(&mut self, now: Now, returned: Returned, result: Result<(), ErrorCode>) {
+        let group = self.groups.get_mut(&returned.group_id).and_then(Group::classic_mut);
+        if let Some(group) = group {
+            group.returned(&mut self.context, now, returned, result);
+        } else {
+            let refusal = JoinGroupResponse::failed(ErrorCode::UNKNOWN_MEMBER_ID, "");
+            self.context.answer(returned.token, &refusal);
         }
-    }
-}
-
-/// The group that a record is about.
-fn group_of(key: &[u8]) -> Option<&str> {
-    match GroupKey::decode(key).ok()? {
-        GroupKey::Offset(key) => Some(key.group),
-        GroupKey::Group(key) => Some(key.group),
-        GroupKey::Unknown(_) => None,
     }
 }

@@ -87,7 +87,7 @@ struct Change {
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     last_id: u64,
-    writes: BTreeMap<u64, Write>,
+    open: BTreeMap<u64, Write>,
     /// By a number that rises with the deadline, as all may take equally long.
     changes: BTreeMap<u64, Change>,
 }
@@ -118,7 +118,7 @@ impl Writes {
             }
             let id = self.fresh_id();
             batches.push((id, builder.finish(Compression::None)));
-            self.writes.insert(id, Write { change, records, readers: Vec::new() });
+            self.open.insert(id, Write { change, records, readers: Vec::new() });
         }
         let writes_left = batches.len();
         self.changes.insert(change, Change { writes_left, error: None, deadline, after });
@@ -132,7 +132,7 @@ impl Writes {
 
     /// The write's records, which are replayed now.
     pub fn take_records(&mut self, write: u64) -> Vec<Record> {
-        self.writes
+        self.open
             .get_mut(&write)
             .map(|write| std::mem::take(&mut write.records))
             .unwrap_or_default()
@@ -140,7 +140,7 @@ impl Writes {
 
     /// Has an answer wait for a write, if that is under way.
     pub fn park(&mut self, write: u64, reader: Reader) -> Result<(), Reader> {
-        match self.writes.get_mut(&write) {
+        match self.open.get_mut(&write) {
             Some(write) => {
                 write.readers.push(reader);
                 Ok(())
@@ -155,7 +155,7 @@ impl Writes {
         write: u64,
         result: Result<(), ErrorCode>,
     ) -> (Vec<Reader>, Option<(After, Result<(), ErrorCode>)>) {
-        let Some(Write { change: id, readers, .. }) = self.writes.remove(&write) else {
+        let Some(Write { change: id, readers, .. }) = self.open.remove(&write) else {
             return (Vec::new(), None);
         };
         let Some(change) = self.changes.get_mut(&id) else { return (readers, None) };

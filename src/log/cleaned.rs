@@ -65,9 +65,9 @@ pub(super) struct Cleaned {
     /// Whose it is.
     pub topic_id: TopicId,
     /// Before it no key has two records.
-    pub cleaned: Offset,
+    pub clean_end: Offset,
     /// Segments before it may have been rewritten; they are synced.
-    pub rewritten: Offset,
+    pub rewritten_end: Offset,
     /// A segment on its way.
     pub swap: Option<Swap>,
 }
@@ -75,7 +75,7 @@ pub(super) struct Cleaned {
 impl Cleaned {
     /// Of a partition that was never compacted.
     pub fn new(topic_id: TopicId) -> Cleaned {
-        Cleaned { topic_id, cleaned: Offset::ZERO, rewritten: Offset::ZERO, swap: None }
+        Cleaned { topic_id, clean_end: Offset::ZERO, rewritten_end: Offset::ZERO, swap: None }
     }
 
     /// Reads the file. Without one, or with one of another topic, nothing was ever compacted.
@@ -90,7 +90,7 @@ impl Cleaned {
     pub fn save(&self, disk: &impl Disk, dir: &Path) -> io::Result<()> {
         let mut text = format!(
             "topic {}\ncleaned {}\nrewritten {}\n",
-            self.topic_id, self.cleaned, self.rewritten
+            self.topic_id, self.clean_end, self.rewritten_end
         );
         if let Some(Swap { base, end, bytes, crc }) = self.swap {
             let _ = writeln!(text, "swap {base} {end} {bytes} {crc}");
@@ -111,8 +111,8 @@ fn parse(text: &str) -> Option<Cleaned> {
         }
         let numbers: Vec<i64> = words.map_while(|word| word.parse().ok()).collect();
         match (kind, &numbers[..]) {
-            ("cleaned", &[offset]) => found.cleaned = Offset(offset),
-            ("rewritten", &[offset]) => found.rewritten = Offset(offset),
+            ("cleaned", &[offset]) => found.clean_end = Offset(offset),
+            ("rewritten", &[offset]) => found.rewritten_end = Offset(offset),
             ("swap", &[base, end, bytes, crc]) => {
                 let (bytes, crc) = (u64::try_from(bytes).ok()?, u32::try_from(crc).ok()?);
                 found.swap = Some(Swap { base: Offset(base), end: Offset(end), bytes, crc });
@@ -169,7 +169,7 @@ fn is_what(disk: &impl Disk, path: &Path, swap: &Swap) -> io::Result<bool> {
     let mut buf = vec![0; READ_BYTES];
     let (mut position, mut crc) = (0, 0);
     while position < swap.bytes {
-        let got = file.read_at(&mut buf, position)?;
+        let got = file.read_what_is_left(&mut buf, position)?;
         if got == 0 {
             return Ok(false);
         }
@@ -236,8 +236,8 @@ mod tests {
         assert_eq!(load(topic_id), Cleaned::new(topic_id));
         let swap = Swap { base: Offset(5), end: Offset(900), bytes: 77, crc: u32::MAX };
         let mut cleaned = Cleaned {
-            cleaned: Offset(800),
-            rewritten: Offset(900),
+            clean_end: Offset(800),
+            rewritten_end: Offset(900),
             swap: Some(swap),
             ..Cleaned::new(topic_id)
         };

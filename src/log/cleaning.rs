@@ -62,7 +62,7 @@ impl Cleaning {
     /// Of a log whose file says this.
     pub fn new(cleaned: Cleaned) -> Cleaning {
         let is_nothing = cleaned == Cleaned::new(cleaned.topic_id);
-        Cleaning((!is_nothing).then(|| State::new(cleaned)))
+        Cleaning((!is_nothing).then(|| Box::new(State::new(cleaned))))
     }
 
     /// Whether a round may begin.
@@ -75,14 +75,13 @@ impl Cleaning {
     }
 
     fn state(&mut self, topic_id: TopicId) -> &mut State {
-        self.0.get_or_insert_with(|| State::new(Cleaned::new(topic_id)))
+        self.0.get_or_insert_with(|| Box::new(State::new(Cleaned::new(topic_id))))
     }
 }
 
 impl State {
-    fn new(cleaned: Cleaned) -> Box<State> {
-        let replaced = Vec::new();
-        Box::new(State { cleaned, is_under_way: false, replaced, is_given_up: false })
+    fn new(cleaned: Cleaned) -> State {
+        State { cleaned, is_under_way: false, replaced: Vec::new(), is_given_up: false }
     }
 }
 
@@ -160,10 +159,10 @@ impl<D: Disk> Log<D> {
     /// Begins a round.
     pub fn begin_clean(&mut self, filth: &Filth, limits: &CleanLimits) -> Round<D> {
         assert!(self.cleaning.is_idle(), "one round at a time");
-        let cleaned = self.first_dirty();
+        let clean_end = self.first_dirty();
         let state = self.cleaning.state(self.topic_partition.topic_id);
         state.is_under_way = true;
-        let cleaned = Cleaned { cleaned, ..state.cleaned };
+        let cleaned = Cleaned { clean_end, ..state.cleaned };
         let segments = &self.segments[..filth.segment_count];
         let parts = RoundParts {
             disk: self.disk.clone(),
@@ -268,7 +267,7 @@ impl<D: Disk> Log<D> {
 
     /// Before this offset no key has two records.
     pub fn cleaned_offset(&self) -> Offset {
-        self.cleaning.0.as_ref().map_or(Offset::ZERO, |state| state.cleaned.cleaned)
+        self.cleaning.0.as_ref().map_or(Offset::ZERO, |state| state.cleaned.clean_end)
     }
 }
 

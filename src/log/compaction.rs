@@ -53,6 +53,10 @@ use crate::topic_config::Ratio;
 /// A vector that grows is copied to one twice its size, and what is kept is compressed beside it.
 const WINDOW_COST: u64 = 3;
 
+/// Room that a round leaves on the disk, whatever it frees later: a hundredth, at least and at most.
+const RESERVE_BYTES_MIN: u64 = 8 << 20;
+const RESERVE_BYTES_MAX: u64 = 256 << 20;
+
 /// Why a round ended early.
 #[derive(Debug)]
 pub enum CleanError {
@@ -219,7 +223,7 @@ impl<D: Disk> Round<D> {
     pub(super) fn new(parts: RoundParts<D>, limits: &CleanLimits) -> Round<D> {
         let RoundParts { disk, dir, name, topic_partition, urgency, rules, .. } = parts;
         let RoundParts { producers, inputs, cleaned, .. } = parts;
-        let first_dirty = inputs.partition_point(|input| input.end <= cleaned.cleaned);
+        let first_dirty = inputs.partition_point(|input| input.end <= cleaned.clean_end);
         Round {
             disk,
             dir,
@@ -231,7 +235,7 @@ impl<D: Disk> Round<D> {
             memory_bytes: limits.memory_bytes,
             window_bytes: DECOMPRESSION_WINDOW_MIN,
             producers,
-            map_end: cleaned.cleaned,
+            map_end: cleaned.clean_end,
             inputs,
             cleaned,
             map: KeyMap::new(limits.map_bytes as usize),
@@ -443,6 +447,13 @@ impl<D: Disk> Round<D> {
     }
 
     fn begin_output(&mut self, input: Input) -> Result<(), CleanError> {
+        let space = self.disk.space(&self.dir)?;
+        let reserve_bytes = (space.total_bytes / 100).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
+        let needed_bytes = reserve_bytes + self.rules.segment_bytes.max(input.bytes);
+        let left_bytes: u64 = self.inputs[self.input..].iter().map(|input| input.bytes).sum();
+        if space.free_bytes < needed_bytes.min(reserve_bytes + left_bytes) {
+            return Err(CleanError::Io(io::ErrorKind::StorageFull.into()));
+        }
         self.first_input = self.input;
         self.base = input.base;
         let place = Place { disk: &self.disk, dir: &self.dir };
@@ -495,8 +506,8 @@ impl<D: Disk> Round<D> {
         let end = self.inputs[self.input - 1].end;
         let output = self.output.as_ref().expect("as above");
         let swap = Swap { base: self.base, end, bytes: output.bytes(), crc: output.crc() };
-        let rewritten = self.cleaned.rewritten.max(end);
-        self.cleaned = Cleaned { rewritten, swap: Some(swap), ..self.cleaned };
+        let rewritten_end = self.cleaned.rewritten_end.max(end);
+        self.cleaned = Cleaned { rewritten_end, swap: Some(swap), ..self.cleaned };
         self.cleaned.save(&self.disk, &self.dir)?;
         self.stage = Stage::Swap;
         Ok(())
@@ -555,8 +566,7 @@ impl<D: Disk> Round<D> {
     }
 
     fn finish(&mut self) -> Result<(), CleanError> {
-        let (cleaned, swap) = (self.map_end, None);
-        self.cleaned = Cleaned { cleaned, swap, ..self.cleaned };
+        self.cleaned = Cleaned { clean_end: self.map_end, swap: None, ..self.cleaned };
         self.cleaned.save(&self.disk, &self.dir)?;
         self.map.clear();
         self.stage = Stage::Ended;

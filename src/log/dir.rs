@@ -111,6 +111,7 @@ impl<D: Disk> LogDir<D> {
     pub fn claim(disk: D, path: &Path, parameters: &OpenParameters) -> Result<Self, OpenError> {
         let at_path = |error| OpenError::io(path, error);
         disk.create_dir_all(path).map_err(at_path)?;
+        identity::refuse_kafkas(&disk, path)?;
         let OpenParameters { node_id, cluster_id, random, .. } = *parameters;
         let identity = identity::of_log_dir(&disk, path, node_id, cluster_id, random)?;
         let mark = path.join(CLEAN_SHUTDOWN);
@@ -384,7 +385,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         found.mark = found.mark.max(Some(end_offset));
         let rewritten = match found.rewritten {
             Some(rewritten) => rewritten,
-            None => Cleaned::load(self.disk, &found.dir, topic_partition.topic_id)?.rewritten,
+            None => Cleaned::load(self.disk, &found.dir, topic_partition.topic_id)?.rewritten_end,
         };
         found.rewritten = Some(rewritten);
         if end_offset <= rewritten {

@@ -19,9 +19,10 @@ use super::Disk;
 use super::kafka_files::{self, META_PROPERTIES, PARTITION_METADATA};
 use super::small_file::{self, SmallFile};
 use crate::ids::{NodeId, TopicId, Uuid};
+use crate::journal::JOURNAL_FILE;
 use crate::journal::disk::{DiskFile, Open};
 
-const FORMAT_FILE: &str = "format";
+pub(super) const FORMAT_FILE: &str = "format";
 const IDENTITY_FILE: &str = "identity";
 
 /// Version of the directory's layout that this release writes.
@@ -77,6 +78,11 @@ pub enum OpenError {
         /// What it should hold.
         expected: &'static str,
     },
+    /// It is Apache Kafka's.
+    Kafkas {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The disk failed, or the directory cannot be used.
     Io {
         /// What was being touched.
@@ -113,6 +119,12 @@ impl fmt::Display for OpenError {
             Self::Damaged { file, expected } => {
                 write!(f, "{}: damaged; expected {expected}", file.display())
             }
+            Self::Kafkas { dir } => write!(
+                f,
+                "{}: this is Apache Kafka's, and is not touched; `odradek log import` takes over \
+                 its topics into a directory of our own",
+                dir.display()
+            ),
             Self::Io { file, error } => {
                 let hint = match error.kind() {
                     io::ErrorKind::PermissionDenied => " (the broker must be able to write here)",
@@ -171,6 +183,25 @@ pub(super) fn of_log_dir(
             .map_err(io_error(META_PROPERTIES))?;
     }
     Ok(identity)
+}
+
+/// Refuses a directory in which Apache Kafka keeps its logs. Ours has `meta.properties` too, but
+/// never without one of our own files.
+pub(super) fn refuse_kafkas(disk: &impl Disk, path: &Path) -> Result<(), OpenError> {
+    let ours = [FORMAT_FILE, "format.spare", JOURNAL_FILE, "checkpoint", "checkpoint.spare"];
+    let has = |name: &str| {
+        let file = path.join(name);
+        disk.exists(&file).map_err(|error| OpenError::Io { file, error })
+    };
+    if !has(META_PROPERTIES)? {
+        return Ok(());
+    }
+    for name in ours {
+        if has(name)? {
+            return Ok(());
+        }
+    }
+    Err(OpenError::Kafkas { dir: path.into() })
 }
 
 fn format_text(identity: &DirIdentity) -> String {

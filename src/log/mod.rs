@@ -41,7 +41,9 @@ mod dir;
 mod dump;
 mod epochs;
 mod identity;
+mod import;
 mod index;
+mod kafka_dir;
 mod kafka_files;
 mod key_map;
 mod producer_snapshot;
@@ -90,6 +92,8 @@ pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir}
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError};
+pub use import::{Take, TakeError, Taken, take_over};
+pub use kafka_dir::{KafkaDir, KafkaDirError, KafkaPartition, KafkaSegment, topic_id_in};
 pub use producer_snapshot::ProducersNote;
 pub use producers::{Earlier, KnownProducer, SequenceError};
 pub use recovery::LogReport;
@@ -319,6 +323,12 @@ impl<D: Disk> Log<D> {
     /// (`producer.id.expiration.ms`).
     pub fn expire_producers(&mut self, now: Now, expiration_ms: u64) {
         self.producers.expire(now.boot, expiration_ms);
+    }
+
+    /// Forgets the idempotent producers that wrote least recently: all partitions together remember
+    /// too many.
+    pub fn forget_producers(&mut self, count: usize) {
+        self.producers.forget(count);
     }
 
     /// The idempotent producers whose last batches are known.

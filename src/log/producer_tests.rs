@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::recovery::{self, Evidence};
-use super::testing::{EPOCH, MemoryDisk, at, batch, name, offset, topic_partition};
+use super::testing::{EPOCH, MemoryDisk, READ_COUNT, at, batch, name, offset, topic_partition};
 use super::{Earlier, Log, LogError, Producers, SequenceError, producer_snapshot};
 use crate::ids::Offset;
 use crate::journal::PartitionState;
@@ -29,12 +29,22 @@ fn create(disk: &MemoryDisk) -> Log<MemoryDisk> {
 
 /// Opens the directory again; the journal knows the start and nothing more.
 fn reopen(disk: &MemoryDisk, start: Offset) -> Log<MemoryDisk> {
+    reopen_from(disk, start, 0, Offset::ZERO)
+}
+
+/// The same with a recovery point in the first segment: nothing before it is looked at.
+fn reopen_from(
+    disk: &MemoryDisk,
+    start: Offset,
+    recovery_position: u64,
+    recovery_offset: Offset,
+) -> Log<MemoryDisk> {
     let state = PartitionState {
         log_start: start,
         epochs: vec![(EPOCH, Offset::ZERO)],
         recovery_segment: Offset::ZERO,
-        recovery_position: 0,
-        recovery_offset: Offset::ZERO,
+        recovery_position,
+        recovery_offset,
     };
     let evidence = Evidence {
         state: Some(state),
@@ -131,6 +141,41 @@ fn a_clean_stop_leaves_a_snapshot_that_is_all_a_start_needs() {
         names.iter().filter(is_snapshot).count()
     };
     assert_eq!((log.segment_count(), snapshots(&disk)), (2, 1));
+}
+
+#[test]
+fn a_start_reads_no_more_than_what_lies_behind_the_newest_snapshot() {
+    let disk = MemoryDisk::default();
+    let mut log = create(&disk);
+    log.set_config(TopicConfig::default());
+    for number in 0..20_000 {
+        send(&mut log, sent(5, 0, number, 1)).expect("in order");
+    }
+    let names = |disk: &MemoryDisk| {
+        let names = disk.list(Path::new(DIR)).expect("lists");
+        let texts = names.iter().filter_map(|name| name.to_str().map(str::to_owned));
+        texts.filter(|name| name.ends_with(".snapshot")).collect::<Vec<_>>()
+    };
+    log.maybe_save_producers(at(59_000));
+    assert_eq!(names(&disk), [""; 0], "it was opened just now");
+    log.maybe_save_producers(at(60_000));
+    assert_eq!(names(&disk), ["00000000000000020000.snapshot"]);
+    for number in 20_000..20_003 {
+        send(&mut log, sent(5, 0, number, 1)).expect("in order");
+    }
+    let before = log.producers.clone();
+    let reads = || {
+        let count = READ_COUNT.get();
+        let log = reopen_from(&disk, Offset::ZERO, 20_003 * 100, offset(20_003));
+        assert_eq!(log.producers, before);
+        READ_COUNT.get() - count
+    };
+    // The first start learns the index anew.
+    reads();
+    let few = reads();
+    disk.remove_file(&Path::new(DIR).join(&names(&disk)[0])).expect("there");
+    let all = reads();
+    assert!(few + 400 < all, "{few} reads, {all} without the snapshot");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::fmt;
 use heapless::Vec as Few;
 
 use crate::ids::Offset;
-use crate::limits::PARTITION_PRODUCERS_MAX;
+use crate::limits::{PARTITION_PRODUCERS_MAX, PRODUCER_STATE_BYTES};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Timestamp};
 
@@ -128,6 +128,12 @@ impl Producer {
     }
 }
 
+// A map's nodes are at least half full, and each producer is in two maps.
+const _: () = {
+    let bytes = size_of::<(i64, Producer)>() + size_of::<(Offset, i64)>();
+    assert!(bytes as u64 * 2 <= PRODUCER_STATE_BYTES);
+};
+
 /// Equal when they say the same of the log; when it was said does not count.
 impl PartialEq for Producer {
     fn eq(&self, other: &Self) -> bool {
@@ -205,6 +211,14 @@ impl Producers {
             if now.ms_since(seen) <= expiration_ms {
                 break;
             }
+            self.forget_oldest();
+        }
+        self.invariants();
+    }
+
+    /// Forgets those that wrote least recently, so many of them if there are as many.
+    pub fn forget(&mut self, count: usize) {
+        for _ in 0..count.min(self.by_id.len()) {
             self.forget_oldest();
         }
         self.invariants();

@@ -92,7 +92,7 @@ pub(super) fn open<D: Disk>(
     // First of all: until then two segments may claim the same offsets.
     let cleaned = cleaned::recover(place, topic_partition.topic_id)?;
     let mut recovery = Recovery::new(place, &config, now.boot, name, topic_partition, evidence)?;
-    recovery.trust_rewritten(cleaned.rewritten);
+    recovery.trust_rewritten(cleaned.rewritten_end);
     recovery.load_segments()?;
     recovery.scan_segments()?;
     recovery.reach_the_mark()?;

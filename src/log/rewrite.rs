@@ -16,7 +16,7 @@ use super::key_map::KeyMap;
 use super::segment::Place;
 use super::walk::Met;
 use crate::ids::{LeaderEpoch, Offset};
-use crate::journal::disk::{DiskFile, Open};
+use crate::journal::disk::{DiskFile, Open, is_unreadable};
 use crate::limits::{CLEANER_KEY_BYTES_MAX, DECOMPRESSED_BYTES_MAX};
 use crate::record::{
     Batch, BatchHeader, CompressionError, HEADER_BYTES, Record, count_kept, decompress, emptied,
@@ -101,7 +101,7 @@ impl<F: DiskFile> Reader<F> {
         &self.buf[(self.position - self.buf_position) as usize..]
     }
 
-    /// Has so many bytes from the position on; `false` when the file is shorter.
+    /// Has so many bytes from the position on; `false` when they are not all there.
     fn load(&mut self, bytes: usize) -> Result<bool, CleanError> {
         let held_end = self.buf_position + self.buf.len() as u64;
         let is_behind = self.position < self.buf_position || held_end < self.position;
@@ -112,7 +112,11 @@ impl<F: DiskFile> Reader<F> {
         self.buf.clear();
         self.buf.resize(bytes.max(READ_BYTES).min(left), 0);
         self.buf_position = self.position;
-        Ok(read_full(&self.file, &mut self.buf, self.position, true)?)
+        match read_full(&self.file, &mut self.buf, self.position, true) {
+            // What the disk has lost is for recovery to part from what is good.
+            Err(error) if is_unreadable(&error) => Ok(false),
+            read => Ok(read?),
+        }
     }
 }
 

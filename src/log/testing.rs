@@ -1,6 +1,6 @@
 //! What the log's unit tests share: a disk in memory and batches made by hand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,11 @@ pub struct MemoryDisk {
     pub is_full: Rc<RefCell<bool>>,
     /// Whether `try_read_at` finds nothing in the page cache.
     pub is_cold: Rc<RefCell<bool>>,
+}
+
+thread_local! {
+    /// How often a file was read; not in the disk, whose size is part of a log's.
+    pub static READ_COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A file of a [`MemoryDisk`].
@@ -105,6 +110,7 @@ impl Disk for MemoryDisk {
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        READ_COUNT.set(READ_COUNT.get() + 1);
         let bytes = self.bytes.borrow();
         let start = bytes.len().min(position as usize);
         let count = buf.len().min(bytes.len() - start);

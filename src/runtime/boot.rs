@@ -204,7 +204,7 @@ impl OpenDir {
         }
     }
 
-    fn take_metadata(&mut self, now: Now) -> Result<Log<FileDisk>, StartError> {
+    pub(super) fn take_metadata(&mut self, now: Now) -> Result<Log<FileDisk>, StartError> {
         let is_metadata = |log: &Log<FileDisk>| log.topic_partition() == METADATA;
         if let Some(place) = self.logs.iter().position(is_metadata) {
             let mut log = self.logs.swap_remove(place);

@@ -92,8 +92,9 @@ where
             }
             if round.turn() == CleanTurn::End {
                 self.end();
-                let wall = u64::try_from(clock::now().wall.0).unwrap_or_default();
-                self.metrics.cleaned_at_now.store(wall, Ordering::Relaxed);
+                let began_at = Boot(self.metrics.began_at.load(Ordering::Relaxed));
+                let at_us = clock::boot().us_since(began_at);
+                self.metrics.cleaned_at_us.store(at_us, Ordering::Relaxed);
             }
             shard.send(Event::Clean(round));
         }

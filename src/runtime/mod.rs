@@ -22,6 +22,7 @@ mod control_loop;
 pub mod disk;
 mod flusher;
 mod handles;
+pub mod import;
 mod ledger;
 mod loader;
 mod lock;

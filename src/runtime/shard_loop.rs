@@ -158,6 +158,10 @@ where
     pub limits: ConnectionLimits,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
+    /// Shards in all, and those of them that have nothing left to answer since they were stopped.
+    pub shard_count: usize,
+    /// See `shard_count`.
+    pub idle_shards: Arc<AtomicUsize>,
 }
 
 impl<D> ShardLoop<D>
@@ -190,6 +194,8 @@ where
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
+    /// It was stopped, and all its requests are answered.
+    is_idle: bool,
     /// What the core's finished answers hold, as the ledger knows it.
     waiting_bytes: u64,
     complaints: LogThrottle,
@@ -212,6 +218,7 @@ where
             scratch: vec![0; READ_BYTES],
             sweep_at: Boot(0),
             stop_by: None,
+            is_idle: false,
             waiting_bytes: 0,
             complaints: LogThrottle::default(),
         }
@@ -659,12 +666,18 @@ where
 
     // The end.
 
-    fn may_end(&self, now: Boot) -> bool {
+    /// A shard that is done waits for the others, because what they have still to answer may need
+    /// it: a fetch that is parked there asks all shards once more before it ends.
+    fn may_end(&mut self, now: Boot) -> bool {
         let Some(stop_by) = self.stop_by else { return false };
         let has_output = |c: &Connection<D::File>| c.has_output();
         let is_idle = self.parts.shard.pending_count() == 0
             && !self.connections.iter().flatten().any(has_output);
-        is_idle || stop_by <= now
+        if is_idle && !self.is_idle {
+            self.is_idle = true;
+            self.parts.idle_shards.fetch_add(1, Ordering::AcqRel);
+        }
+        self.parts.shard_count <= self.parts.idle_shards.load(Ordering::Acquire) || stop_by <= now
     }
 
     fn end(mut self) -> Vec<Log<D>> {

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, Thread};
 
@@ -17,7 +17,7 @@ use crate::broker::shard::{Apply, Event, Shard};
 use crate::config::{Config, Protocol};
 use crate::controller::image::Image;
 use crate::journal::{Entry, Journal};
-use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::limits::{FLUSH_REQUESTS_MAX, PRODUCER_STATE_BYTES, PRODUCERS_SHARE_OF_MEMORY};
 use crate::log::Log;
 use crate::runtime::StartError;
 use crate::runtime::accept::Acceptor;
@@ -189,6 +189,7 @@ impl Threads<'_> {
         shared: &Shared,
     ) -> Result<Vec<(Inbox<FileDisk>, JoinHandle<Vec<Log<FileDisk>>>)>, StartError> {
         let mut shards = Vec::with_capacity(lanes.len());
+        let (shard_count, idle_shards) = (lanes.len(), Arc::new(AtomicUsize::new(0)));
         for (number, lane) in lanes.into_iter().enumerate() {
             let id = ShardId(number as u16);
             let inbox = lane.inbox.clone();
@@ -209,6 +210,8 @@ impl Threads<'_> {
                 peers: Arc::clone(&shared.peers),
                 limits: self.reload.limits,
                 metrics: self.metrics,
+                shard_count,
+                idle_shards: Arc::clone(&idle_shards),
             }
             .spawn()?;
             shards.push((inbox, thread));
@@ -261,6 +264,10 @@ impl Threads<'_> {
             frame_bytes_max: frame_bytes_max as u32,
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
+            producers_max: (self.sizes.memory_limit
+                / PRODUCERS_SHARE_OF_MEMORY
+                / PRODUCER_STATE_BYTES
+                / u64::from(self.sizes.shards)) as usize,
             process: self.metrics,
             memory: ledger,
             live: self.reload.live.clone(),

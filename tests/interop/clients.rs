@@ -14,12 +14,12 @@ fn start(folder: &Folder) -> Broker {
     Setup::new(&folder.join("data")).set("listeners", listeners).start()
 }
 
-fn door(broker: &Broker) -> &str {
+pub fn door(broker: &Broker) -> &str {
     broker.kafka.as_deref().expect("the ready line names it")
 }
 
 /// Runs a program to its end; its standard output.
-fn run(command: &mut Command, input: &str) -> String {
+pub fn run(command: &mut Command, input: &str) -> String {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program is there");
     let mut stdin = child.stdin.take().expect("piped");
@@ -32,7 +32,7 @@ fn run(command: &mut Command, input: &str) -> String {
 }
 
 /// One of Apache Kafka's tools.
-fn tool(jars: &Path, class: &str, broker: &Broker, words: &[&str]) -> Command {
+pub fn tool(jars: &Path, class: &str, broker: &Broker, words: &[&str]) -> Command {
     let mut command = Command::new("timeout");
     command.args(["60", "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"]);
     command.arg(format!("{}/*", jars.display())).arg(format!("org.apache.kafka.tools.{class}"));

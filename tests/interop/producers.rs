@@ -82,6 +82,15 @@ fn kafkas_verifiable_producer_through_kills() {
     let wanted: Vec<String> = (0..6000).map(|number| number.to_string()).collect();
     assert_eq!(acks.len(), wanted.len(), "every record was acknowledged, once");
     assert!(stored(&broker) == wanted, "each once, in order");
+    let mut describe = Command::new("timeout");
+    describe.args(["60", "java", "-XX:TieredStopAtLevel=1", "-cp"]);
+    describe.arg(format!("{}/*", jars.display())).arg("org.apache.kafka.tools.TransactionsCommand");
+    describe.args(["--bootstrap-server", &door, "describe-producers"]);
+    describe.args(["--topic", TOPIC, "--partition", "0"]);
+    let told = describe.output().expect("java starts");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let row: Vec<&str> = told.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert_eq!((row.get(1), row.get(3)), (Some(&"0"), Some(&"5999")), "its last sequence: {told}");
     assert!(broker.stop().success());
     check_snapshots(&jars, &folder);
 }

@@ -76,6 +76,8 @@ struct State {
     /// The next requests for a producer id meet these.
     id_script: VecDeque<ErrorCode>,
     id_count: usize,
+    /// Epoch of the next id that is given.
+    id_epoch: i16,
     /// What a Fetch from partition 0 finds.
     log: Vec<u8>,
     log_end: i64,
@@ -188,6 +190,11 @@ impl FakeBroker {
         self.shared.state.lock().expect("whole").id_script.extend(errors);
     }
 
+    /// The next producer id is given with this epoch.
+    pub fn give_epoch(&self, epoch: i16) {
+        self.shared.state.lock().expect("whole").id_epoch = epoch;
+    }
+
     /// Requests for a producer id so far.
     pub fn id_count(&self) -> usize {
         self.shared.state.lock().expect("whole").id_count
@@ -288,7 +295,7 @@ impl Shared {
             _ => InitProducerIdResponse {
                 error: ErrorCode::NONE,
                 producer_id: 1000 + state.id_count as i64,
-                producer_epoch: 0,
+                producer_epoch: std::mem::take(&mut state.id_epoch),
             },
         };
         reply(header, &response, &[])

@@ -9,7 +9,7 @@
 //! fetch g [TOPIC-PARTITION ..]
 //! forget g TOPIC-PARTITION ..
 //! describe g | list [STATE ..] | delete g ..
-//! time MS | restart | hold | release | fail CODE | untrusted | trusted | topic-deleted NAME
+//! time MS | restart (what is held is lost) | hold | release | fail CODE | untrusted | trusted | topic-deleted NAME
 //! ```
 //!
 //! A name stands for a member id: the one that the first join under that name was given. `old` is
@@ -47,8 +47,10 @@ pub type LoggedRecord = (Vec<u8>, Option<Vec<u8>>);
 pub struct Rig {
     /// The coordinator.
     pub coordinator: Coordinator,
-    /// What is durable.
+    /// What was appended.
     pub log: Vec<LoggedRecord>,
+    /// How much of it is durable.
+    durable_count: usize,
     /// Its configuration.
     pub rules: GroupRules,
     /// The present.
@@ -74,6 +76,7 @@ impl Rig {
         Rig {
             coordinator,
             log: Vec::new(),
+            durable_count: 0,
             rules,
             now,
             answers: Vec::new(),
@@ -95,7 +98,7 @@ impl Rig {
         match *command {
             "time" => self.pass(rest[0].parse().expect("ms")),
             "restart" => self.restart(),
-            "hold" => self.held = Some(Vec::new()),
+            "hold" => self.held = Some(self.held.take().unwrap_or_default()),
             "release" => self.release(),
             "fail" => self.failure = Some(ErrorCode(rest[0].parse().expect("a code"))),
             "untrusted" => self.now.wall_trusted = false,
@@ -109,7 +112,11 @@ impl Rig {
         if self.shown.is_empty() {
             self.shown.push_str("ok\n");
         }
-        std::mem::take(&mut self.shown)
+        let mut shown = std::mem::take(&mut self.shown);
+        for (name, id) in &self.names {
+            shown = shown.replace(id, name);
+        }
+        shown
     }
 
     /// Lets time pass, stopping at each deadline.
@@ -122,17 +129,18 @@ impl Rig {
             self.now.wall = self.now.wall + (passed_us / 1000) as i64;
             self.coordinator.tick(self.now);
             self.drain();
-            if next == end {
+            if next == end && end < self.coordinator.next_deadline() {
                 return;
             }
         }
     }
 
-    /// Starts again from the log.
+    /// The power goes: starts again from what is durable of the log.
     pub fn restart(&mut self) {
         self.seed += 1;
         self.asked.clear();
         self.held = None;
+        self.log.truncate(self.durable_count);
         self.failure = None;
         self.coordinator = self.replayed();
         self.coordinator.loaded(self.now);
@@ -194,12 +202,16 @@ impl Rig {
         self.coordinator.appended(self.now, write, base_offset);
         match &mut self.held {
             Some(held) => held.push(write),
-            None => self.coordinator.committed(self.now, write, Ok(())),
+            None => {
+                self.durable_count = self.log.len();
+                self.coordinator.committed(self.now, write, Ok(()));
+            }
         }
     }
 
     fn release(&mut self) {
-        for write in self.held.take().expect("writes are held") {
+        self.durable_count = self.log.len();
+        for write in self.held.take().unwrap_or_default() {
             self.coordinator.committed(self.now, write, Ok(()));
             self.drain();
         }
@@ -207,12 +219,6 @@ impl Rig {
 
     fn id(&self, name: &str) -> String {
         self.names.get(name).cloned().unwrap_or_else(|| name.to_owned())
-    }
-
-    /// A member id as its name, or as it is.
-    fn name(&self, id: &str) -> String {
-        let named = self.names.iter().find(|(_, known)| *known == id);
-        named.map_or_else(|| id.to_owned(), |(name, _)| name.clone())
     }
 
     fn ask(&mut self, command: &str, args: &Args<'_>) {
@@ -398,7 +404,7 @@ impl Rig {
                     let value = GroupMetadataValue::decode(value).expect("our own value");
                     let members = value.members.iter().map(|member| {
                         let assignment = String::from_utf8_lossy(member.assignment);
-                        format!(" {}={assignment}", self.name(member.member_id))
+                        format!(" {}={assignment}", member.member_id)
                     });
                     let members: String = members.collect();
                     format!("  record: {} generation {}{members}", key.group, value.generation)
@@ -455,14 +461,13 @@ impl Rig {
         if !answer.error.is_ok() {
             return answer.error.name().to_owned();
         }
-        let members =
-            answer.members.iter().map(|member| format!(" {}", self.name(member.member_id)));
+        let members = answer.members.iter().map(|member| format!(" {}", member.member_id));
         let members: String = members.collect();
         format!(
             "generation {} by {} led by {}{}{}{members}",
             answer.generation_id,
             answer.protocol_name.unwrap_or("-"),
-            self.name(answer.leader),
+            answer.leader,
             if answer.skip_assignment { " skipping" } else { "" },
             if members.is_empty() { "" } else { " of" },
         )
@@ -479,7 +484,7 @@ impl Rig {
             text.push_str(&ok_or(group.error, &what));
             for member in &group.members {
                 let assignment = String::from_utf8_lossy(member.assignment);
-                let id = self.name(member.member_id);
+                let id = member.member_id;
                 let host = member.client_host;
                 write!(text, "\n  {id} {}{host} [{assignment}]", member.client_id)
                     .expect("a String takes all");

@@ -54,6 +54,9 @@ pub struct Keyed {
     pub ms: u64,
     pub next_value: u64,
     pub map_bytes: u64,
+    /// Who writes, and the sequence of the next batch.
+    pub producer: Option<(i64, i32)>,
+    pub is_trusted: bool,
     pub codecs: Vec<Compression>,
 }
 
@@ -94,16 +97,18 @@ impl Keyed {
             ms: 1000,
             next_value: 0,
             map_bytes: 1 << 20,
+            producer: None,
+            is_trusted: true,
             codecs: vec![Compression::None],
         };
         let disk = world.disk.clone();
-        world.try_open(disk).expect("an empty disk");
+        world.try_open(&disk).expect("an empty disk");
         world
     }
 
     pub fn now(&self) -> Now {
         let wall = Timestamp(WALL + self.ms as i64);
-        Now { boot: Boot(self.ms * 1000), wall, wall_trusted: true }
+        Now { boot: Boot(self.ms * 1000), wall, wall_trusted: self.is_trusted }
     }
 
     pub fn log(&mut self) -> &mut Log<SimDisk> {
@@ -111,7 +116,7 @@ impl Keyed {
     }
 
     /// Opens what is there; `None` when the disk stops.
-    pub fn try_open(&mut self, disk: SimDisk) -> Option<RecoveryReport> {
+    pub fn try_open(&mut self, disk: &SimDisk) -> Option<RecoveryReport> {
         (self.log, self.journal, self.dir) = (None, None, None);
         self.pending.clear();
         self.disk = disk.clone();
@@ -175,6 +180,9 @@ impl Keyed {
             written.push(Row { key: key.map(<[u8]>::to_vec), value, time });
             self.next_value += 1;
         }
+        if let Some((producer_id, sequence)) = self.producer {
+            builder.set_producer(producer_id, 0, sequence);
+        }
         let mut batch = builder.finish(codec);
         let now = self.now();
         let appended = self.log().append(now, &mut batch).ok()?;
@@ -193,10 +201,29 @@ impl Keyed {
         Some(())
     }
 
+    /// One record in a batch of its own, acknowledged.
+    pub fn put(&mut self, key: &str, has_value: bool) -> Option<()> {
+        self.append(&[(Some(key.as_bytes()), has_value, 20)], Compression::None)?;
+        self.commit()
+    }
+
+    /// Seals what there is, so that it can be cleaned.
+    pub fn roll(&mut self) -> Option<()> {
+        let now = self.now();
+        self.log().roll(now.boot).ok()
+    }
+
+    /// What is read of a key: offset and value.
+    pub fn of(&self, key: &str) -> Vec<(i64, Option<u64>)> {
+        let is_of = |row: &Row| row.key.as_deref() == Some(key.as_bytes());
+        let found = self.values().into_iter().filter(|(_, row)| is_of(row));
+        found.map(|(offset, row)| (offset, row.value)).collect()
+    }
+
     /// A batch of a few records whose keys come again and again.
     pub fn random_batch(&mut self, rng: &mut Rng, key_count: u64) -> Option<()> {
         let mut rows = Vec::new();
-        for _ in 0..1 + rng.below(4) {
+        for _ in 0..=rng.below(4) {
             let key = format!("key-{}", rng.below(key_count));
             rows.push((key, rng.below(5) != 0, rng.below(60) as usize));
         }
@@ -306,7 +333,7 @@ impl Keyed {
             assert!(is_there || row.value.is_none(), "{key} of offset {offset} is lost");
         }
         // A reader that begins in the middle sees the same.
-        let middle = Offset(i64::midpoint(start, end));
+        let middle = Offset(start + (end - start) / 2);
         let rest: BTreeMap<_, _> = found.range(middle.0..).map(|(&o, r)| (o, r.clone())).collect();
         assert_eq!(read_all(log, middle), rest);
     }

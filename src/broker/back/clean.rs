@@ -62,7 +62,7 @@ impl<D: Disk> Back<D> {
     /// Begins a round of the log that needs it most.
     pub(super) fn clean_next(&mut self, now: Now) {
         self.clean.next_at = now.boot.plus_ms(self.clean.backoff_ms);
-        if !self.is_writable {
+        if !self.is_writable || !self.has_space {
             return;
         }
         self.clean.rests.retain(|_, until| now.boot < *until);
@@ -115,8 +115,9 @@ impl<D: Disk> Back<D> {
 
     fn end_clean(&mut self, now: Now, round: &Round<D>) {
         self.clean.is_under_way = false;
-        // The next one at once, if there is one.
-        self.clean.next_at = now.boot;
+        // The next one at once, if there is one and all goes well.
+        let wait_ms = if round.outcome().is_ok() { 0 } else { self.clean.backoff_ms };
+        self.clean.next_at = now.boot.plus_ms(wait_ms);
         let topic_partition = round.topic_partition();
         let counts = round.counts();
         self.metrics.cleaned_before_bytes += counts.before_bytes;
@@ -141,7 +142,7 @@ impl<D: Disk> Back<D> {
                 matches!(why, CleanError::TooLarge { .. })
             }
         };
-        if round.outcome().is_err() {
+        if !matches!(round.outcome(), Ok(()) | Err(CleanError::Outrun)) {
             let rest_ms = self.clean.backoff_ms.saturating_mul(FAILED_BACKOFFS);
             self.clean.rests.insert(topic_partition, now.boot.plus_ms(rest_ms));
         }

@@ -68,6 +68,7 @@ impl<D: Disk> Back<D> {
             // No transaction is ever open here.
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
+        let known_count = state.log.producer_count();
         let appended = match state.log.append(now, &mut batch) {
             Ok(appended) => appended,
             Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => {
@@ -83,6 +84,7 @@ impl<D: Disk> Back<D> {
             log_append_time: appended.log_append_time.unwrap_or(Timestamp::NONE),
             log_start_offset: state.log.start_offset(),
         };
+        let is_stranger = known_count < state.log.producer_count();
         self.metrics.append_count += 1;
         self.metrics.append_bytes += batch.len() as u64;
         if state.log.config().acks_durable {
@@ -91,6 +93,10 @@ impl<D: Disk> Back<D> {
         } else {
             self.schedule_flush(now, topic_partition);
             self.raise_high_watermark(topic_partition, batch.len() as u64);
+        }
+        if is_stranger {
+            self.producer_count += 1;
+            self.bound_producers();
         }
         Ok((produced, end_offset))
     }

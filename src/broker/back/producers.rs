@@ -31,6 +31,24 @@ impl<D: Disk> Back<D> {
         }
     }
 
+    /// Has partitions forget producers while all of them remember too many.
+    pub(super) fn bound_producers(&mut self) {
+        if self.producer_count <= self.producers_max {
+            return;
+        }
+        loop {
+            let counts = self.partitions.values().map(|state| state.log.producer_count());
+            self.producer_count = counts.sum();
+            if self.producer_count <= self.producers_max {
+                return;
+            }
+            let most = self.partitions.values_mut().max_by_key(|one| one.log.producer_count());
+            let log = &mut most.expect("something remembers them").log;
+            // Some at once, so that the next ones find room without a look at all partitions.
+            log.forget_producers(log.producer_count() / 8 + 1);
+        }
+    }
+
     pub(super) fn describe_producers(&mut self, request: RequestId, items: &[ProducersItem]) {
         let described = items.iter().map(|item| (item.place, self.producers_of(item))).collect();
         self.reply(request, ReplyBody::Producers(described));

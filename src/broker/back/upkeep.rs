@@ -153,7 +153,10 @@ impl<D: Disk> Back<D> {
         if self.partitions.values().any(|state| state.gives_up) {
             return true;
         }
-        let candidates = self.partitions.iter_mut().filter(|(_, s)| 1 < s.log.segment_count());
+        // What is only compacted holds the last word on each key: none of it is old.
+        let candidates = self.partitions.iter_mut().filter(|(_, state)| {
+            state.log.config().cleanup_policy.delete && 1 < state.log.segment_count()
+        });
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {
             return false;

@@ -1,6 +1,7 @@
-//! `odradek log dump|recover`: log files without a broker.
+//! `odradek log dump|import|recover`: log files without a broker.
 
 mod dump;
+mod import;
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use odradek::runtime::{self, Recovered};
 
 use super::{CliError, config, progress, say};
 
-/// look into log files and repair log dirs, without a broker
+/// look into log files, repair log dirs and take over Kafka's, without a broker
 #[derive(FromArgs)]
 #[argh(subcommand, name = "log")]
 pub struct Log {
@@ -22,6 +23,7 @@ pub struct Log {
 #[argh(subcommand)]
 enum Action {
     Dump(dump::Dump),
+    Import(import::Import),
     Recover(Recover),
 }
 
@@ -30,6 +32,7 @@ impl Log {
     pub fn run(self) -> Result<(), CliError> {
         match self.action {
             Action::Dump(dump) => dump.run(),
+            Action::Import(import) => import.run(),
             Action::Recover(recover) => recover.run(),
         }
     }

@@ -105,7 +105,7 @@ impl Member {
         };
         let caller = Caller { client_id: &stored.client_id, client_host: &stored.client_host };
         let mut member = Member::new(caller, stored.instance_id.as_deref(), said);
-        member.assignment = stored.assignment.clone();
+        member.assignment.clone_from(&stored.assignment);
         member.is_new = false;
         member.renew(now);
         member

@@ -30,6 +30,7 @@ pub(super) use stored::{Stored, tombstone};
 
 use self::member::Member;
 use super::context::Context;
+use super::offsets::Idle;
 use crate::time::{Boot, Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::kafka::consumer_protocol::ConsumerProtocolSubscription;
@@ -196,17 +197,16 @@ impl ClassicGroup {
         self.is_of_consumers() && subscribed.is_none_or(|topics| topics.contains(topic))
     }
 
-    /// Since when its offsets are not needed, if that is so: `Some(None)` counts from each commit.
-    pub fn idle_since(&self, topic: &str) -> Option<Option<Timestamp>> {
-        if self.protocol_type.is_none() {
-            return Some(None);
-        }
+    /// Since when nobody needs its offsets of a topic.
+    pub fn idle(&self, topic: &str) -> Idle {
         match self.phase {
-            Phase::Empty => Some(Some(self.state_since).filter(|since| Timestamp::NONE < *since)),
-            Phase::Stable { .. } if self.is_of_consumers() && self.subscribed.is_some() => {
-                (!self.is_subscribed(topic)).then_some(None)
+            _ if self.protocol_type.is_none() => Idle::SinceCommit,
+            Phase::Empty if Timestamp::NONE < self.state_since => Idle::Since(self.state_since),
+            Phase::Empty => Idle::SinceCommit,
+            Phase::Stable { .. } if self.is_of_consumers() && !self.is_subscribed(topic) => {
+                Idle::SinceCommit
             }
-            _ => None,
+            Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable { .. } => Idle::Not,
         }
     }
 
@@ -298,11 +298,10 @@ impl ClassicGroup {
 
     pub fn invariants(&self) {
         assert!(self.phase != Phase::Empty || self.members.is_empty(), "Empty means no members");
-        let is_static = |(instance_id, member_id): (&Box<str>, &Box<str>)| {
-            let member = self.members.get(member_id);
-            member.is_some_and(|member| member.instance_id.as_ref() == Some(instance_id))
-        };
-        assert!(self.static_members.iter().all(is_static), "static members are members");
+        for (instance_id, member_id) in &self.static_members {
+            let member = self.members.get(member_id).expect("static members are members");
+            assert!(member.instance_id.as_ref() == Some(instance_id), "by their instance ids");
+        }
         assert!(self.members.keys().all(|id| !self.pending.contains_key(id)), "joined or pending");
         if let Some(leader) = &self.leader {
             assert!(self.members.contains_key(leader), "the leader is a member");

@@ -18,6 +18,17 @@ use crate::time::{Boot, Now, Timestamp};
 /// The clocks may part by this much between two looks, and by a thousandth of the time between.
 const STEP_MS: i64 = 60_000;
 
+/// Since when an offset is not needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Idle {
+    /// It is.
+    Not,
+    /// Since it was committed.
+    SinceCommit,
+    /// Since its group became empty.
+    Since(Timestamp),
+}
+
 /// When offsets are looked through, and how the clocks have run.
 #[derive(Debug)]
 pub(in super::super) struct Retention {
@@ -111,28 +122,26 @@ fn expire(
 ) -> usize {
     let before = records.len();
     for (topic, partition, committed) in group.offsets.iter() {
-        let idle_since = match &group.members {
-            Members::Simple => Some(None),
-            Members::Classic(classic) => classic.idle_since(topic),
+        let idle = match &group.members {
+            Members::Simple => Idle::SinceCommit,
+            Members::Classic(classic) => classic.idle(topic),
         };
-        let Some(idle_since) = idle_since else { continue };
-        if is_expired(now.wall, retention_ms, idle_since, committed) {
+        if is_expired(now.wall, retention_ms, idle, committed) {
             records.push(tombstone(group_id, topic, partition));
         }
     }
     records.len() - before
 }
 
-fn is_expired(
-    wall: Timestamp,
-    retention_ms: u64,
-    idle_since: Option<Timestamp>,
-    committed: &Committed,
-) -> bool {
+fn is_expired(wall: Timestamp, retention_ms: u64, idle: Idle, committed: &Committed) -> bool {
+    let since = match idle {
+        Idle::Not => return false,
+        Idle::SinceCommit => committed.at,
+        Idle::Since(since) => since,
+    };
     if let Some(expires_at) = committed.expires_at {
         return expires_at <= wall;
     }
-    let since = idle_since.unwrap_or(committed.committed_at);
     let age_ms = wall.0.saturating_sub(since.0);
     retention_ms <= u64::try_from(age_ms).unwrap_or(0)
 }

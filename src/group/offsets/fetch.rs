@@ -15,10 +15,7 @@ impl Coordinator {
     pub(in super::super) fn fetch(&mut self, token: u64, request: &OffsetFetchRequest<'_>) {
         let groups = request.groups.iter().map(|asked| self.fetch_group(asked));
         let body = frame::encode_body(&OffsetFetchResponse { groups: groups.collect() });
-        let named = request.groups.iter().filter_map(|asked| self.groups.get(asked.group_id));
-        // Appends are made durable in their order, so the last one speaks for all.
-        let last = named.filter_map(|group| group.appended).max();
-        self.context.answer_after(last, Reader { token, body, failed });
+        self.context.answer_durable(Reader { token, body, failed });
     }
 
     fn fetch_group<'a>(&'a self, asked: &FetchOffsetsGroup<'a>) -> FetchedOffsets<'a> {
@@ -26,17 +23,14 @@ impl Coordinator {
             return FetchedOffsets { error: ErrorCode::INVALID_GROUP_ID, partitions: Vec::new() };
         }
         let group = self.groups.get(asked.group_id);
-        let partitions = match &asked.partitions {
-            Some(asked) => {
-                asked.iter().map(|item| fetched(group, item.topic, item.partition)).collect()
-            }
-            None => {
-                let all = group.into_iter().flat_map(|group| group.offsets.iter());
-                all.map(|(topic, partition, committed)| {
-                    found(TopicRef::Name(topic), partition, committed)
-                })
-                .collect()
-            }
+        let partitions = if let Some(asked) = &asked.partitions {
+            asked.iter().map(|item| fetched(group, item.topic, item.partition)).collect()
+        } else {
+            let all = group.into_iter().flat_map(|group| group.offsets.iter());
+            let all = all.map(|(topic, partition, committed)| {
+                found(TopicRef::Name(topic), partition, committed)
+            });
+            all.collect()
         };
         FetchedOffsets { error: ErrorCode::NONE, partitions }
     }

@@ -8,7 +8,7 @@ mod fetch;
 
 use std::collections::BTreeMap;
 
-pub(super) use expire::Retention;
+pub(super) use expire::{Idle, Retention};
 
 use super::Coordinator;
 use super::writes::Record;
@@ -25,7 +25,8 @@ pub(super) struct Committed {
     pub offset: Offset,
     pub leader_epoch: LeaderEpoch,
     pub metadata: Box<str>,
-    pub committed_at: Timestamp,
+    /// When it was committed, by the wall clock.
+    pub at: Timestamp,
     /// When it expires, if whoever committed it said so.
     pub expires_at: Option<Timestamp>,
     /// Where its record stands in the log: of two, the later counts.
@@ -43,7 +44,7 @@ impl Committed {
             offset: value.offset,
             leader_epoch: value.leader_epoch,
             metadata: value.metadata.into(),
-            committed_at: Timestamp(value.commit_timestamp),
+            at: Timestamp(value.commit_timestamp),
             expires_at: Some(expires_at).filter(|at| Timestamp::NONE < *at),
             log_offset,
         }

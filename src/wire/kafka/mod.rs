@@ -55,6 +55,7 @@ pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod metadata_records;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
