@@ -12,6 +12,7 @@ mod interop {
     mod compacted;
     pub mod dump;
     mod groups;
+    mod moving_in;
     mod producers;
 }
 #[path = "support/peers.rs"]

@@ -208,10 +208,10 @@ impl<D: Disk> Back<D> {
     /// Takes a partition over.
     pub fn adopt(&mut self, log: Log<D>) {
         let topic_partition = log.topic_partition();
+        self.producer_count += log.producer_count();
         if log.name().as_str() == OFFSETS_TOPIC {
             self.groups.adopt(topic_partition, log.start_offset());
         }
-        self.producer_count += log.producer_count();
         let state = PartitionState {
             log,
             waiting: VecDeque::new(),

@@ -11,6 +11,7 @@ use crate::broker::{ConfigText, LiveConfig};
 use crate::config::{Config, DiskFullPolicy, Protocol, Setting, Source};
 use crate::controller::{ControllerConfig, OffsetsTopic};
 use crate::group::GroupRules;
+use crate::ids::NodeId;
 use crate::journal::disk::Space;
 use crate::limits::GROUP_MEMBERS_MAX;
 use crate::runtime::ConnectionLimits;
@@ -60,7 +61,7 @@ impl Reload {
                 frame_timeout_ms: config.frame_timeout_ms,
                 shutdown_timeout_ms: config.shutdown_timeout_ms,
             },
-            controller: controller(config, fixed),
+            controller: controller(config, fixed.config.broker_id, fixed.handles.partitions_max),
             space: SpacePolicy {
                 reserve_bytes: config
                     .disk_reserve_bytes
@@ -152,15 +153,6 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
     }
 }
 
-/// How the topic of groups is made.
-pub(super) fn offsets_topic(config: &Config) -> OffsetsTopic {
-    OffsetsTopic {
-        partition_count: config.offsets_topic_num_partitions,
-        replication_factor: config.offsets_topic_replication_factor,
-        segment_bytes: config.offsets_topic_segment_bytes,
-    }
-}
-
 /// The coordinators' share of the configuration.
 fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
     GroupRules {
@@ -178,14 +170,22 @@ fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
 }
 
 /// The controller's share of the configuration.
-fn controller(config: &Config, fixed: &Fixed) -> ControllerConfig {
+pub(super) fn controller(
+    config: &Config,
+    node_id: NodeId,
+    partitions_max: usize,
+) -> ControllerConfig {
     ControllerConfig {
-        node_id: fixed.config.broker_id,
+        node_id,
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
         delete_topic_enable: config.delete_topic_enable,
-        partitions_max: fixed.handles.partitions_max,
-        offsets_topic: offsets_topic(config),
+        partitions_max,
+        offsets_topic: OffsetsTopic {
+            partition_count: config.offsets_topic_num_partitions,
+            replication_factor: config.offsets_topic_replication_factor,
+            segment_bytes: config.offsets_topic_segment_bytes,
+        },
         topic_defaults: config.topic_defaults.clone(),
     }
 }
