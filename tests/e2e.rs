@@ -20,6 +20,7 @@ mod e2e {
     mod groups;
     mod hostile;
     mod kill;
+    mod members;
     mod memory;
     mod mistakes;
     mod once;
