@@ -11,6 +11,7 @@ mod interop {
     mod clients;
     mod compacted;
     pub mod dump;
+    mod moving_in;
     mod producers;
 }
 #[path = "support/peers.rs"]

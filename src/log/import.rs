@@ -15,10 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Disk;
-use super::identity;
 use super::kafka_dir::{KafkaPartition, KafkaSegment};
 use super::segment::file_name;
 use super::walk::{Met, Walk, WalkError, crc_is_valid};
+use super::{identity, producer_snapshot};
 use crate::ids::{LeaderEpoch, Offset, TopicId};
 use crate::journal::disk::{DiskFile, Open};
 use crate::record::batch::{Attributes, CRC_START, LENGTH_END};
@@ -158,6 +158,7 @@ pub fn take_over<D: Disk>(
         taken.size_bytes += bytes;
         progress(segment.bytes);
     }
+    producer_snapshot::bring(disk, &partition.dir, to, taken.end).map_err(failed)?;
     disk.sync_dir(to).map_err(failed)?;
     match partition.noted_end {
         Some(noted) if taken.end < noted => {
@@ -229,7 +230,9 @@ impl Taken {
             let header = &met.header;
             let is_valid = crc_is_valid(file, &met).map_err(|e| TakeError::Io(path.into(), e))?;
             let latest = self.epochs.last().map_or(LeaderEpoch::NONE, |last| last.0);
-            let is_next = next_base.is_none_or(|next| header.last_offset() < next);
+            // A flipped bit in a base offset, which no checksum covers, is not a gap to be filled.
+            let is_near = header.last_offset().since(base) <= i64::from(i32::MAX);
+            let is_next = is_near && next_base.is_none_or(|next| header.last_offset() < next);
             if !is_valid
                 || header.base_offset < self.end
                 || !is_next
@@ -240,6 +243,9 @@ impl Taken {
             self.note(&met, latest, &mut gaps);
         }
         if let Some(next) = next_base.filter(|next| self.end < *next) {
+            if i64::from(i32::MAX) < next.since(base) {
+                return Err(damaged(bytes));
+            }
             let epoch = self.epochs.last().map_or(LeaderEpoch(0), |last| last.0);
             gaps.push(Gap { position: bytes, from: self.end, to: next, epoch });
             self.end = next;

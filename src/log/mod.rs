@@ -42,6 +42,8 @@ mod dump;
 mod epochs;
 mod identity;
 mod import;
+#[cfg(test)]
+mod import_tests;
 mod index;
 mod kafka_dir;
 mod kafka_files;

@@ -1,4 +1,5 @@
-//! The configuration: TOML files, `--set`, environment variables, topic-level keys.
+//! The configuration: TOML files, Kafka's properties, `--set`, environment variables, topic-level
+//! keys.
 
 use odradek::config::{Config, ConfigErrors, Place, Source, Sources, default_file};
 use odradek::topic_config::TopicConfig;
@@ -6,13 +7,14 @@ use odradek::topic_config::TopicConfig;
 use crate::Target;
 use crate::note::note;
 
-/// The four ways in.
+/// The ways in.
 pub fn all() -> Vec<Target> {
     let set =
         ["log.retention.hours=5", "listeners=wire://[::1]:0,kafka://a:1", "memory.limit=64MiB"];
     let set = set.map(|text| text.as_bytes().to_vec()).to_vec();
     vec![
         Target::new("config/toml", tomls(), toml),
+        Target::new("config/properties", properties_seeds(), properties),
         Target::new("config/set", set.clone(), overrides),
         Target::new("config/environment", set, environment),
         Target::new("config/topic", topic_seeds(), topic),
@@ -33,6 +35,33 @@ fn toml(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let file = Some(("config.toml".to_owned(), text.to_owned()));
     judge(Config::load(&Sources { file, ..Sources::default() }), Some(text), Source::File);
+}
+
+/// The files that the tests read, by the paragraph and whole.
+fn properties_seeds() -> Vec<Vec<u8>> {
+    let files = [
+        include_str!("../../../tests/properties/kafka-4.properties"),
+        include_str!("../../../tests/properties/kafka-3-zookeeper.properties"),
+    ];
+    let lines = files.iter().flat_map(|file| file.split("\n\n")).map(str::to_owned);
+    let whole = files.iter().map(|file| (*file).to_owned());
+    lines.chain(whole).map(String::into_bytes).collect()
+}
+
+fn properties(bytes: &[u8]) {
+    // As the file is read: what is no UTF-8 is Latin 1.
+    let text = String::from_utf8(bytes.to_vec())
+        .unwrap_or_else(|_| bytes.iter().copied().map(char::from).collect());
+    let file = Some(("server.properties".to_owned(), text.clone()));
+    let loaded = Config::load(&Sources { file, ..Sources::default() });
+    for warning in loaded.iter().flat_map(Config::warnings) {
+        note(&(&warning.key, std::mem::discriminant(&warning.warned)));
+        let words = warning.to_string();
+        assert!(!words.contains(char::is_control), "{words:?}");
+    }
+    // Java ends a line at a carriage return too, and the first character may be a mark.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    judge(loaded, Some(&text), Source::File);
 }
 
 fn overrides(bytes: &[u8]) {

@@ -3,9 +3,11 @@
 mod compression;
 mod config;
 mod controller;
+mod group;
 mod journal;
 mod kafka;
 mod log;
+mod moving_in;
 mod record;
 mod wire;
 
@@ -22,5 +24,7 @@ pub fn all() -> Vec<Target> {
     targets.extend(log::all());
     targets.extend(controller::all());
     targets.extend(config::all());
+    targets.extend(group::all());
+    targets.extend(moving_in::all());
     targets
 }

@@ -43,7 +43,7 @@ pub struct ImportPlan {
     /// Producer ids below this one were given out by Kafka.
     pub next_producer_id: i64,
     /// Kafka's own locks, so that it does not start meanwhile.
-    _locks: Vec<File>,
+    locks: Vec<File>,
 }
 
 impl ImportPlan {
@@ -55,7 +55,7 @@ impl ImportPlan {
             left: Vec::new(),
             has_metadata: false,
             next_producer_id: 0,
-            _locks: Vec::new(),
+            locks: Vec::new(),
         };
         let mut metadata = KafkaMetadata::default();
         let mut topics: BTreeMap<TopicName, BTreeMap<Partition, KafkaPartition>> = BTreeMap::new();
@@ -63,8 +63,8 @@ impl ImportPlan {
             if is_same(source, into) {
                 return Err(ImportError::Into(into.into()));
             }
+            plan.locks.extend(lock(source)?);
             let dir = KafkaDir::read(&disk, source).map_err(ImportError::Source)?;
-            plan._locks.extend(lock(source)?);
             if let Some(found) = KafkaMetadata::read(&disk, source)? {
                 plan.has_metadata = true;
                 metadata = found;
