@@ -16,6 +16,7 @@
 //!                │
 //!                └──► checkpoint: segments synced off the commit path, half a ring is free again
 //!  control: topics, ids, configs as records in __cluster_metadata-0      loader: cold bytes
+//!  scrubber: sealed segments verified      cleaner: logs compacted, both slowly
 //! ```
 //!
 //! # The life of a produce

@@ -187,6 +187,15 @@ pub const SHARDS_MAX: usize = 16;
 /// Messages in a mailbox between two shards.
 pub const MAILBOX_MESSAGES_MAX: usize = 256;
 
+/// Requests to the coordinators of one shard that wait there for an answer.
+pub const GROUP_ASKS_MAX: usize = 16_384;
+
+/// What all groups know and remember may take at most this share of `memory.limit`.
+pub const GROUPS_SHARE_OF_MEMORY: u64 = 16;
+
+/// Bytes of a coordinator's log that are replayed in one turn of its shard.
+pub const GROUP_LOAD_BYTES: u64 = 256 << 10;
+
 /// Threads and queues are sized for this many flush requests in flight from one shard.
 pub const FLUSH_REQUESTS_MAX: usize = 1024;
 

@@ -15,7 +15,7 @@ use sim_disk::{Cut, Rng, SimDisk};
 
 /// What a partition goes through; ends early when the disk stops.
 fn run(world: &mut Keyed, rng: &mut Rng) -> Option<()> {
-    for round in 0..10 {
+    for round in 0..8 {
         for _ in 0..12 {
             world.random_batch(rng, 9)?;
             if rng.below(3) != 0 {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use odradek::ids::Offset;
+use odradek::journal::disk::{Disk, DiskFile, Open};
 use odradek::log::{Log, LogError, SequenceError};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::time::Timestamp;
@@ -245,7 +246,6 @@ fn snapshots_are_caches() {
             let (mut logs, _) = world.look(&disk);
             check(&world, &mut logs[0], &history);
         };
-        use odradek::journal::disk::{Disk, DiskFile, Open};
         look(&|_, _, _| {});
         look(&|disk, path, _| disk.remove_file(path).expect("there"));
         look(&|disk, path, place| {

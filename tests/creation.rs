@@ -14,7 +14,7 @@ use odradek::broker::control::{
 };
 use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
-use odradek::controller::ControllerConfig;
+use odradek::controller::{ControllerConfig, OffsetsTopic};
 use odradek::ids::{NodeId, TopicName, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal};
@@ -73,6 +73,11 @@ impl Node {
                 default_replication_factor: 1,
                 delete_topic_enable: true,
                 partitions_max: 100_000,
+                offsets_topic: OffsetsTopic {
+                    partition_count: 4,
+                    replication_factor: 1,
+                    segment_bytes: 1 << 24,
+                },
                 topic_defaults: TopicConfig::default(),
             },
             log,

@@ -15,6 +15,7 @@ use odradek::broker::mail::{
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::broker::{BrokerConfig, LiveConfig, Memory};
 use odradek::controller::change::Change;
+use odradek::group::GroupRules;
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
@@ -69,7 +70,9 @@ impl World {
             producers_max: 50,
             process: Box::leak(Box::default()),
             memory: &Plenty,
+            seed: 1,
             live: LiveConfig {
+                groups: GroupRules::default(),
                 advertised: None,
                 advertised_kafka: None,
                 auto_create_topics_enable: false,

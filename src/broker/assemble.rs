@@ -77,8 +77,11 @@ fn body<F>(gathering: Gathering<F>) -> Vec<u8> {
             let metrics = sums.sums().into_iter().map(metric).collect();
             frame::encode_body(&DescribeMetricsResponse { metrics })
         }
+        Gathering::Group(group) => group.into_body(),
         Gathering::Produce { .. } | Gathering::Fetch(_) => unreachable!("they have their own"),
-        Gathering::Control | Gathering::MetadataAfterCreate { .. } => {
+        Gathering::Control
+        | Gathering::MetadataAfterCreate { .. }
+        | Gathering::GroupAfterCreate(_) => {
             unreachable!("the control thread's answers are not gathered")
         }
     }

@@ -12,6 +12,7 @@
 mod clean;
 mod describe;
 mod fetch;
+mod group;
 mod offsets;
 mod produce;
 mod producers;
@@ -19,10 +20,12 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::group::Groups;
 use crate::broker::mail::{Ask, AskBody, Place, Reply, ReplyBody, RequestId};
 use crate::broker::metrics::BackMetrics;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
 use crate::broker::{BrokerConfig, LiveConfig, Memory};
+use crate::controller::OFFSETS_TOPIC;
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
@@ -164,6 +167,7 @@ pub struct Back<D: Disk> {
     outputs: VecDeque<BackOutput<D>>,
     metrics: BackMetrics,
     memory: &'static (dyn Memory + Sync),
+    groups: Groups,
 }
 
 impl<D: Disk> Back<D> {
@@ -197,6 +201,7 @@ impl<D: Disk> Back<D> {
             outputs: VecDeque::new(),
             metrics: BackMetrics::default(),
             memory: config.memory,
+            groups: Groups::new(config.live.groups.clone(), config.seed),
         }
     }
 
@@ -204,6 +209,9 @@ impl<D: Disk> Back<D> {
     pub fn adopt(&mut self, log: Log<D>) {
         let topic_partition = log.topic_partition();
         self.producer_count += log.producer_count();
+        if log.name().as_str() == OFFSETS_TOPIC {
+            self.groups.adopt(topic_partition, log.start_offset());
+        }
         let state = PartitionState {
             log,
             waiting: VecDeque::new(),
@@ -237,6 +245,7 @@ impl<D: Disk> Back<D> {
             for request in std::mem::take(&mut state.watchers) {
                 self.progress(request);
             }
+            self.retire_group(topic_partition);
             let forget = Entry::State { topic_partition, state: SmallState::Forget };
             self.outputs.push_back(BackOutput::Persist(forget));
             self.outputs.push_back(BackOutput::Retired(Box::new(state.log)));
@@ -292,17 +301,19 @@ impl<D: Disk> Back<D> {
         }
         self.producer_id_expiration_ms = config.producer_id_expiration_ms;
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
+        self.groups.reconfigure(&config.groups);
         self.clean.set(now.boot, config.cleaner_backoff_ms, config.cleaner_map_bytes);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.
-    pub fn storage_failed(&mut self) {
+    pub fn storage_failed(&mut self, now: Now) {
         self.is_writable = false;
         let mut partitions = std::mem::take(&mut self.partitions);
         for (topic_partition, state) in &mut partitions {
             self.fail_waiting(*topic_partition, state, ErrorCode::KAFKA_STORAGE_ERROR);
         }
         self.partitions = partitions;
+        self.fail_group_writes(now, ErrorCode::KAFKA_STORAGE_ERROR);
     }
 
     /// The disk has room for appends, or no longer has.
@@ -325,7 +336,8 @@ impl<D: Disk> Back<D> {
         // Files whose delay is over go with the next retention check: nobody waits for them.
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
         let upkeep_at = self.scrub.next_at().min(self.clean.next_at());
-        flush_at.min(self.retention_at).min(self.handles_at).min(upkeep_at)
+        let upkeep_at = upkeep_at.min(self.retention_at).min(self.handles_at);
+        flush_at.min(upkeep_at).min(self.groups.next_deadline())
     }
 
     /// Does what is due.
@@ -353,6 +365,9 @@ impl<D: Disk> Back<D> {
         if self.clean.next_at() <= now.boot {
             self.clean_next(now);
         }
+        if self.groups.next_deadline() <= now.boot {
+            self.tick_groups(now);
+        }
     }
 
     /// Answers an ask, now or later.
@@ -365,6 +380,8 @@ impl<D: Disk> Back<D> {
             AskBody::Trim(items) => self.trim(request, &items),
             AskBody::EpochEnds(items) => self.epoch_ends(request, &items),
             AskBody::Describe(items) => self.describe(request, &items),
+            AskBody::Group(ask) => self.ask_groups(now, request, ask),
+            AskBody::GroupAnswers => self.take_group_answers(request),
             AskBody::Producers(items) => self.describe_producers(request, &items),
             AskBody::Metrics => {
                 let metrics = self.metrics.list(self.partitions.values().map(|s| &s.log));

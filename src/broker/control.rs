@@ -388,6 +388,10 @@ impl<D: Disk> Control<D> {
                 let request: IncrementalAlterConfigsRequest<'_> = frame::decode(&ask.body).ok()?;
                 controller.handle(Command::AlterConfigs(&request), &mut fresh_id)
             }
+            // A group asked for its coordinator, and there was no place for its state yet.
+            ApiKey::FindCoordinator => {
+                controller.handle(Command::CreateOffsetsTopic, &mut fresh_id)
+            }
             ApiKey::InitProducerId => {
                 controller.handle(Command::AllocateProducerIds, &mut fresh_id)
             }

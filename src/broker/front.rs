@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
+use crate::broker::groups::{GroupGathering, GroupRequest};
 use crate::broker::mail::{
     Ask, AskBody, FetchAsk, FetchItem, FetchWatch, Fetched, Notice, Place, Reply, ReplyBody,
     RequestId, ShardId,
@@ -88,6 +89,8 @@ pub enum Request {
     },
     /// The body of one of the wire's other requests. Answered by [`Answer::Body`].
     Wire(ApiKey, BytesMut),
+    /// The same of a request to a group's coordinator, and the client's name for itself.
+    Group(ApiKey, BytesMut, Box<str>),
 }
 
 /// A place to read from.
@@ -211,12 +214,26 @@ pub(super) enum Gathering<F> {
     Describe(Vec<Option<DescribedLog>>),
     Producers(Vec<Option<DescribedProducers>>),
     Metrics(Box<ShardMetrics>),
+    Group(GroupGathering),
     /// The control thread has it; its answer is the body of the response.
     Control,
     /// The control thread creates topics; then the same request is handled once more.
     MetadataAfterCreate {
         body: BytesMut,
     },
+    /// The control thread makes the topic of groups; then the same request is handled once more.
+    GroupAfterCreate(GroupRequest),
+}
+
+impl<F> Gathering<F> {
+    /// Whether it waits for something that may never come, rather than for work that is under way.
+    fn may_wait(&self) -> bool {
+        match self {
+            Gathering::Fetch(_) => true,
+            Gathering::Group(group) => group.may_wait(),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -256,6 +273,10 @@ struct Connection<F> {
     has_door: bool,
     local_host: Box<str>,
     local_port: u16,
+    /// Where it comes from.
+    peer_host: Box<str>,
+    /// As its hello said; a door says it with each request.
+    client_id: Box<str>,
     slots: VecDeque<Slot<F>>,
     /// Bytes of the answers in `slots`.
     waiting_bytes: usize,
@@ -313,16 +334,18 @@ impl<F: Clone> Front<F> {
     pub fn opened(
         &mut self,
         connection: ConnectionId,
-        local_host: &str,
-        local_port: u16,
+        (local_host, local_port): (Box<str>, u16),
+        peer_host: Box<str>,
         has_door: bool,
     ) {
         let fresh = Connection {
             // A door keeps its own rules for strangers.
             said_hello: has_door,
             has_door,
-            local_host: local_host.into(),
+            local_host,
             local_port,
+            peer_host,
+            client_id: "".into(),
             slots: VecDeque::new(),
             waiting_bytes: 0,
             is_closing: false,
@@ -336,9 +359,9 @@ impl<F: Clone> Front<F> {
         let Some(gone) = self.connections.remove(&connection) else { return };
         self.waiting_bytes -= gone.waiting_bytes as u64;
         for slot in gone.slots {
-            // A fetch would keep its watches until its deadline; the rest completes by itself.
-            let is_fetch = |p: &Pending<F>| matches!(p.gathering, Gathering::Fetch(_));
-            if self.pending.get(&slot.number).is_some_and(is_fetch) {
+            // A fetch would keep its watches until its deadline, a member that joins its place
+            // until the others have come; the rest completes by itself.
+            if self.pending.get(&slot.number).is_some_and(|p| p.gathering.may_wait()) {
                 self.abandon(slot.number);
             }
         }
@@ -363,10 +386,17 @@ impl<F: Clone> Front<F> {
         self.connections.get(&connection).map_or(("", 0), |c| (&*c.local_host, c.local_port))
     }
 
-    pub(super) fn welcome(&mut self, connection: ConnectionId) {
+    pub(super) fn welcome(&mut self, connection: ConnectionId, client_id: &str) {
         if let Some(greeted) = self.connections.get_mut(&connection) {
             greeted.said_hello = true;
+            greeted.client_id = client_id.into();
         }
+    }
+
+    /// Who a connection is for the groups it is in: its client id and its address.
+    pub(super) fn caller(&self, connection: ConnectionId) -> (Box<str>, Box<str>) {
+        let caller = |c: &Connection<F>| (c.client_id.clone(), c.peer_host.clone());
+        self.connections.get(&connection).map(caller).unwrap_or_default()
     }
 
     /// Whether another frame of this connection may be handled now. If not, its bytes wait in the
@@ -511,6 +541,23 @@ impl<F: Clone> Front<F> {
         Ready::Frame(Response::of(head))
     }
 
+    /// The same, of a body that is encoded already.
+    pub(super) fn ready_body(
+        &self,
+        connection: ConnectionId,
+        correlation_id: u32,
+        body: Vec<u8>,
+    ) -> Ready<F> {
+        if self.has_door(connection) {
+            return Ready::Door(Answer::Body(body));
+        }
+        let mut head = Vec::new();
+        let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+        frame::encode(&header, &(), body.len(), &mut head);
+        head.extend_from_slice(&body);
+        Ready::Frame(Response::of(head))
+    }
+
     fn has_door(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_some_and(|c| c.has_door)
     }
@@ -544,7 +591,11 @@ impl<F: Clone> Front<F> {
         self.return_credit(from);
         let number = reply.request.number;
         let Some(pending) = self.pending.get_mut(&number) else {
-            if let ReplyBody::Fetched { is_watching: true, .. } = reply.body {
+            if matches!(
+                reply.body,
+                ReplyBody::Fetched { is_watching: true, .. }
+                    | ReplyBody::Group { is_parked: true, .. }
+            ) {
                 let notice = Notice::Unwatch(reply.request);
                 self.outputs.push_back(FrontOutput::Notice { to: from, notice });
             }
@@ -565,6 +616,7 @@ impl<F: Clone> Front<F> {
                     self.ask_fetch_again(number);
                 }
             }
+            Gathering::Group(group) if group.is_parked() => {}
             _ => self.complete(now, number),
         }
     }
@@ -584,6 +636,11 @@ impl<F: Clone> Front<F> {
     pub fn progressed(&mut self, from: ShardId, request: RequestId) {
         let number = request.number;
         let Some(pending) = self.pending.get_mut(&number) else { return };
+        if let Gathering::Group(group) = &mut pending.gathering {
+            group.parked.remove(&from);
+            self.send_ask(from, Ask { request, body: AskBody::GroupAnswers });
+            return;
+        }
         let Gathering::Fetch(fetch) = &mut pending.gathering else { return };
         fetch.watching.remove(&from);
         if 0 < pending.replies_due {
@@ -622,9 +679,13 @@ impl<F: Clone> Front<F> {
     }
 
     fn unwatch(&mut self, number: u64, gathering: &Gathering<F>) {
-        let Gathering::Fetch(fetch) = gathering else { return };
+        let watching = match gathering {
+            Gathering::Fetch(fetch) => &fetch.watching,
+            Gathering::Group(group) => &group.parked,
+            _ => return,
+        };
         let request = self.request_id(number);
-        for to in &fetch.watching {
+        for to in watching {
             let notice = Notice::Unwatch(request);
             self.outputs.push_back(FrontOutput::Notice { to: *to, notice });
         }
@@ -647,6 +708,9 @@ impl<F: Clone> Front<F> {
             Gathering::MetadataAfterCreate { body } => {
                 self.metadata(now, connection, number, pending.correlation_id, &body, false);
             }
+            Gathering::GroupAfterCreate(request) => {
+                self.group_after_create(now, connection, number, pending.correlation_id, request);
+            }
             gathering => {
                 let ready = if self.has_door(connection) {
                     Ready::Door(super::assemble::answer(gathering))
@@ -661,24 +725,18 @@ impl<F: Clone> Front<F> {
     }
 
     /// The control thread answered: `body` is the body of the response.
-    pub fn controlled(&mut self, now: Now, request: RequestId, body: &[u8]) {
+    pub fn controlled(&mut self, now: Now, request: RequestId, body: Vec<u8>) {
         let Some(pending) = self.pending.get(&request.number) else { return };
-        if matches!(pending.gathering, Gathering::MetadataAfterCreate { .. }) {
+        if matches!(
+            pending.gathering,
+            Gathering::MetadataAfterCreate { .. } | Gathering::GroupAfterCreate(_)
+        ) {
             self.complete(now, request.number);
             return;
         }
         let pending = self.pending.remove(&request.number).expect("found above");
         self.release(pending.frame_bytes);
-        let ready = if self.has_door(pending.connection) {
-            Ready::Door(Answer::Body(body.to_vec()))
-        } else {
-            let correlation_id = pending.correlation_id;
-            let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
-            let mut head = Vec::new();
-            frame::encode(&header, &(), body.len(), &mut head);
-            head.extend_from_slice(body);
-            Ready::Frame(Response::of(head))
-        };
+        let ready = self.ready_body(pending.connection, pending.correlation_id, body);
         self.fill_slot(pending.connection, request.number, ready);
     }
 
@@ -687,9 +745,11 @@ impl<F: Clone> Front<F> {
         self.waiting_bytes
     }
 
-    /// Requests under way.
+    /// Requests under way, save those that wait for what other clients do.
     pub fn pending_count(&self) -> usize {
-        self.pending.len()
+        let is_parked =
+            |p: &Pending<F>| matches!(&p.gathering, Gathering::Group(group) if group.is_parked());
+        self.pending.values().filter(|pending| !is_parked(pending)).count()
     }
 }
 
@@ -737,6 +797,12 @@ fn gather<F>(gathering: &mut Gathering<F>, from: ShardId, body: ReplyBody<F>) {
             }
         }
         (Gathering::Metrics(sums), ReplyBody::ShardMetrics(shard)) => sums.add(*shard),
+        (Gathering::Group(group), ReplyBody::Group { items, is_parked }) => {
+            place(&mut group.results, items);
+            if is_parked {
+                group.parked.insert(from);
+            }
+        }
         _ => unreachable!("a reply is of the kind of its ask"),
     }
 }

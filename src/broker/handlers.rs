@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use crate::broker::front::{
     ControlAsk, FetchGathering, FetchWanted, Front, Gathering, Pending, Request, owner_of,
 };
+use crate::broker::groups::GroupRequest;
 use crate::broker::mail::{
     AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
 };
@@ -43,15 +44,15 @@ use crate::wire::{ApiKey, ErrorCode, FrameError, RequestHeader, TopicRef, frame}
 
 /// What a handler needs to know of its request.
 #[derive(Clone, Copy)]
-struct Call {
-    connection: ConnectionId,
-    correlation_id: u32,
-    frame_bytes: u64,
-    now: Now,
+pub(super) struct Call {
+    pub(super) connection: ConnectionId,
+    pub(super) correlation_id: u32,
+    pub(super) frame_bytes: u64,
+    pub(super) now: Now,
 }
 
 impl Call {
-    fn pending<F>(self, gathering: Gathering<F>, deadline: Boot) -> Pending<F> {
+    pub(super) fn pending<F>(self, gathering: Gathering<F>, deadline: Boot) -> Pending<F> {
         Pending {
             connection: self.connection,
             correlation_id: self.correlation_id,
@@ -111,6 +112,13 @@ impl<F: Clone> Front<F> {
             Request::Fetch { max_wait_ms, min_bytes, max_bytes, wanted } => {
                 self.read(call, max_wait_ms, (min_bytes, max_bytes), wanted);
             }
+            Request::Group(api, body, client_id) => {
+                let (_, client_host) = self.caller(connection);
+                let request = GroupRequest { api, body, client_id, client_host };
+                if self.group(call, request).is_err() {
+                    self.refuse(connection, frame_bytes, CloseReason::Malformed);
+                }
+            }
             Request::Wire(api, body) => {
                 // A door bounds what it says by its frame, which may be more than the wire allows.
                 if self.dispatch(call, api, body).is_err() {
@@ -148,19 +156,21 @@ impl<F: Clone> Front<F> {
                 self.control(call, api, body);
                 Ok(())
             }
-            // A hello was dealt with before; groups have no coordinator yet.
-            ApiKey::Hello
-            | ApiKey::OffsetCommit
-            | ApiKey::OffsetFetch
-            | ApiKey::FindCoordinator
+            ApiKey::FindCoordinator
             | ApiKey::JoinGroup
+            | ApiKey::SyncGroup
             | ApiKey::Heartbeat
             | ApiKey::LeaveGroup
-            | ApiKey::SyncGroup
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::OffsetDelete
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
-            | ApiKey::DeleteGroups
-            | ApiKey::OffsetDelete => Err(FrameError::Malformed),
+            | ApiKey::DeleteGroups => {
+                let (client_id, client_host) = self.caller(call.connection);
+                self.group(call, GroupRequest { api, body, client_id, client_host })
+            }
+            ApiKey::Hello => Err(FrameError::Malformed),
         }
     }
 
@@ -172,10 +182,10 @@ impl<F: Clone> Front<F> {
 
     fn hello(&mut self, call: Call, api_version: u8, body: &[u8]) {
         let request = frame::decode::<HelloRequest<'_>>(body);
-        let is_hello = request.is_ok_and(|request| request.magic == MAGIC && request.is_bounded());
-        if !is_hello || self.said_hello(call.connection) {
+        let request = request.ok().filter(|request| request.magic == MAGIC && request.is_bounded());
+        let Some(request) = request.filter(|_| !self.said_hello(call.connection)) else {
             return self.refuse(call.connection, call.frame_bytes, CloseReason::NoHello);
-        }
+        };
         let is_served = api_version <= ApiKey::Hello.versions().version_max;
         let error = if is_served { ErrorCode::NONE } else { ErrorCode::UNSUPPORTED_VERSION };
         let response = HelloResponse {
@@ -189,7 +199,7 @@ impl<F: Clone> Front<F> {
         };
         let number = self.reserve_slot(call.connection);
         if is_served {
-            self.welcome(call.connection);
+            self.welcome(call.connection, request.client_id);
         }
         self.respond(call.connection, number, call.correlation_id, &response);
         self.release(call.frame_bytes);
@@ -280,7 +290,7 @@ impl<F: Clone> Front<F> {
         Topics { image: &self.image, config: &self.config }
     }
 
-    fn resolve(
+    pub(super) fn resolve(
         &self,
         topic: TopicRef<'_>,
         partition: Partition,
@@ -288,7 +298,7 @@ impl<F: Clone> Front<F> {
         self.topics().resolve(topic, partition)
     }
 
-    fn start_or_complete(
+    pub(super) fn start_or_complete(
         &mut self,
         now: Now,
         number: u64,

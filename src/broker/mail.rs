@@ -6,7 +6,9 @@
 //!
 //! **Invariant:** an ask leaves only with a credit, which stands for the slot its reply will use,
 //! so a reply is never refused. A [`Notice`] has no reply; there is at most one under way per
-//! parked fetch and direction, so notices are bounded by parked fetches.
+//! parked request and direction, so notices are bounded by parked requests. What may wait for
+//! minutes (a fetch, a member that joins its group) is answered at once with "not yet": it must not
+//! keep a credit.
 
 use bytes::BytesMut;
 
@@ -14,13 +16,13 @@ use crate::broker::metrics::ShardMetrics;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::log::Slice;
 use crate::time::Timestamp;
-use crate::wire::ErrorCode;
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::describe_log_dirs::DescribedLog;
 use crate::wire::describe_producers::DescribedProducers;
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::offset_for_leader_epoch::EpochEnd;
 use crate::wire::produce::ProducedPartition;
+use crate::wire::{ApiKey, ErrorCode};
 
 /// A poll-loop thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,10 +79,38 @@ pub enum AskBody {
     EpochEnds(Vec<EpochItem>),
     /// Describe partitions.
     Describe(Vec<DescribeItem>),
+    /// Ask coordinators of groups.
+    Group(GroupAsk),
+    /// What the coordinators have answered since, for an ask that was told to wait.
+    GroupAnswers,
     /// Describe producers.
     Producers(Vec<ProducersItem>),
     /// Count.
     Metrics,
+}
+
+/// Requests to coordinators of groups.
+#[derive(Debug)]
+pub struct GroupAsk {
+    /// What kind they are.
+    pub api: ApiKey,
+    /// The client's name for itself.
+    pub client_id: Box<str>,
+    /// The address it came from.
+    pub client_host: Box<str>,
+    /// One for each coordinator, or for each group.
+    pub items: Vec<GroupItem>,
+}
+
+/// A request to one coordinator.
+#[derive(Debug)]
+pub struct GroupItem {
+    /// See [`Place`].
+    pub place: Place,
+    /// The partition of `__consumer_offsets` whose coordinator is meant.
+    pub topic_partition: TopicPartition,
+    /// The request's body: topics are names, and exist.
+    pub body: Vec<u8>,
 }
 
 /// A batch to append.
@@ -200,11 +230,19 @@ pub struct Reply<F> {
 #[expect(missing_docs, reason = "each variant answers the ask of its name")]
 pub enum ReplyBody<F> {
     Produced(Vec<(Place, ProducedPartition)>),
-    Fetched { items: Vec<(Place, Fetched<F>)>, is_watching: bool },
+    Fetched {
+        items: Vec<(Place, Fetched<F>)>,
+        is_watching: bool,
+    },
     Offsets(Vec<(Place, ListedOffset)>),
     Trimmed(Vec<(Place, DeletedRecords)>),
     EpochEnds(Vec<(Place, EpochEnd)>),
     Described(Vec<(Place, DescribedLog)>),
+    /// Bodies of responses; or none yet, and a notice when they are there.
+    Group {
+        items: Vec<(Place, Vec<u8>)>,
+        is_parked: bool,
+    },
     Producers(Vec<(Place, DescribedProducers)>),
     Metrics(Vec<(&'static str, u64)>),
     ShardMetrics(Box<ShardMetrics>),
@@ -238,8 +276,9 @@ impl<F> Fetched<F> {
 /// Word without an answer.
 #[derive(Clone, Copy, Debug)]
 pub enum Notice {
-    /// From a back: a watched fetch would find enough more now; the watch is over.
+    /// From a back: a watched fetch would find enough more now, and the watch is over; or a parked
+    /// group request has its answers.
     Progress(RequestId),
-    /// From a front: a watch is no longer wanted.
+    /// From a front: a watch, or a parked group request, is no longer wanted.
     Unwatch(RequestId),
 }

@@ -14,6 +14,7 @@ mod assemble;
 pub mod back;
 pub mod control;
 pub mod front;
+mod groups;
 mod handlers;
 pub mod mail;
 pub mod metrics;
@@ -28,7 +29,8 @@ use std::collections::BTreeMap;
 
 use crate::broker::metrics::ProcessMetrics;
 use crate::controller::image::Image;
-use crate::ids::{NodeId, Partition, TopicPartition};
+use crate::group::GroupRules;
+use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::log::Appended;
 use crate::topic_config::TopicConfig;
@@ -86,6 +88,8 @@ pub struct BrokerConfig {
     pub process: &'static ProcessMetrics,
     /// For what batches decompress to.
     pub memory: &'static (dyn Memory + Sync),
+    /// For what is drawn at random.
+    pub seed: u64,
     /// What may change while it runs.
     pub live: LiveConfig,
 }
@@ -97,6 +101,8 @@ pub struct LiveConfig {
     pub advertised: Option<(Box<str>, u16)>,
     /// The same for Kafka's clients.
     pub advertised_kafka: Option<(Box<str>, u16)>,
+    /// For the coordinators of groups.
+    pub groups: GroupRules,
     /// `auto.create.topics.enable`.
     pub auto_create_topics_enable: bool,
     /// `log.retention.check.interval.ms`.
@@ -135,6 +141,16 @@ impl<'a> Topics<'a> {
             Some((topic_partition, _)) => Ok(topic_partition),
             None => Err(handlers::unknown(topic, self.image.find(topic).is_some())),
         }
+    }
+
+    /// The id of the topic of a name.
+    pub fn topic_id(self, name: &str) -> Option<TopicId> {
+        self.image.find(TopicRef::Name(name)).map(|(topic_id, _)| topic_id)
+    }
+
+    /// The name of the topic of an id.
+    pub fn name(self, topic_id: TopicId) -> Option<&'a str> {
+        self.image.topic(topic_id).map(|image| &*image.name)
     }
 
     /// All names, in ascending order.

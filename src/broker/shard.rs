@@ -26,6 +26,8 @@ pub enum Event<D: Disk> {
         local_host: Box<str>,
         /// The port it came to.
         local_port: u16,
+        /// The address it came from.
+        peer_host: Box<str>,
         /// Whether a door translates what it says.
         has_door: bool,
     },
@@ -147,8 +149,8 @@ impl<D: Disk> Shard<D> {
     /// Takes one event. Take all outputs before the next.
     pub fn step(&mut self, now: Now, event: Event<D>) {
         match event {
-            Event::Opened { connection, local_host, local_port, has_door } => {
-                self.front.opened(connection, &local_host, local_port, has_door);
+            Event::Opened { connection, local_host, local_port, peer_host, has_door } => {
+                self.front.opened(connection, (local_host, local_port), peer_host, has_door);
             }
             Event::Request { connection, request, frame_bytes } => {
                 self.front.request(now, connection, request, frame_bytes);
@@ -164,7 +166,7 @@ impl<D: Disk> Shard<D> {
                     self.back.flushed(now, flushed);
                 }
             }
-            Event::StorageFailed => self.back.storage_failed(),
+            Event::StorageFailed => self.back.storage_failed(now),
             Event::Space(has_space) => self.back.set_space(has_space),
             Event::Reconfigure(config) => self.reconfigure(now, *config),
             Event::GiveUpOldest => {
@@ -177,7 +179,7 @@ impl<D: Disk> Shard<D> {
                 self.back.producers_noted(now, topic_partition, at);
             }
             Event::Apply(apply) => self.apply(now, apply),
-            Event::Controlled(request, body) => self.front.controlled(now, request, &body),
+            Event::Controlled(request, body) => self.front.controlled(now, request, body),
         }
         self.pump(now);
     }
@@ -237,6 +239,11 @@ impl<D: Disk> Shard<D> {
     fn apply(&mut self, now: Now, apply: Apply<D>) {
         let mut reconfigured: Vec<TopicId> = Vec::new();
         for change in &apply.changes {
+            if let Change::RemoveTopic { topic_id } = change {
+                if let Some(topic) = self.front.image().topic(*topic_id) {
+                    self.back.forget_topic(now, &topic.name);
+                }
+            }
             self.front.image_mut().replay(change);
             match change {
                 Change::RemoveTopic { topic_id } => self.back.retire_topic(*topic_id),

@@ -16,6 +16,7 @@ mod config;
 mod connect;
 mod consume;
 mod consume_group;
+mod group;
 mod json;
 mod log;
 mod out;
@@ -68,6 +69,7 @@ enum Command {
     Broker(broker::Broker),
     Config(config::ConfigCommand),
     Consume(consume::Consume),
+    Group(group::Group),
     Log(log::Log),
     Produce(produce::Produce),
     Status(status::Status),
@@ -157,6 +159,7 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
         )),
         Some(Command::Consume(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
+        Some(Command::Group(command)) => command.run(),
         Some(Command::Log(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),
         Some(Command::Status(command)) => command.run(),

@@ -235,7 +235,7 @@ pub struct Admin {
 /// What became of each element of a list.
 pub type Each<T> = Vec<Result<T, Refusal>>;
 
-fn checked<T>(answers: Vec<T>, expected: usize) -> Result<Vec<T>, ClientError> {
+pub(super) fn checked<T>(answers: Vec<T>, expected: usize) -> Result<Vec<T>, ClientError> {
     if answers.len() == expected {
         Ok(answers)
     } else {
@@ -264,7 +264,11 @@ impl Admin {
         Ok(Admin { cluster: Mutex::new(Cluster::new(endpoint)), request_timeout })
     }
 
-    fn cluster(&self) -> std::sync::MutexGuard<'_, Cluster> {
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    pub(super) fn cluster(&self) -> std::sync::MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

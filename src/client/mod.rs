@@ -14,6 +14,7 @@
 
 mod accumulator;
 mod admin;
+mod admin_groups;
 pub mod assignors;
 mod background;
 mod cluster;
@@ -46,6 +47,7 @@ pub use admin::{
     Admin, AdminConfig, AlterConfig, ClusterInfo, ConfigValue, CreatedTopicInfo, Each, MetricValue,
     NewTopic, Refusal, Resource,
 };
+pub use admin_groups::{CommittedOffset, GroupInfo, GroupListing, GroupMember};
 pub use cluster::{BrokerInfo, PartitionInfo, TopicInfo};
 pub use commit::ConsumerGroupMetadata;
 pub use consumer::{Consumer, WakeupHandle};

@@ -422,6 +422,94 @@ pub(super) const KEYS: &[Key] = &[
         "Connections that may wait to be accepted; a whole site reconnects at once.",
     ),
     reload(
+        "offsets.topic.num.partitions",
+        "4",
+        Kind::Integer {
+            min: 1,
+            max: limits::TOPIC_PARTITIONS_MAX as i64,
+            put: |c, n| c.offsets_topic_num_partitions = n as i32,
+        },
+        "Partitions of the topic that keeps consumer groups; fixed when the first group needs it.",
+    ),
+    reload(
+        "offsets.topic.replication.factor",
+        "1",
+        Kind::Integer {
+            min: 1,
+            max: i16::MAX as i64,
+            put: |c, n| c.offsets_topic_replication_factor = n as i16,
+        },
+        "Replicas of that topic, if there are so many brokers.",
+    ),
+    reload(
+        "offsets.topic.segment.bytes",
+        "16777216",
+        Kind::Integer {
+            min: 1 << 20,
+            max: I32_MAX,
+            put: |c, n| c.offsets_topic_segment_bytes = n as u32,
+        },
+        "Size of its segments: a start reads them all, and a full one can be compacted.",
+    ),
+    reload(
+        "offsets.retention.minutes",
+        "10080",
+        Kind::Integer { min: 1, max: I32_MAX, put: |c, n| c.offsets_retention_minutes = n as u64 },
+        "How long a group without members keeps its offsets.",
+    ),
+    reload(
+        "offsets.retention.check.interval.ms",
+        "600000",
+        Kind::Integer {
+            min: 1,
+            max: MS_MAX,
+            put: |c, n| c.offsets_retention_check_interval_ms = n as u64,
+        },
+        "Time between two looks for offsets that are too old.",
+    ),
+    reload(
+        "offset.metadata.max.bytes",
+        "4096",
+        Kind::Integer { min: 0, max: 1 << 20, put: |c, n| c.offset_metadata_max_bytes = n as u32 },
+        "Longest text that a consumer may commit with an offset.",
+    ),
+    reload(
+        "group.min.session.timeout.ms",
+        "6000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_min_session_timeout_ms = n as i32,
+        },
+        "Shortest session timeout that a member of a group may ask for.",
+    ),
+    reload(
+        "group.max.session.timeout.ms",
+        "1800000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_max_session_timeout_ms = n as i32,
+        },
+        "Longest session timeout that a member of a group may ask for.",
+    ),
+    reload(
+        "group.initial.rebalance.delay.ms",
+        "3000",
+        Kind::Integer {
+            min: 0,
+            max: I32_MAX,
+            put: |c, n| c.group_initial_rebalance_delay_ms = n as u64,
+        },
+        "How long the first members of a group wait for others before they start.",
+    ),
+    reload(
+        "group.max.size",
+        "2147483647",
+        Kind::Integer { min: 1, max: I32_MAX, put: |c, n| c.group_max_size = n as u32 },
+        "Members that one group may have; never more than 10000.",
+    ),
+    reload(
         "scrub.interval.ms",
         "604800000",
         Kind::Integer { min: 0, max: MS_MAX, put: |c, n| c.scrub_interval_ms = n as u64 },

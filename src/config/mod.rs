@@ -99,6 +99,26 @@ pub struct Config {
     pub socket_receive_buffer_bytes: Option<u32>,
     /// Connections that may wait to be accepted.
     pub socket_listen_backlog_size: i32,
+    /// Partitions of the topic that keeps groups.
+    pub offsets_topic_num_partitions: i32,
+    /// Replicas of that topic at most.
+    pub offsets_topic_replication_factor: i16,
+    /// Size of that topic's segments.
+    pub offsets_topic_segment_bytes: u32,
+    /// How long committed offsets outlive their group.
+    pub offsets_retention_minutes: u64,
+    /// Time between two looks for offsets that are too old.
+    pub offsets_retention_check_interval_ms: u64,
+    /// Longest text that may be committed with an offset.
+    pub offset_metadata_max_bytes: u32,
+    /// Shortest session timeout of a member.
+    pub group_min_session_timeout_ms: i32,
+    /// Longest session timeout of a member.
+    pub group_max_session_timeout_ms: i32,
+    /// How long the first rebalance of a group waits for more members.
+    pub group_initial_rebalance_delay_ms: u64,
+    /// Members of one group.
+    pub group_max_size: u32,
     /// Time between two passes that verify every sealed segment; 0 never.
     pub scrub_interval_ms: u64,
     /// How fast sealed segments are read to verify them.
@@ -321,6 +341,16 @@ impl Config {
             socket_send_buffer_bytes: None,
             socket_receive_buffer_bytes: None,
             socket_listen_backlog_size: 0,
+            offsets_topic_num_partitions: 0,
+            offsets_topic_replication_factor: 0,
+            offsets_topic_segment_bytes: 0,
+            offsets_retention_minutes: 0,
+            offsets_retention_check_interval_ms: 0,
+            offset_metadata_max_bytes: 0,
+            group_min_session_timeout_ms: 0,
+            group_max_session_timeout_ms: 0,
+            group_initial_rebalance_delay_ms: 0,
+            group_max_size: 0,
             log_cleaner_backoff_ms: 0,
             log_cleaner_dedupe_buffer_size: None,
             log_cleaner_io_max_bytes_per_second: 0,

@@ -28,6 +28,19 @@ use crate::wire::delete_topics::DeleteTopicsRequest;
 /// The feature level this software writes for a new cluster.
 pub const FEATURE_LEVEL: u16 = 1;
 
+/// Name of the topic that holds the state of groups: committed offsets first of all.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// How [`OFFSETS_TOPIC`] is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetsTopic {
+    /// Its partitions (`offsets.topic.num.partitions`), for good: a group's place depends on it.
+    pub partition_count: i32,
+    /// Its replicas at most (`offsets.topic.replication.factor`).
+    pub replication_factor: i16,
+    /// Its segments' size (`offsets.topic.segment.bytes`).
+    pub segment_bytes: u32,
+}
 /// Producer ids that a broker is given at once (Kafka's number).
 pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
 
@@ -44,6 +57,8 @@ pub struct ControllerConfig {
     pub delete_topic_enable: bool,
     /// Partitions this broker's file handles allow.
     pub partitions_max: usize,
+    /// How the topic of groups is made.
+    pub offsets_topic: OffsetsTopic,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
 }
@@ -59,6 +74,8 @@ pub enum Command<'a> {
     CreatePartitions(&'a CreatePartitionsRequest<'a>),
     /// See [`crate::wire::configs`].
     AlterConfigs(&'a IncrementalAlterConfigsRequest<'a>),
+    /// Somebody needs [`OFFSETS_TOPIC`].
+    CreateOffsetsTopic,
     /// A broker has given out all producer ids of its block.
     AllocateProducerIds,
     /// This node started. `cluster_id` is used if the cluster has no identity yet.
@@ -150,6 +167,7 @@ impl Controller {
             Command::DeleteTopics(request) => self.delete_topics(request),
             Command::CreatePartitions(request) => self.create_partitions(request),
             Command::AlterConfigs(request) => self.alter_configs(request),
+            Command::CreateOffsetsTopic => self.create_offsets_topic(fresh_id),
             Command::AllocateProducerIds => self.allocate_producer_ids(),
             Command::Boot { cluster_id } => self.boot(cluster_id),
         }

@@ -16,6 +16,11 @@ fn controller() -> Controller {
         default_replication_factor: 1,
         delete_topic_enable: true,
         partitions_max: 100,
+        offsets_topic: OffsetsTopic {
+            partition_count: 4,
+            replication_factor: 3,
+            segment_bytes: 1 << 24,
+        },
         topic_defaults: TopicConfig::default(),
     });
     run(&mut controller, Command::Boot { cluster_id: Uuid([7; 16]) });
@@ -177,6 +182,32 @@ fn a_topic_may_be_compacted_from_the_start_or_later() {
         assert_eq!(verdict.error, error, "{value}");
     }
     assert_eq!(effective(&controller, "u"), CleanupPolicy { delete: false, compact: true });
+}
+
+#[test]
+fn the_topic_of_groups_is_made_once_and_is_nobodys_to_change() {
+    let mut controller = controller();
+    let verdicts = run(&mut controller, Command::CreateOffsetsTopic);
+    assert_eq!(verdicts[0].error, ErrorCode::NONE, "one replica will do on one broker");
+    let before = controller.image().clone();
+    let topic = found(&controller, OFFSETS_TOPIC).expect("exists");
+    assert!(topic.is_internal() && topic.partitions.len() == 4);
+    let weak = TopicConfig { acks_durable: false, ..TopicConfig::default() };
+    let config = topic.effective(&weak);
+    assert!(config.cleanup_policy.compact && !config.cleanup_policy.delete);
+    assert!(config.acks_durable, "whatever the broker's default is");
+    assert_eq!(run(&mut controller, Command::CreateOffsetsTopic)[0].error, ErrorCode::NONE);
+
+    let (timeout_ms, topic) = (0, TopicRef::Name(OFFSETS_TOPIC));
+    let request = DeleteTopicsRequest { timeout_ms, topics: vec![topic] };
+    let verdicts = run(&mut controller, Command::DeleteTopics(&request));
+    assert_eq!(verdicts[0].error, ErrorCode::INVALID_TOPIC_EXCEPTION);
+    // A group's place depends on how many partitions there are.
+    let topics = vec![GrowTopic { topic, partition_count: 8 }];
+    let request = CreatePartitionsRequest { timeout_ms, validate_only: false, topics };
+    let verdicts = run(&mut controller, Command::CreatePartitions(&request));
+    assert_eq!(verdicts[0].error, ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(*controller.image(), before);
 }
 
 #[test]

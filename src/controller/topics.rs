@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::controller::change::Change;
-use crate::controller::{Controller, Outcome, Verdict};
+use crate::controller::image::TopicImage;
+use crate::controller::{Controller, OFFSETS_TOPIC, OffsetsTopic, Outcome, Verdict};
 use crate::ids::{LeaderEpoch, Partition, TopicId, TopicName, Uuid};
 use crate::limits::{TOPIC_PARTITIONS_MAX, TOPICS_MAX};
 use crate::topic_config::TopicConfig;
@@ -97,6 +98,45 @@ impl Controller {
         Verdict::accepted(topic_id, partition_count, replication_factor)
     }
 
+    /// Makes the topic of groups, unless it is there.
+    pub(super) fn create_offsets_topic(&self, fresh_id: &mut dyn FnMut() -> Uuid) -> Outcome {
+        if let Some((topic_id, image)) = self.image.find(TopicRef::Name(OFFSETS_TOPIC)) {
+            let verdict = Verdict::accepted(topic_id, image.partitions.len() as i32, 1);
+            return Outcome { changes: Vec::new(), verdicts: vec![verdict] };
+        }
+        let OffsetsTopic { partition_count, replication_factor, segment_bytes } =
+            self.config.offsets_topic;
+        let claims = Claims {
+            names: BTreeSet::new(),
+            topic_count: self.image.topic_count(),
+            partition_count: self.image.partition_count(),
+        };
+        if let Some(verdict) = self.check_growth(partition_count, partition_count, &claims) {
+            return Outcome { changes: Vec::new(), verdicts: vec![verdict] };
+        }
+        let topic_id = TopicId(fresh_id());
+        let name = TopicName::new(OFFSETS_TOPIC).expect("the name is legal");
+        let mut changes = vec![Change::Topic { topic_id, name }];
+        let segment_bytes = segment_bytes.to_string();
+        // A committed offset must survive a power cut, and be kept for as long as its group,
+        // whatever the broker's defaults for topics are.
+        for (key, value) in [
+            ("cleanup.policy", "compact"),
+            ("acks.durable", "true"),
+            ("compression.type", "producer"),
+            ("message.timestamp.type", "CreateTime"),
+            ("segment.bytes", &segment_bytes),
+        ] {
+            let (key, value) = (key.into(), Some(value.into()));
+            changes.push(Change::Config { topic_id, key, value });
+        }
+        self.place(topic_id, 0..partition_count, &mut changes);
+        // One broker holds one replica, however many are wished for: a group must not wait for
+        // boards that may never come.
+        let verdict = Verdict::accepted(topic_id, partition_count, replication_factor.min(1));
+        Outcome { changes, verdicts: vec![verdict] }
+    }
+
     fn check_new_name(&self, name: &str, claims: &Claims<'_>) -> Result<TopicName, Verdict> {
         let name = TopicName::new(name)
             .map_err(|why| Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()))?;
@@ -178,6 +218,7 @@ impl Controller {
                     "`delete.topic.enable` is false",
                 ),
                 None => unknown_topic(topic),
+                Some((_, image)) if image.is_internal() => internal(image),
                 Some((topic_id, image)) => {
                     if gone.insert(topic_id) {
                         outcome.changes.push(Change::RemoveTopic { topic_id });
@@ -218,6 +259,9 @@ impl Controller {
         let Some((topic_id, image)) = self.image.find(grow.topic) else {
             return unknown_topic(grow.topic);
         };
+        if image.is_internal() {
+            return internal(image);
+        }
         if !grown.insert(topic_id) {
             let message = "the topic is named twice in the request";
             return Verdict::refused(ErrorCode::INVALID_REQUEST, message);
@@ -303,6 +347,13 @@ fn check_replication_factor(factor: i16) -> Option<Verdict> {
         format!("replication factor {factor}: it is at least 1, or -1 for the default")
     };
     Some(Verdict::refused(ErrorCode::INVALID_REPLICATION_FACTOR, message))
+}
+
+/// The broker's own topics are its own business: which partition keeps a group depends on how many
+/// there are, and what is in them is nobody else's to delete.
+fn internal(image: &TopicImage) -> Verdict {
+    let message = format!("topic `{}` is the broker's own", image.name);
+    Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message)
 }
 
 fn unknown_topic(topic: TopicRef<'_>) -> Verdict {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ids::MemberIds;
 use super::offsets::Retention;
 use super::timers::Timers;
-use super::writes::{After, Reader, Record, Writes};
+use super::writes::{After, Reader, Record, Writes, told};
 use super::{GroupOutput, GroupRules};
 use crate::time::Now;
 use crate::wire::{ErrorCode, frame};
@@ -75,10 +75,21 @@ impl Context {
     pub fn answer_durable(&mut self, reader: Reader) {
         let parked = match self.appended {
             Some(write) => self.writes.park(write, reader),
-            None => Err(reader),
+            None => Err((reader, Ok(()))),
         };
-        if let Err(reader) = parked {
-            self.answer_body(reader.token, reader.body);
+        if let Err((reader, result)) = parked {
+            self.tell(vec![reader], result);
+        }
+    }
+
+    /// Answers those who waited for a write.
+    pub fn tell(&mut self, readers: Vec<Reader>, result: Result<(), ErrorCode>) {
+        for reader in readers {
+            let body = match result {
+                Ok(()) => reader.body,
+                Err(error) => (reader.failed)(&reader.body, told(error)),
+            };
+            self.answer_body(reader.token, body);
         }
     }
 

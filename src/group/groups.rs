@@ -202,6 +202,8 @@ impl Coordinator {
     pub(super) fn make_room(&mut self, now: Now) -> bool {
         while self.context.rules.groups_max <= self.groups.len() {
             if !self.evict_pending(now) {
+                // Perhaps some are of no use any more.
+                self.context.retention.hurry();
                 return false;
             }
         }

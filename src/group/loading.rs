@@ -65,10 +65,12 @@ impl Coordinator {
     fn replay_group(&mut self, group_id: &str, stored: Option<Stored>) {
         let Some(stored) = stored else {
             if let Some(group) = self.groups.get_mut(group_id) {
-                // Members that joined meanwhile stay.
-                match &mut group.members {
-                    Members::Classic(classic) if !classic.is_empty() => classic.replay(None),
-                    members => *members = Members::Simple,
+                if let Members::Classic(classic) = &mut group.members {
+                    classic.replay(None);
+                    // Members that joined meanwhile stay.
+                    if classic.is_vain() {
+                        group.members = Members::Simple;
+                    }
                 }
             }
             return self.forget_if_vain(group_id);
@@ -113,22 +115,19 @@ impl Coordinator {
         if let Some((after, result)) = after {
             self.follow(now, after, result);
         }
-        for reader in readers {
-            let body = match result {
-                Ok(()) => reader.body,
-                Err(error) => (reader.failed)(&reader.body, told(error)),
-            };
-            self.context.answer_body(reader.token, body);
-        }
+        self.context.tell(readers, result);
         self.settle(now);
         self.invariants();
     }
 
     /// A change takes too long.
     pub(super) fn give_up(&mut self, now: Now, change: u64) {
-        if let Some(after) = self.context.writes.give_up(change) {
-            self.follow(now, after, Err(ErrorCode::REQUEST_TIMED_OUT));
+        let late = Err(ErrorCode::REQUEST_TIMED_OUT);
+        let (readers, after) = self.context.writes.give_up(change);
+        if let Some(after) = after {
+            self.follow(now, after, late);
         }
+        self.context.tell(readers, late);
         self.settle(now);
     }
 

@@ -138,14 +138,21 @@ impl Writes {
             .unwrap_or_default()
     }
 
-    /// Has an answer wait for a write, if that is under way.
-    pub fn park(&mut self, write: u64, reader: Reader) -> Result<(), Reader> {
+    /// Has an answer wait for a write; gives it back if that is over, or took too long already.
+    pub fn park(
+        &mut self,
+        write: u64,
+        reader: Reader,
+    ) -> Result<(), (Reader, Result<(), ErrorCode>)> {
         match self.open.get_mut(&write) {
+            None => Err((reader, Ok(()))),
+            Some(write) if !self.changes.contains_key(&write.change) => {
+                Err((reader, Err(ErrorCode::REQUEST_TIMED_OUT)))
+            }
             Some(write) => {
                 write.readers.push(reader);
                 Ok(())
             }
-            None => Err(reader),
         }
     }
 
@@ -174,9 +181,16 @@ impl Writes {
         (change.deadline <= now).then_some(*id)
     }
 
-    /// Gives a change up: its writes may still come to pass, but nothing waits for them.
-    pub fn give_up(&mut self, change: u64) -> Option<After> {
-        self.changes.remove(&change).map(|change| change.after)
+    /// Gives a change up: its writes may still come to pass, but nothing waits for them. Answers who
+    /// did.
+    pub fn give_up(&mut self, change: u64) -> (Vec<Reader>, Option<After>) {
+        let mut readers = Vec::new();
+        // The writes of a change were numbered right behind it.
+        let writes = self.open.range_mut(change..).map(|(_, write)| write);
+        for write in writes.take_while(|write| write.change == change) {
+            readers.append(&mut write.readers);
+        }
+        (readers, self.changes.remove(&change).map(|change| change.after))
     }
 
     /// When the next change is overdue.

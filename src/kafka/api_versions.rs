@@ -6,11 +6,20 @@ use crate::wire::kafka::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersio
 use crate::wire::kafka::{ApiKey, KafkaError, Message};
 
 /// The APIs that are served, in ascending order, each in all versions the codec describes.
-const SERVED: [ApiKey; 18] = [
+const SERVED: [ApiKey; 29] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -21,7 +30,9 @@ const SERVED: [ApiKey; 18] = [
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,

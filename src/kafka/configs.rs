@@ -107,11 +107,12 @@ fn entry<'a>(
     }
 }
 
-/// Kafka's number for the type of a value: 1 boolean, 5 long, 2 string.
+/// Kafka's number for the type of a value: 1 boolean, 5 long, 6 double, 2 string.
 fn type_of(value: &str) -> i8 {
     match value {
         "true" | "false" => 1,
         number if number.parse::<i64>().is_ok() => 5,
+        share if share.parse::<f64>().is_ok() => 6,
         _ => 2,
     }
 }

@@ -25,6 +25,9 @@ mod configs;
 mod describe;
 mod fetch;
 mod fetch_session;
+mod group_admin;
+mod group_offsets;
+mod groups;
 mod offsets;
 mod produce;
 mod producers;
@@ -109,13 +112,15 @@ impl<F> Door<F> {
     /// Takes one frame, without its prefix.
     pub fn take(&mut self, topics: Topics<'_>, bytes: BytesMut) -> Result<Taken, KafkaError> {
         let (header, body) = RequestHeader::decode(&bytes)?;
-        let RequestHeader { api, version, correlation_id, .. } = header;
+        let RequestHeader { api, version, correlation_id, client_id } = header;
         if api == ApiKey::ApiVersions {
             let response = api_versions::respond(version, correlation_id, body)?;
             self.dues.push_back(Due::Ready(response));
             return Ok(Taken::Done);
         }
         api_versions::check(api, version)?;
+        let client_id: Box<str> =
+            client_id.filter(|_| is_of_groups(api)).unwrap_or_default().into();
         let header_bytes = bytes.len() - body.len();
         let mut body = bytes;
         drop(body.split_to(header_bytes));
@@ -145,7 +150,11 @@ impl<F> Door<F> {
             }
             _ => {
                 let (wire_api, wire_body) = translate(topics, api, version, &body)?;
-                let request = Request::Wire(wire_api, BytesMut::from(&wire_body[..]));
+                let bytes = BytesMut::from(&wire_body[..]);
+                let request = match is_of_groups(api) {
+                    true => Request::Group(wire_api, bytes, client_id),
+                    false => Request::Wire(wire_api, bytes),
+                };
                 (request, Asked::Body(api, body.freeze(), wire_body))
             }
         };
@@ -175,6 +184,24 @@ impl<F> Door<F> {
             }
         }
     }
+}
+
+/// Whether a coordinator of groups answers, which wants to know who asks.
+fn is_of_groups(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::FindCoordinator
+            | ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::OffsetDelete
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+    )
 }
 
 /// Which of the wire's requests a request is, and its body.
@@ -222,6 +249,29 @@ fn translate(
         ApiKey::DescribeLogDirs => {
             (wire::ApiKey::DescribeLogDirs, describe::ask_log_dirs(topics, version, body)?)
         }
+        _ => return translate_group(api, version, body),
+    })
+}
+
+/// The same, of requests about groups.
+fn translate_group(
+    api: ApiKey,
+    version: i16,
+    body: &[u8],
+) -> Result<(wire::ApiKey, Vec<u8>), KafkaError> {
+    use wire::ApiKey as Wire;
+    Ok(match api {
+        ApiKey::FindCoordinator => (Wire::FindCoordinator, groups::ask_coordinator(version, body)?),
+        ApiKey::JoinGroup => (Wire::JoinGroup, groups::ask_join(version, body)?),
+        ApiKey::SyncGroup => (Wire::SyncGroup, groups::ask_sync(version, body)?),
+        ApiKey::Heartbeat => (Wire::Heartbeat, groups::ask_beat(version, body)?),
+        ApiKey::LeaveGroup => (Wire::LeaveGroup, groups::ask_leave(version, body)?),
+        ApiKey::OffsetCommit => (Wire::OffsetCommit, group_offsets::ask_commit(version, body)?),
+        ApiKey::OffsetFetch => (Wire::OffsetFetch, group_offsets::ask_fetch(version, body)?),
+        ApiKey::OffsetDelete => (Wire::OffsetDelete, group_offsets::ask_delete(version, body)?),
+        ApiKey::DescribeGroups => (Wire::DescribeGroups, group_admin::ask_describe(version, body)?),
+        ApiKey::ListGroups => (Wire::ListGroups, group_admin::ask_list(version, body)?),
+        ApiKey::DeleteGroups => (Wire::DeleteGroups, group_admin::ask_delete(version, body)?),
         _ => return Err(KafkaError::UnsupportedVersion { api, version }),
     })
 }
@@ -258,12 +308,30 @@ fn respond<F>(
                 ApiKey::IncrementalAlterConfigs => configs::altered(call),
                 ApiKey::AlterConfigs => configs::replaced(call),
                 ApiKey::DescribeCluster => describe::cluster(call),
-                _ => describe::log_dirs(call),
+                ApiKey::DescribeLogDirs => describe::log_dirs(call),
+                _ => respond_of_group(*api, call),
             };
             Response::of(head?)
         }
         _ => unreachable!("an answer is of the kind of its request"),
     })
+}
+
+/// The response's frame to a request about groups.
+fn respond_of_group(api: ApiKey, call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
+    match api {
+        ApiKey::FindCoordinator => groups::coordinator(call),
+        ApiKey::JoinGroup => groups::joined(call),
+        ApiKey::SyncGroup => groups::synced(call),
+        ApiKey::Heartbeat => groups::beaten(call),
+        ApiKey::LeaveGroup => groups::left(call),
+        ApiKey::OffsetCommit => group_offsets::committed(call),
+        ApiKey::OffsetFetch => group_offsets::fetched(call),
+        ApiKey::OffsetDelete => group_offsets::deleted(call),
+        ApiKey::DescribeGroups => group_admin::described(call),
+        ApiKey::ListGroups => group_admin::listed(call),
+        _ => group_admin::deleted(call),
+    }
 }
 
 /// A request beside its answer.

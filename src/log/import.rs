@@ -15,10 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Disk;
-use super::identity;
 use super::kafka_dir::{KafkaPartition, KafkaSegment};
 use super::segment::file_name;
 use super::walk::{Met, Walk, WalkError, crc_is_valid};
+use super::{identity, producer_snapshot};
 use crate::ids::{LeaderEpoch, Offset, TopicId};
 use crate::journal::disk::{DiskFile, Open};
 use crate::record::batch::{Attributes, CRC_START, LENGTH_END};
@@ -158,6 +158,7 @@ pub fn take_over<D: Disk>(
         taken.size_bytes += bytes;
         progress(segment.bytes);
     }
+    producer_snapshot::bring(disk, &partition.dir, to, taken.end).map_err(failed)?;
     disk.sync_dir(to).map_err(failed)?;
     match partition.noted_end {
         Some(noted) if taken.end < noted => {

@@ -249,6 +249,27 @@ pub(super) fn rebuild<D: Disk>(
     Ok(Rebuilt { producers, snapshots, has_removed })
 }
 
+/// Copies the newest snapshot of a log that ends at `end` from another directory, if there is one
+/// that holds, and syncs it: it tells of producers whose batches are gone, and spares the first
+/// start the reading of all others.
+pub(super) fn bring<D: Disk>(disk: &D, from: &Path, to: &Path, end: Offset) -> io::Result<()> {
+    let (from, to) = (Place { disk, dir: from }, Place { disk, dir: to });
+    for at in snapshot_offsets(from)?.into_iter().rev().filter(|at| *at <= end) {
+        let bytes = small_file::read_bytes(disk, &from.path(at, SUFFIX))?;
+        let Some(bytes) = bytes.filter(|bytes| decode(bytes, at, Boot(0)).is_some()) else {
+            continue;
+        };
+        if from.dir != to.dir {
+            let file = disk.open(&to.path(at, SUFFIX), Open::CreateOrWrite)?;
+            file.set_len(0)?;
+            file.write_all_at(&bytes, 0)?;
+            file.sync_data()?;
+        }
+        break;
+    }
+    Ok(())
+}
+
 /// Observes the batches of a segment that lie behind `from`, and answers how many bytes they are.
 /// What is damaged is passed over: it is the scan's to judge.
 fn observe<D: Disk>(
@@ -385,8 +406,16 @@ fn decode(bytes: &[u8], offset: Offset, now: Boot) -> Option<Snapshot> {
     let mut producers = Producers::default();
     for (producer_id, epoch, older, last) in found {
         // Kafka writes down a producer of which it has seen markers only.
-        let is_sane = 0 <= producer_id && 0 <= last.last_sequence && 0 <= last.offset_delta;
-        for kept in older.into_iter().chain([last]).filter(|_| is_sane) {
+        if last.last_sequence < 0 {
+            continue;
+        }
+        for kept in older.into_iter().chain([last]) {
+            let is_before = 0 <= kept.offset_delta
+                && i64::from(kept.offset_delta) <= kept.last_offset.0
+                && kept.last_offset < offset;
+            if producer_id < 0 || epoch < 0 || kept.last_sequence < 0 || !is_before {
+                return None;
+            }
             producers.keep(producer_id, epoch, kept, now);
         }
     }
@@ -396,7 +425,7 @@ fn decode(bytes: &[u8], offset: Offset, now: Boot) -> Option<Snapshot> {
 /// The producers in a snapshot file.
 #[cfg(test)]
 pub(super) fn producers_of(bytes: &[u8]) -> Option<Producers> {
-    decode(bytes, Offset::ZERO, Boot(0)).map(|snapshot| snapshot.producers)
+    decode(bytes, Offset(i64::MAX), Boot(0)).map(|snapshot| snapshot.producers)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -432,7 +461,7 @@ mod tests {
         producers
     }
 
-    const AT: Between = Between { offset: Offset(17), base: Offset(5), position: 900 };
+    const AT: Between = Between { offset: Offset(30_000), base: Offset(5), position: 900 };
 
     #[test]
     fn the_first_part_is_kafkas_and_alone_gives_the_last_batches() {
@@ -481,15 +510,38 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_is_not_believed() {
+        // As a bug of another writer would leave it: the checksum is right.
+        let read = |change: fn(&mut Vec<u8>)| {
+            let mut bytes = encode(&producers(), AT);
+            change(&mut bytes);
+            let crc = crc32c::crc32c(&bytes[CRC_START..]);
+            bytes[2..CRC_START].copy_from_slice(&crc.to_be_bytes());
+            decode(&bytes, AT.offset, Boot(0))
+        };
+        assert!(read(|_| {}).is_some());
+        assert_eq!(read(|bytes| bytes[10] = 0x80), None, "a producer id below 0");
+        assert_eq!(read(|bytes| bytes[18] = 0x80), None, "an epoch below 0");
+        assert_eq!(read(|bytes| bytes[24] = 0x7f), None, "an offset of the future");
+        assert_eq!(read(|bytes| bytes[24] = 0x80), None, "an offset below 0");
+        assert_eq!(read(|bytes| bytes[32] = 0x7f), None, "a batch that began below 0");
+        assert_eq!(read(|bytes| bytes[6] = 0x7f), None, "more producers than there are bytes");
+        // Kafka writes so of a producer that only ended transactions.
+        let without = read(|bytes| bytes[20..24].fill(0xff)).expect("the others are told");
+        assert_eq!(without.producers.count(), 1);
+    }
+
+    #[test]
     fn the_most_that_is_kept_can_be_read_again() {
         let mut producers = Producers::default();
         for id in 0..PARTITION_PRODUCERS_MAX as i64 {
             for number in 0..5 {
-                producers.keep(id, 0, kept(number, 5 * id + i64::from(number)), Boot(0));
+                producers.keep(id, 0, kept(number, 1 + 5 * id + i64::from(number)), Boot(0));
             }
         }
         let bytes = encode(&producers, AT);
         assert!(bytes.len() as u64 <= small_file::BYTES_MAX, "{}", bytes.len());
-        assert_eq!(decode(&bytes, AT.offset, Boot(0)).map(|read| read.producers), Some(producers));
+        let read = decode(&bytes, AT.offset, Boot(0)).map(|read| read.producers);
+        assert!(read == Some(producers), "what was written is read");
     }
 }

@@ -179,6 +179,27 @@ fn a_start_reads_no_more_than_what_lies_behind_the_newest_snapshot() {
 }
 
 #[test]
+fn an_import_brings_the_newest_snapshot_that_holds() {
+    let disk = MemoryDisk::default();
+    let mut log = create(&disk);
+    for number in 0..25 {
+        send(&mut log, sent(5, 1, number, 1)).expect("in order");
+    }
+    log.close().expect("the disk works");
+    let (from, to) = (Path::new(DIR), Path::new("/data/other-0"));
+    let bring = |end| {
+        producer_snapshot::bring(&disk, from, to, offset(end)).expect("the disk works");
+        let names = disk.list(to).expect("lists");
+        names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(bring(9), [""; 0], "none is so old");
+    assert_eq!(bring(24), ["00000000000000000020.snapshot"], "the newest is of the future");
+    disk.bytes(&from.join("00000000000000000025.snapshot")).borrow_mut()[8] ^= 1;
+    assert_eq!(bring(30).len(), 1, "and torn");
+    producer_snapshot::bring(&disk, from, from, offset(30)).expect("it is there already");
+}
+
+#[test]
 fn a_snapshot_beyond_the_end_is_not_believed_later() {
     // The tail was lost with a power cut and other batches took its offsets; the snapshot of what
     // was lost must be gone by then.

@@ -72,6 +72,11 @@ impl<D: Disk> Log<D> {
         Some((next, next.base))
     }
 
+    /// Where the first segment begins that lies behind `offset`, if there is one.
+    pub fn segment_after(&self, offset: Offset) -> Option<Offset> {
+        self.segments.iter().map(|segment| segment.base).find(|base| offset < *base)
+    }
+
     /// Whether what the batch's checksum does not cover is what the log knows.
     fn is_in_place(&self, segment: &Segment<D>, met: &Met) -> bool {
         let header = &met.header;

@@ -18,8 +18,8 @@ use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
-    FRAME_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX,
-    MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
+    FRAME_SHARE_OF_MEMORY, GROUP_STATE_BYTES_MAX, GROUPS_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX,
+    JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
 use crate::runtime::accept::SocketBuffers;
@@ -61,6 +61,7 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let fixed = Fixed {
         config: config.clone(),
         frame_bytes_max: sizes.frame_bytes_max(),
+        group_state_bytes_max: sizes.group_state_bytes_max(config),
         handles,
         space: FileDisk::new().space(dir).map_err(|why| StartError::LogDirIo(dir.clone(), why))?,
     };
@@ -82,7 +83,7 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let logs = opened.settle(config, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
-    let threads = Threads { config, sizes, reload, dir, handles, metrics, now };
+    let threads = Threads { config, sizes, reload, dir, handles, metrics, seed, now };
     let wiring = threads.spawn(control, opened.journal, logs, &image, listeners)?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
     Ok(Broker { addresses, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
@@ -108,6 +109,13 @@ impl Sizes {
         let ram_bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit));
         let automatic = (ram_bytes / 4).clamp(MEMORY_LIMIT_BYTES_MIN, 256 << 20);
         Sizes { shards: shards as u16, memory_limit: config.memory_limit.unwrap_or(automatic) }
+    }
+
+    /// What the groups of one coordinator may take, of the share of them all.
+    fn group_state_bytes_max(self, config: &Config) -> usize {
+        let coordinators = u64::from(config.offsets_topic_num_partitions.unsigned_abs());
+        let share = self.memory_limit / GROUPS_SHARE_OF_MEMORY / coordinators.max(1);
+        share.min(GROUP_STATE_BYTES_MAX as u64) as usize
     }
 
     /// A share of the memory, however much that is: below 2 GiB a length and what is added to it

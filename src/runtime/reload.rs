@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::{ConfigText, LiveConfig};
 use crate::config::{Config, DiskFullPolicy, Protocol, Setting, Source};
-use crate::controller::ControllerConfig;
+use crate::controller::{ControllerConfig, OffsetsTopic};
+use crate::group::GroupRules;
+use crate::ids::NodeId;
 use crate::journal::disk::Space;
+use crate::limits::GROUP_MEMBERS_MAX;
 use crate::runtime::ConnectionLimits;
 use crate::runtime::control_loop::SpacePolicy;
 use crate::runtime::handles::Handles;
@@ -39,6 +42,8 @@ pub(super) struct Fixed {
     pub(super) config: Config,
     /// Largest frame that is read.
     pub(super) frame_bytes_max: usize,
+    /// What the groups of one coordinator may take.
+    pub(super) group_state_bytes_max: usize,
     /// What the file handles allow.
     pub(super) handles: Handles,
     /// The log dir's disk.
@@ -49,14 +54,14 @@ impl Reload {
     /// What of `config` takes effect in a broker that was started with `fixed`.
     pub(super) fn of(config: &Config, fixed: &Fixed) -> Reload {
         Reload {
-            live: live(config, &fixed.config),
+            live: live(config, fixed),
             limits: ConnectionLimits {
                 frame_bytes_max: fixed.frame_bytes_max,
                 idle_max_ms: config.connections_max_idle_ms,
                 frame_timeout_ms: config.frame_timeout_ms,
                 shutdown_timeout_ms: config.shutdown_timeout_ms,
             },
-            controller: controller(config, fixed),
+            controller: controller(config, fixed.config.broker_id, fixed.handles.partitions_max),
             space: SpacePolicy {
                 reserve_bytes: config
                     .disk_reserve_bytes
@@ -124,8 +129,8 @@ impl Dials {
     }
 }
 
-fn live(config: &Config, started: &Config) -> LiveConfig {
-    let settings = config.settings().iter().zip(started.settings());
+fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
+    let settings = config.settings().iter().zip(fixed.config.settings());
     // What waits for a restart is shown as it is in force.
     let in_force = settings.map(|(new, old)| if new.reloadable { new } else { old });
     let advertised = |protocol: Protocol| {
@@ -133,6 +138,7 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
         Some((listener.host.as_str().into(), listener.port))
     };
     LiveConfig {
+        groups: group_rules(config, fixed),
         advertised: advertised(Protocol::Wire),
         advertised_kafka: advertised(Protocol::Kafka),
         auto_create_topics_enable: config.auto_create_topics_enable,
@@ -147,14 +153,39 @@ fn live(config: &Config, started: &Config) -> LiveConfig {
     }
 }
 
+/// The coordinators' share of the configuration.
+fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
+    GroupRules {
+        session_timeout_ms_min: config.group_min_session_timeout_ms,
+        session_timeout_ms_max: config.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+        group_size_max: (config.group_max_size as usize).min(GROUP_MEMBERS_MAX),
+        offset_metadata_bytes_max: config.offset_metadata_max_bytes as usize,
+        offsets_retention_ms: config.offsets_retention_minutes * 60_000,
+        offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
+        batch_bytes_max: config.topic_defaults.max_message_bytes as usize,
+        state_bytes_max: fixed.group_state_bytes_max,
+        ..GroupRules::default()
+    }
+}
+
 /// The controller's share of the configuration.
-fn controller(config: &Config, fixed: &Fixed) -> ControllerConfig {
+pub(super) fn controller(
+    config: &Config,
+    node_id: NodeId,
+    partitions_max: usize,
+) -> ControllerConfig {
     ControllerConfig {
-        node_id: fixed.config.broker_id,
+        node_id,
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
         delete_topic_enable: config.delete_topic_enable,
-        partitions_max: fixed.handles.partitions_max,
+        partitions_max,
+        offsets_topic: OffsetsTopic {
+            partition_count: config.offsets_topic_num_partitions,
+            replication_factor: config.offsets_topic_replication_factor,
+            segment_bytes: config.offsets_topic_segment_bytes,
+        },
         topic_defaults: config.topic_defaults.clone(),
     }
 }
@@ -232,6 +263,16 @@ mod tests {
         ("socket.send.buffer.bytes", "4096"),
         ("socket.receive.buffer.bytes", "4096"),
         ("socket.listen.backlog.size", "7"),
+        ("offsets.topic.num.partitions", "7"),
+        ("offsets.topic.replication.factor", "3"),
+        ("offsets.topic.segment.bytes", "2097152"),
+        ("offsets.retention.minutes", "7"),
+        ("offsets.retention.check.interval.ms", "7"),
+        ("offset.metadata.max.bytes", "7"),
+        ("group.min.session.timeout.ms", "7"),
+        ("group.max.session.timeout.ms", "7"),
+        ("group.initial.rebalance.delay.ms", "7"),
+        ("group.max.size", "7"),
         ("scrub.interval.ms", "7"),
         ("scrub.bytes.per.second", "4097"),
         ("producer.id.expiration.ms", "7"),
@@ -245,6 +286,7 @@ mod tests {
         Fixed {
             config: Config::default(),
             frame_bytes_max: 1 << 20,
+            group_state_bytes_max: 1 << 20,
             handles: Handles::share(20_000, 2048),
             space: Space { total_bytes: 1 << 40, free_bytes: 1 << 40 },
         }

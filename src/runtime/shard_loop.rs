@@ -462,6 +462,8 @@ where
         let id = ConnectionId(u64::from(self.generation) << 32 | slot as u64);
         match self.register(id, slot, (stream, peer), now) {
             Ok((local_host, local_port)) => {
+                // As Kafka writes addresses of clients.
+                let peer_host = format!("/{}", peer.ip().to_canonical()).into();
                 self.active.insert(slot);
                 if protocol == Protocol::Kafka {
                     self.doors.insert(slot, Door::default());
@@ -470,6 +472,7 @@ where
                     connection: id,
                     local_host,
                     local_port,
+                    peer_host,
                     has_door: protocol != Protocol::Wire,
                 };
                 self.step(now, opened);

@@ -66,6 +66,8 @@ pub(super) struct Threads<'a> {
     pub(super) handles: Handles,
     /// Counts.
     pub(super) metrics: &'static ProcessMetrics,
+    /// For what the shards draw at random.
+    pub(super) seed: u64,
     /// The present.
     pub(super) now: Now,
 }
@@ -270,6 +272,7 @@ impl Threads<'_> {
                 / u64::from(self.sizes.shards)) as usize,
             process: self.metrics,
             memory: ledger,
+            seed: self.seed,
             live: self.reload.live.clone(),
         }
     }

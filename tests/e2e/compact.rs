@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,4 +94,63 @@ fn a_compacted_topic_shrinks_to_the_last_values() {
     let broker = setup(&data).start();
     let found = read(&broker);
     assert!(found.len() == 100 && found.values().all(|(_, last)| last == "59"));
+}
+
+#[test]
+fn kills_in_the_middle_of_rounds_lose_no_last_value() {
+    let folder = Folder::new();
+    let data = folder.join("data");
+    let mut broker = setup(&data).set("shards", "2").start();
+    let create = ["topic", "create", TOPIC, "--set", "cleanup.policy=compact"];
+    broker.text(&[&create[..], &["--set", "segment.bytes=16384"]].concat());
+    let mut round = 0;
+    for turn in 0..8_u64 {
+        write(&broker, round..round + 6);
+        // Compaction is somewhere in what was written; this is somewhere in being written.
+        let mut command = broker.command(&["produce", TOPIC, "--key-separator", "="]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut producer = command.spawn().expect("the binary starts");
+        let text = lines(round + 6).join("\n") + "\n";
+        let mut input = producer.stdin.take().expect("piped");
+        thread::sleep(Duration::from_millis(40 + turn * 17 % 60));
+        let _ = input.write_all(text.as_bytes());
+        drop(input);
+        broker.kill();
+        let _ = producer.kill();
+        let _ = producer.wait();
+        broker = setup(&data).set("shards", "2").start();
+        let found = read(&broker);
+        let (acked, maybe) = ((round + 5).to_string(), (round + 6).to_string());
+        assert_eq!(found.len(), 100, "turn {turn}");
+        for (key, (_, last)) in found {
+            assert!(last == acked || last == maybe, "turn {turn}: {key} is {last}, not {acked}");
+        }
+        round += 7;
+    }
+}
+
+#[test]
+fn a_topic_that_is_made_anew_has_nothing_of_the_one_that_was_compacted() {
+    let folder = Folder::new();
+    let data = folder.join("data");
+    // So slow that a round is under way when its topic goes.
+    let broker = setup(&data).set("log.cleaner.io.max.bytes.per.second", "400000").start();
+    let create = ["topic", "create", TOPIC, "--set", "cleanup.policy=compact"];
+    for turn in 0..6 {
+        broker.text(&[&create[..], &["--set", "segment.bytes=16384"]].concat());
+        write(&broker, turn * 20..turn * 20 + 12);
+        thread::sleep(Duration::from_millis(100));
+        let found = read(&broker);
+        let wanted = (turn * 20 + 11).to_string();
+        assert!(found.len() == 100 && found.values().all(|(_, last)| *last == wanted));
+        broker.text(&["topic", "delete", TOPIC]);
+    }
+    broker.text(&[&create[..], &["--set", "segment.bytes=16384"]].concat());
+    write(&broker, 900..901);
+    broker.kill();
+    let broker = setup(&data).start();
+    let found = read(&broker);
+    assert!(
+        found.len() == 100 && found.values().all(|(count, last)| (*count, &**last) == (1, "900"))
+    );
 }

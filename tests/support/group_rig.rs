@@ -200,13 +200,11 @@ impl Rig {
             self.log.push((key, value));
         }
         self.coordinator.appended(self.now, write, base_offset);
-        match &mut self.held {
-            Some(held) => held.push(write),
-            None => {
-                self.durable_count = self.log.len();
-                self.coordinator.committed(self.now, write, Ok(()));
-            }
+        if let Some(held) = &mut self.held {
+            return held.push(write);
         }
+        self.durable_count = self.log.len();
+        self.coordinator.committed(self.now, write, Ok(()));
     }
 
     fn release(&mut self) {
@@ -441,7 +439,7 @@ impl Rig {
                 let answer: OffsetDeleteResponse = frame::decode(body).expect("our own answer");
                 ok_or(answer.error, &all(&answer.partitions))
             }
-            ApiKey::DescribeGroups => self.described(body),
+            ApiKey::DescribeGroups => Self::described(body),
             ApiKey::ListGroups => listed(body),
             ApiKey::DeleteGroups => {
                 let answer: DeleteGroupsResponse = frame::decode(body).expect("our own answer");
@@ -473,7 +471,7 @@ impl Rig {
         )
     }
 
-    fn described(&self, body: &[u8]) -> String {
+    fn described(body: &[u8]) -> String {
         let answer: DescribeGroupsResponse<'_> = frame::decode(body).expect("our own answer");
         let mut text = String::new();
         for group in &answer.groups {

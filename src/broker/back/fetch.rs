@@ -101,6 +101,8 @@ impl<D: Disk> Back<D> {
             self.lost = is_lost.then_some((topic_partition, segment));
             self.ask(now, ask);
             self.lost = None;
+        } else {
+            self.group_bytes_loaded(now, token, is_lost);
         }
     }
 
@@ -113,8 +115,9 @@ impl<D: Disk> Back<D> {
         self.watches.insert(request, Watch { topic_partitions, need_bytes });
     }
 
-    /// A watch is no longer wanted.
+    /// A watch, or the answers of a parked group request, are no longer wanted.
     pub fn unwatch(&mut self, request: RequestId) {
+        self.groups.forget(request);
         let Some(watch) = self.watches.remove(&request) else { return };
         for topic_partition in watch.topic_partitions {
             if let Some(state) = self.partitions.get_mut(&topic_partition) {

@@ -54,20 +54,32 @@ impl<D: Disk> Back<D> {
         topic_partition: TopicPartition,
         mut batch: BytesMut,
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
-        if !self.is_writable || !self.has_space {
-            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
-        }
-        if !self.partitions.contains_key(&topic_partition) {
-            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        }
-        self.pay_flush(topic_partition)?;
-        let state = self.partitions.get_mut(&topic_partition).expect("found just now");
-        let config = state.log.config();
+        self.check_writable()?;
+        let state = self.partitions.get(&topic_partition);
+        let config = state.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.log.config();
         admit(now, config, self.memory, &mut batch)?;
         if is_transactional(&batch) {
             // No transaction is ever open here.
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
+        self.append_as_is(now, topic_partition, batch)
+    }
+
+    fn check_writable(&self) -> Result<(), ErrorCode> {
+        let is_writable = self.is_writable && self.has_space;
+        if is_writable { Ok(()) } else { Err(ErrorCode::KAFKA_STORAGE_ERROR) }
+    }
+
+    /// Appends a batch that is known to be sound, to a partition that is known to be here.
+    pub(super) fn append_as_is(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        mut batch: BytesMut,
+    ) -> Result<(ProducedPartition, Offset), ErrorCode> {
+        self.check_writable()?;
+        self.pay_flush(topic_partition)?;
+        let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
         let known_count = state.log.producer_count();
         let appended = match state.log.append(now, &mut batch) {
             Ok(appended) => appended,
@@ -137,6 +149,7 @@ impl<D: Disk> Back<D> {
             self.raise_high_watermark(topic_partition, u64::MAX);
         }
         self.complete_produces(topic_partition);
+        self.complete_group_writes(now, topic_partition);
     }
 
     pub(super) fn complete_produces(&mut self, topic_partition: TopicPartition) {

@@ -153,9 +153,12 @@ impl<D: Disk> Back<D> {
         if self.partitions.values().any(|state| state.gives_up) {
             return true;
         }
-        // What is only compacted holds the last word on each key: none of it is old.
-        let candidates = self.partitions.iter_mut().filter(|(_, state)| {
-            state.log.config().cleanup_policy.delete && 1 < state.log.segment_count()
+        // What is only compacted holds the last word on each key, and what groups have committed is
+        // small: neither is old, nor made again by whoever measures.
+        let candidates = self.partitions.iter_mut().filter(|(topic_partition, state)| {
+            state.log.config().cleanup_policy.delete
+                && 1 < state.log.segment_count()
+                && !self.groups.has(**topic_partition)
         });
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())
         else {

@@ -6,7 +6,8 @@
 //!
 //! **Time is clock-safe** (reliability.md S9): while the wall clock is not trusted nothing expires,
 //! and after it has stepped nothing expires until it has run for the retention time beside the boot
-//! clock, because the times in the records come from another clock.
+//! clock, because the times in the records come from another clock. A record from before 2020 was
+//! written by a clock that was never set: it counts from when this coordinator began to serve.
 
 use super::super::classic;
 use super::super::groups::{Group, Members};
@@ -14,6 +15,12 @@ use super::super::writes::{After, Record};
 use super::super::{Coordinator, GroupRules};
 use super::{Committed, tombstone};
 use crate::time::{Boot, Now, Timestamp};
+
+/// A wall clock that shows an earlier time was never set: 2020-01-01.
+const PLAUSIBLE_MIN: Timestamp = Timestamp(1_577_836_800_000);
+
+/// However full it is, offsets are not looked through more often.
+const CHECK_INTERVAL_MS_MIN: u64 = 1_000;
 
 /// The clocks may part by this much between two looks, and by a thousandth of the time between.
 const STEP_MS: i64 = 60_000;
@@ -33,7 +40,9 @@ pub(in super::super) enum Idle {
 #[derive(Debug)]
 pub(in super::super) struct Retention {
     check_at: Boot,
+    checked_at: Boot,
     check_interval_ms: u64,
+    began: Boot,
     seen: Now,
     /// No expiry before: the wall clock has stepped.
     held_until: Boot,
@@ -43,7 +52,9 @@ impl Default for Retention {
     fn default() -> Retention {
         Retention {
             check_at: Boot::NEVER,
+            checked_at: Boot(0),
             check_interval_ms: 0,
+            began: Boot(0),
             seen: Now::default(),
             held_until: Boot(0),
         }
@@ -54,14 +65,22 @@ impl Retention {
     /// The coordinator begins to serve.
     pub fn begin(&mut self, now: Now, rules: &GroupRules) {
         self.seen = now;
+        self.began = now.boot;
+        self.checked_at = now.boot;
         self.check_interval_ms = rules.offsets_retention_check_interval_ms.max(1);
         self.check_at = now.boot.plus_ms(self.check_interval_ms);
+    }
+
+    /// Room is wanted: the next look comes soon.
+    pub fn hurry(&mut self) {
+        self.check_at = self.check_at.min(self.checked_at.plus_ms(CHECK_INTERVAL_MS_MIN));
     }
 
     /// Whether it is time to look; the next time is set if so.
     pub fn is_due(&mut self, now: Now) -> bool {
         let is_due = self.check_at <= now.boot;
         if is_due {
+            self.checked_at = now.boot;
             self.check_at = now.boot.plus_ms(self.check_interval_ms);
         }
         is_due
@@ -92,13 +111,15 @@ impl Coordinator {
             self.context.rules.offsets_retention_check_interval_ms.max(1);
         let may_expire = self.context.retention.may_expire(now, &self.context.rules);
         let retention_ms = self.context.rules.offsets_retention_ms;
+        let limits = Limits {
+            wall: now.wall,
+            retention_ms,
+            served_ms: now.boot.ms_since(self.context.retention.began),
+        };
         let mut records = Vec::new();
         for (group_id, group) in &self.groups {
-            let expired_count = if may_expire {
-                expire(now, retention_ms, group_id, group, &mut records)
-            } else {
-                0
-            };
+            let expired_count =
+                if may_expire { expire(&limits, group_id, group, &mut records) } else { 0 };
             if expired_count == group.offsets.count() && group.is_empty() && is_written(group) {
                 records.push(classic::tombstone(group_id));
             }
@@ -108,40 +129,47 @@ impl Coordinator {
     }
 }
 
+/// What decides whether an offset has expired.
+struct Limits {
+    wall: Timestamp,
+    retention_ms: u64,
+    /// For how long this coordinator has served: the age of a record whose clock was never set.
+    served_ms: u64,
+}
+
 fn is_written(group: &Group) -> bool {
     group.stored().is_some()
 }
 
 /// Tombstones for the expired offsets of a group; answers how many they are.
-fn expire(
-    now: Now,
-    retention_ms: u64,
-    group_id: &str,
-    group: &Group,
-    records: &mut Vec<Record>,
-) -> usize {
+fn expire(limits: &Limits, group_id: &str, group: &Group, records: &mut Vec<Record>) -> usize {
     let before = records.len();
     for (topic, partition, committed) in group.offsets.iter() {
         let idle = match &group.members {
             Members::Simple => Idle::SinceCommit,
             Members::Classic(classic) => classic.idle(topic),
         };
-        if is_expired(now.wall, retention_ms, idle, committed) {
+        if limits.is_expired(idle, committed) {
             records.push(tombstone(group_id, topic, partition));
         }
     }
     records.len() - before
 }
 
-fn is_expired(wall: Timestamp, retention_ms: u64, idle: Idle, committed: &Committed) -> bool {
-    let since = match idle {
-        Idle::Not => return false,
-        Idle::SinceCommit => committed.at,
-        Idle::Since(since) => since,
-    };
-    if let Some(expires_at) = committed.expires_at {
-        return expires_at <= wall;
+impl Limits {
+    fn is_expired(&self, idle: Idle, committed: &Committed) -> bool {
+        let since = match idle {
+            Idle::Not => return false,
+            Idle::SinceCommit => committed.at,
+            Idle::Since(since) => since,
+        };
+        if since < PLAUSIBLE_MIN && self.served_ms < self.retention_ms {
+            return false;
+        }
+        if let Some(expires_at) = committed.expires_at {
+            return expires_at <= self.wall;
+        }
+        let age_ms = self.wall.0.saturating_sub(since.0);
+        self.retention_ms <= u64::try_from(age_ms).unwrap_or(0)
     }
-    let age_ms = wall.0.saturating_sub(since.0);
-    retention_ms <= u64::try_from(age_ms).unwrap_or(0)
 }

@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 
 use crate::broker::control::{Control, ControlStart};
 use crate::config::Config;
-use crate::controller::ControllerConfig;
 use crate::controller::change::Change;
 use crate::controller::image::Image;
 use crate::ids::{
@@ -31,7 +30,7 @@ use crate::log::{KafkaDirError, KafkaPartition, OpenError, Take, TakeError, Take
 use crate::runtime::boot::{File, OpenDir, random};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::{DirLock, LockError};
-use crate::runtime::{StartError, clock};
+use crate::runtime::{StartError, clock, reload};
 use crate::wire::TopicRef;
 pub use metadata::{KafkaMetadata, KafkaTopic};
 pub use plan::{ImportPlan, PlannedTopic};
@@ -140,7 +139,7 @@ pub fn import(
     let start = ControlStart {
         disk: FileDisk::new(),
         log_dir: into.to_owned(),
-        controller: controller_config(&config),
+        controller: reload::controller(&config, config.broker_id, usize::MAX),
         log,
         shard_count: 1,
         seed: u64::from_be_bytes(random()),
@@ -182,17 +181,6 @@ pub fn import(
         remove_sources(plan)?;
     }
     Ok(job.imported)
-}
-
-fn controller_config(config: &Config) -> ControllerConfig {
-    ControllerConfig {
-        node_id: config.broker_id,
-        num_partitions: config.num_partitions,
-        default_replication_factor: config.default_replication_factor,
-        delete_topic_enable: config.delete_topic_enable,
-        partitions_max: usize::MAX,
-        topic_defaults: config.topic_defaults.clone(),
-    }
 }
 
 /// What is left of the partitions that were moved: caches.

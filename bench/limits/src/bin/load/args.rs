@@ -20,7 +20,7 @@ impl Args {
         while let Some(word) = words.next() {
             match word.strip_prefix("--") {
                 Some("") => args.command = words.by_ref().collect(),
-                Some(flag @ ("bare" | "create" | "refusals" | "rss")) => {
+                Some(flag @ ("bare" | "create" | "idempotent" | "refusals" | "rss")) => {
                     args.options.insert(flag.to_owned(), String::new());
                 }
                 Some(key) => {
