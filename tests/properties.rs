@@ -1,5 +1,5 @@
 //! A Kafka `server.properties` as a broker's configuration: the file that Kafka 4 ships, and one of
-//! a Kafka 3 with ZooKeeper; what has no effect is named with its line, what is wrong with line and
+//! a Kafka 3 with `ZooKeeper`; what has no effect is named with its line, what is wrong with line and
 //! column.
 
 use std::path::{Path, PathBuf};

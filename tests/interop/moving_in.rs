@@ -1,6 +1,7 @@
 //! Moving in: a real Apache Kafka is filled, stopped, and taken over by `odradek log import`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -160,6 +161,20 @@ fn records(door: &str, topics: &[&str]) -> BTreeMap<String, Vec<String>> {
     topics.iter().map(read).collect()
 }
 
+/// What a cluster holds: records by topic, and where the group was in `sensors`.
+type Truth = (BTreeMap<String, Vec<String>>, Vec<String>);
+
+/// The committed offsets of the group, as Kafka's tool shows them: topic, partition, offset.
+fn committed(kafka: &Kafka, door: &str) -> Vec<String> {
+    let words = ["--bootstrap-server", door, "--describe", "--group", "readers"];
+    let text = kafka.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &words);
+    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<&str>>());
+    let mut rows: Vec<String> =
+        rows.filter(|row| row.first() == Some(&"readers")).map(|row| row[1..4].join(" ")).collect();
+    rows.sort();
+    rows
+}
+
 /// Runs our command; its standard output and standard error.
 fn import(words: &[&Path], flags: &[&str]) -> Result<(String, String), String> {
     let mut command = Command::new(odradek());
@@ -196,7 +211,8 @@ fn fill(kafka: &Kafka) {
     kafka.create("trimmed", "1", &["max.message.bytes=2000000"]);
     let mut lines = String::new();
     for number in 0..9000 {
-        lines.push_str(&format!("key{}:line {number} {}\n", number % 10, "text ".repeat(20)));
+        writeln!(lines, "key{}:line {number} {}", number % 10, "text ".repeat(20))
+            .expect("a string takes all");
     }
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         kafka.produce(&["-t", "sensors", "-K", ":", "-z", codec, "-H", "unit=C"], &lines);
@@ -249,7 +265,13 @@ fn a_kafka_that_was_stopped_moves_in() {
     assert!(words.contains("did not stop cleanly"), "{words}");
     kafka.boot();
     trim(&kafka);
-    let truth = records(&format!("127.0.0.1:{}", kafka.port), &TOPICS);
+    let door = format!("127.0.0.1:{}", kafka.port);
+    let group = ["--topic", "sensors", "--group", "readers", "--from-beginning"];
+    let group = [&["--bootstrap-server", &door], &group[..], &["--timeout-ms", "8000"]].concat();
+    kafka.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &group);
+    let committed = committed(&kafka, &door);
+    assert_eq!(committed.len(), 3, "{committed:?}");
+    let truth = records(&door, &TOPICS);
     assert_eq!(truth["sensors"].len(), 5 * 9000);
     kafka.stop(Signal::TERM);
 
@@ -279,7 +301,8 @@ fn a_kafka_that_was_stopped_moves_in() {
         fs::create_dir_all(copy.parent().expect("below")).expect("made");
         fs::write(copy, bytes).expect("written");
     }
-    check(&into, &truth);
+    let truth = (truth, committed);
+    check(&kafka, &into, &truth);
 
     // A stop after some directories got their names, before they were committed: their files are
     // there, nobody knows them, and the rest is still with Kafka.
@@ -291,19 +314,21 @@ fn a_kafka_that_was_stopped_moves_in() {
                 .expect("written");
         }
     }
-    check_move(&data, &half, &truth);
+    check_move(&kafka, &half, &truth);
 }
 
 /// What was begun in `half` is finished by moving: nothing of the topics is left with Kafka.
-fn check_move(data: &Path, half: &Path, truth: &BTreeMap<String, Vec<String>>) {
+fn check_move(kafka: &Kafka, half: &Path, truth: &Truth) {
+    let data = kafka.data();
     let flags = ["--move", "--into", half.to_str().expect("UTF-8")];
-    import(&[data], &flags).expect("it stopped cleanly");
+    import(&[&data], &flags).expect("it stopped cleanly");
     assert!(!data.join("sensors-0").exists() && !data.join("state-0").exists());
-    check(half, truth);
+    check(kafka, half, truth);
 }
 
 /// A broker on the log dir serves what Kafka served, and takes more.
-fn check(into: &Path, truth: &BTreeMap<String, Vec<String>>) {
+fn check(kafka: &Kafka, into: &Path, truth: &Truth) {
+    let (truth, groups) = truth;
     let listeners = "wire://127.0.0.1:0,kafka://127.0.0.1:0";
     let broker = Setup::new(into).set("listeners", listeners).start();
     let door = broker.kafka.as_deref().expect("the ready line names it");
@@ -311,6 +336,7 @@ fn check(into: &Path, truth: &BTreeMap<String, Vec<String>>) {
     for topic in TOPICS {
         assert!(found[topic] == truth[topic], "{topic}: every record as it was");
     }
+    assert_eq!(committed(kafka, door), *groups, "each group goes on where it was");
     let described = broker.text(&["topic", "describe", "sensors"]);
     assert!(described.contains("retention.ms") && described.contains("86400000"), "{described}");
     let described = broker.text(&["topic", "describe", "state"]);

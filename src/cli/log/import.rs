@@ -105,24 +105,20 @@ fn say_what_stays(plan: &ImportPlan) {
     }
 }
 
-fn row(cells: [String; 5]) -> Vec<String> {
-    cells.to_vec()
-}
-
 fn header() -> Vec<String> {
-    row(["PARTITION", "LOG START", "END", "SIZE", "SEGMENTS"].map(str::to_owned))
+    ["PARTITION", "LOG START", "END", "SIZE", "SEGMENTS"].map(str::to_owned).to_vec()
 }
 
 fn show_plan(plan: &ImportPlan, into: &Path) -> Result<(), CliError> {
     let mut rows = vec![header()];
     for partition in plan.topics.iter().flat_map(|topic| &topic.partitions) {
-        rows.push(row([
+        rows.push(vec![
             format!("{}-{}", partition.name, partition.partition),
             partition.start.to_string(),
             partition.noted_end.map_or_else(|| "?".to_owned(), |end: Offset| end.to_string()),
             size(partition.size_bytes()),
             partition.segments.len().to_string(),
-        ]));
+        ]);
     }
     let mut out = out::stdout();
     out.table(&rows)?;
@@ -149,13 +145,13 @@ fn show_imported(config: &Config, imported: &[ImportedTopic], into: &Path) -> Re
         }
         for (number, (start, taken)) in topic.partitions.iter().enumerate() {
             transactional_count += taken.transactional_count;
-            rows.push(row([
+            rows.push(vec![
                 format!("{}-{number}", topic.name),
                 start.to_string(),
                 taken.end.to_string(),
                 size(taken.size_bytes),
                 taken.segment_count.to_string(),
-            ]));
+            ]);
         }
     }
     let mut out = out::stdout();

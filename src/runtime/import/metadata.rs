@@ -1,7 +1,7 @@
 //! What Kafka's metadata log says of its topics: how many partitions, and their configurations.
 //!
 //! The newest snapshot (`<offset>-<epoch>.checkpoint`) is replayed, then what the log holds behind
-//! it. Directories of a Kafka with ZooKeeper have neither.
+//! it. Directories of a Kafka with `ZooKeeper` have neither.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -50,11 +50,11 @@ pub enum ImportError {
     /// Two directories hold the same partition.
     Twice(PathBuf, PathBuf),
     /// A partition of a topic is in none of the directories.
-    Missing(TopicName, Partition),
+    Missing(Box<TopicName>, Partition),
     /// The partitions of a topic have several ids.
-    TwoIds(TopicName),
+    TwoIds(Box<TopicName>),
     /// The log dir has another topic of this name.
-    Exists(TopicName),
+    Exists(Box<TopicName>),
     /// Kafka's metadata cannot be read.
     Metadata(PathBuf),
     /// A partition is not fit to be taken over.
@@ -220,7 +220,7 @@ impl Job<'_> {
                     let (name, partitions) = (topic.name.clone(), Vec::new());
                     self.imported.push(ImportedTopic { name, topic_id: id, partitions });
                 }
-                Some(_) => return Err(ImportError::Exists(topic.name.clone())),
+                Some(_) => return Err(ImportError::Exists(Box::new(topic.name.clone()))),
                 None => fresh.push(topic),
             }
         }

@@ -80,7 +80,7 @@ impl ImportPlan {
         }
         plan.next_producer_id = metadata.next_producer_id;
         for (name, partitions) in topics {
-            let planned = plan_topic(&disk, into, name, partitions, &metadata)?;
+            let planned = plan_topic(disk, into, name, partitions, &metadata)?;
             plan.topics.push(planned);
         }
         Ok(plan)
@@ -116,7 +116,7 @@ fn lock(dir: &Path) -> Result<Option<File>, ImportError> {
 }
 
 fn plan_topic(
-    disk: &FileDisk,
+    disk: FileDisk,
     into: &Path,
     name: TopicName,
     partitions: BTreeMap<Partition, KafkaPartition>,
@@ -130,12 +130,12 @@ fn plan_topic(
         partitions.get(*number as usize).is_none_or(|found| found.partition.0 != *number)
     });
     if let Some(number) = missing {
-        return Err(ImportError::Missing(name, Partition(number)));
+        return Err(ImportError::Missing(Box::new(name), Partition(number)));
     }
     let mut ids = partitions.iter().filter_map(|partition| partition.topic_id);
     let topic_id = ids.next();
     if ids.any(|other| Some(other) != topic_id) {
-        return Err(ImportError::TwoIds(name));
+        return Err(ImportError::TwoIds(Box::new(name)));
     }
     let mut planned = PlannedTopic {
         topic_id,
@@ -148,9 +148,9 @@ fn plan_topic(
     for partition in &planned.partitions {
         let there = into.join(format!("{}-{}", planned.name, partition.partition));
         if there.exists() {
-            let id = topic_id_in(disk, &there).map_err(ImportError::Source)?;
+            let id = topic_id_in(&disk, &there).map_err(ImportError::Source)?;
             if id.is_none() || id != topic_id {
-                return Err(ImportError::Exists(planned.name));
+                return Err(ImportError::Exists(Box::new(planned.name)));
             }
             planned.is_there = true;
         }
