@@ -98,7 +98,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     restart(
         "listeners",
-        "[\"wire://127.0.0.1:7092\"]",
+        "[\"wire://127.0.0.1:7092\", \"kafka://127.0.0.1:9092\"]",
         Kind::Listeners,
         "Where clients connect; 0.0.0.0 listens on every interface, port 0 takes a free one.",
     ),
