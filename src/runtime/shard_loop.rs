@@ -234,7 +234,7 @@ where
             appended_bytes: 0,
             appended_turns: 0,
             has_more: false,
-            scratch: vec![0; READ_BYTES],
+            scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
             stop_by: None,
             is_idle: false,
