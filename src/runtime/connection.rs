@@ -37,7 +37,7 @@ const SMALL_ANSWER_BYTES: usize = 16 << 10;
 const SMALL_SLICE_BYTES: u64 = 16 << 10;
 
 /// Bytes sent by one `sendfile`, and looked at for whether they are cached.
-const SEND_BYTES: u64 = 512 << 10;
+const SEND_BYTES: u64 = 1 << 20;
 
 /// A cached byte stands for so many around it: the kernel reads ahead in such units.
 const PROBE_BYTES: u64 = 64 << 10;
@@ -48,7 +48,11 @@ enum Chunk<F> {
         bytes: Vec<u8>,
         sent: usize,
     },
-    Slice(Slice<F>),
+    /// A slice that was found cached just now need not be looked at again before it is sent.
+    Slice {
+        slice: Slice<F>,
+        is_fresh: bool,
+    },
 }
 
 /// A frame that is larger than a read buffer or that the socket has only a part of.
@@ -319,7 +323,9 @@ impl<F: DiskFile + AsFd> Connection<F> {
             }
             self.queue_bytes(bytes);
             self.queued_bytes += slice.bytes;
-            self.chunks.push_back(Chunk::Slice(slice));
+            // The log looked at it in this turn, and it leaves in this turn.
+            let is_fresh = self.is_writable && !self.is_loading;
+            self.chunks.push_back(Chunk::Slice { slice, is_fresh });
             bytes = behind;
         }
         if !bytes.is_empty() {
@@ -349,9 +355,11 @@ impl<F: DiskFile + AsFd> Connection<F> {
                     let flags = flags | SendFlags::NOSIGNAL;
                     rustix::net::send(&self.stream, &bytes[*sent..], flags)
                 }
-                Some(Chunk::Slice(slice)) => {
-                    if !is_cached(slice) {
-                        return Sent::Cold(slice.clone());
+                Some(Chunk::Slice { slice, is_fresh }) => {
+                    if !*is_fresh && !is_cached(slice) {
+                        let slice = slice.clone();
+                        self.age();
+                        return Sent::Cold(slice);
                     }
                     let mut position = slice.position;
                     let bytes = slice.bytes.min(SEND_BYTES) as usize;
@@ -364,10 +372,20 @@ impl<F: DiskFile + AsFd> Connection<F> {
                 Ok(sent) => self.advance(sent as u64, now),
                 Err(Errno::WOULDBLOCK) => {
                     self.is_writable = false;
+                    self.age();
                     return Sent::Full;
                 }
                 Err(Errno::INTR) => {}
                 Err(_) => return Sent::Broken,
+            }
+        }
+    }
+
+    /// What could not be sent now may have left the page cache when it can.
+    fn age(&mut self) {
+        for chunk in &mut self.chunks {
+            if let Chunk::Slice { is_fresh, .. } = chunk {
+                *is_fresh = false;
             }
         }
     }
@@ -383,7 +401,7 @@ impl<F: DiskFile + AsFd> Connection<F> {
                 self.response_bytes -= if is_done { bytes.len() as u64 } else { 0 };
                 is_done
             }
-            Chunk::Slice(slice) => {
+            Chunk::Slice { slice, .. } => {
                 slice.position += count;
                 slice.bytes -= count;
                 slice.bytes == 0
