@@ -26,6 +26,9 @@ pub const FRAME_SHARE_OF_MEMORY: u64 = 8;
 /// A frame that a client accepts from a broker.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 100 << 20;
 
+/// Buffers of large frames that are kept for the next ones may take this share of `memory.limit`.
+pub const BUFFERS_SHARE_OF_MEMORY: u64 = 16;
+
 /// Frame accepted before the peer said hello.
 pub const FRAME_BYTES_BEFORE_HELLO_MAX: usize = 1024;
 

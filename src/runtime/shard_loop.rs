@@ -26,7 +26,7 @@ use crate::config::Protocol;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::kafka::{self, Door};
-use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
+use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX, JOURNAL_COMMIT_BYTES_MAX};
 use crate::log::Log;
 use crate::runtime::cleaner::CleanWork;
 use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
@@ -47,6 +47,15 @@ const FRAMES_PER_TURN: usize = 64;
 /// Frames of all connections handled in a turn, save that each has one: a turn that takes long
 /// keeps those waiting that ask for little.
 const FRAMES_PER_TURN_TOGETHER: usize = 512;
+
+/// What is appended before the flusher hears of it, unless the turn ends before. Each commit costs
+/// a sync or two, whatever is in it, so a turn's appends go together; and what gathers while they
+/// are synced still fits a commit.
+const HAND_OVER_BYTES: u64 = JOURNAL_COMMIT_BYTES_MAX as u64 / 2;
+
+/// Turns after which the flusher hears of it at the latest: whoever appended little does not wait
+/// for one who asks much.
+const HAND_OVER_TURNS: u32 = 4;
 
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
@@ -191,6 +200,12 @@ where
     active: BTreeSet<usize>,
     /// Connections that wait for memory or for room in a mailbox.
     blocked: BTreeSet<usize>,
+    /// What is for the flusher and not in its queue yet, and the bytes of that.
+    appended: Vec<Entry<D::File>>,
+    appended_bytes: u64,
+    appended_turns: u32,
+    /// A connection had its share of the turn and may have more.
+    has_more: bool,
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
@@ -215,7 +230,11 @@ where
             generation: 0,
             active: BTreeSet::new(),
             blocked: BTreeSet::new(),
-            scratch: vec![0; READ_BYTES],
+            appended: Vec::new(),
+            appended_bytes: 0,
+            appended_turns: 0,
+            has_more: false,
+            scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
             stop_by: None,
             is_idle: false,
@@ -235,6 +254,10 @@ where
                 self.act();
             }
             self.read_all(now);
+            self.appended_turns += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.appended_turns {
+                self.hand_over();
+            }
             self.write_all(now.boot);
             if self.sweep_at <= now.boot {
                 self.sweep(now.boot);
@@ -247,6 +270,10 @@ where
     }
 
     fn wait(&mut self, events: &mut Events, now: Boot) {
+        // Whatever there is to come will take a while.
+        if self.active.is_empty() {
+            self.hand_over();
+        }
         let is_congested = self.parts.mail.pump() | self.pump_flush_queue();
         let due = Duration::from_micros(self.parts.shard.next_deadline().us_since(now));
         let timeout = if !self.active.is_empty() {
@@ -269,6 +296,19 @@ where
             self.active.insert(slot);
         }
         self.active.append(&mut self.blocked);
+    }
+
+    /// Gives the flusher what was appended since the last time.
+    fn hand_over(&mut self) {
+        self.appended_turns = 0;
+        if self.appended.is_empty() {
+            return;
+        }
+        for entry in self.appended.drain(..) {
+            self.parts.flush_queue.send(entry);
+        }
+        self.appended_bytes = 0;
+        self.parts.flusher.unpark();
     }
 
     fn pump_flush_queue(&mut self) -> bool {
@@ -327,14 +367,14 @@ where
 
     /// Does what the core wants done.
     fn act(&mut self) {
-        let mut wakes_flusher = false;
         let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
-                    self.parts.ledger.hold_flusher(entry_bytes(&entry));
-                    self.parts.flush_queue.send(entry);
-                    wakes_flusher = true;
+                    let bytes = entry_bytes(&entry);
+                    ledger.hold_flusher(bytes);
+                    self.appended_bytes += bytes;
+                    self.appended.push(entry);
                 }
                 Output::Respond(id, response) => {
                     if let Some(connection) = self.connection(id) {
@@ -382,8 +422,8 @@ where
                 }
             }
         }
-        if wakes_flusher {
-            self.parts.flusher.unpark();
+        if HAND_OVER_BYTES <= self.appended_bytes {
+            self.hand_over();
         }
         let waiting_bytes = self.parts.shard.waiting_answer_bytes();
         if waiting_bytes != self.waiting_bytes {
@@ -536,6 +576,7 @@ where
 
     fn read_all(&mut self, now: Now) {
         let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        self.has_more = false;
         let share = (FRAMES_PER_TURN_TOGETHER / slots.len().max(1)).clamp(1, FRAMES_PER_TURN);
         for slot in slots {
             if self.connections[slot].is_some() {
@@ -591,6 +632,7 @@ where
             }
         }
         // More may be there: the next turn goes on.
+        self.has_more = true;
     }
 
     fn complain_of_length(&mut self, now: Boot, slot: usize, bytes: u32, frame_max: usize) {
@@ -687,6 +729,7 @@ where
         for slot in 0..self.connections.len() {
             self.close(slot);
         }
+        self.hand_over();
         while self.pump_flush_queue() {
             thread::sleep(RETRY);
         }
