@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::Memory;
 use crate::broker::metrics::ProcessMetrics;
-use crate::limits::WINDOWS_SHARE_OF_MEMORY;
+use crate::limits::{FRAME_BYTES_ON_TRUST, SMALL_FRAMES_SHARE, WINDOWS_SHARE_OF_MEMORY};
 
 /// The process's memory account.
 #[derive(Debug)]
@@ -33,13 +33,15 @@ impl Ledger {
         Ledger { budget_bytes, responses_bytes, windows_bytes_max, metrics }
     }
 
-    /// Takes `bytes` for a frame, if they are there.
+    /// Takes `bytes` for a frame, if they are there. Large frames leave some to small ones.
     pub fn try_reserve_frame(&self, bytes: u64) -> bool {
+        let is_small = bytes <= FRAME_BYTES_ON_TRUST as u64;
+        let kept_bytes = if is_small { 0 } else { self.budget_bytes / SMALL_FRAMES_SHARE };
         let flusher = self.metrics.memory_flusher_bytes_now.load(Ordering::Relaxed);
         let frames = &self.metrics.memory_frames_bytes_now;
         let taken = frames.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             // One frame always fits, or a frame of the legal size could wait for ever.
-            let fits = held == 0 || held + flusher + bytes <= self.budget_bytes;
+            let fits = held == 0 || held + flusher + bytes + kept_bytes <= self.budget_bytes;
             fits.then_some(held + bytes)
         });
         if taken.is_err() {
@@ -124,6 +126,23 @@ mod tests {
         ledger.release_frame(300);
         ledger.release_frame(101);
         assert_eq!(metrics.memory_frames_bytes_now.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn large_frames_leave_room_for_small_ones() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(8 << 20, metrics);
+        let mut held = 0;
+        while ledger.try_reserve_frame(1 << 20) {
+            held += 1;
+        }
+        assert_eq!(held, 3, "of the four that are for frames");
+        assert!(!ledger.try_reserve_frame(FRAME_BYTES_ON_TRUST as u64 + 1));
+        let mut small = 0;
+        while ledger.try_reserve_frame(FRAME_BYTES_ON_TRUST as u64) {
+            small += 1;
+        }
+        assert_eq!(small, 64);
     }
 
     #[test]
