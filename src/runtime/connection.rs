@@ -1,7 +1,8 @@
 //! One client connection: bytes from a non-blocking socket into frames, responses into bytes.
 //!
-//! A frame's memory is reserved before its body is taken; until then its bytes stay where they are
-//! (at most [`READ_BYTES`] of them here, the rest in the socket). Small slices of segments are
+//! A frame's memory is reserved before its body is taken, and of a large one not before its first
+//! [`FRAME_BYTES_ON_TRUST`] are there: a length alone costs its sender nothing. Until then its bytes
+//! stay where they are (a read of [`READ_BYTES`] of them here, the rest in the socket). Small slices of segments are
 //! copied behind the bytes before them and leave in one call; large ones go head corked, then
 //! `sendfile`. A slice that is not in the page cache is loaded by the loader first.
 
@@ -17,7 +18,10 @@ use rustix::net::SendFlags;
 use crate::broker::ConnectionId;
 use crate::broker::front::Response;
 use crate::journal::disk::DiskFile;
-use crate::limits::{FRAME_PREFIX_BYTES, WRITE_QUEUE_BYTES_CROWDED, WRITE_QUEUE_BYTES_MAX};
+use crate::limits::{
+    COPIED_RECORDS_BYTES_MAX, FRAME_BYTES_ON_TRUST, FRAME_PREFIX_BYTES, REQUEST_BYTES_MAX,
+    WRITE_QUEUE_BYTES_CROWDED, WRITE_QUEUE_BYTES_MAX,
+};
 use crate::log::Slice;
 use crate::runtime::ledger::Ledger;
 use crate::time::Boot;
@@ -68,6 +72,23 @@ impl Partial {
     }
 }
 
+/// How large a connection's frames may be.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameSizes {
+    /// That of a produce, which carries records.
+    pub bytes_max: usize,
+    /// Whether a frame that begins so is one.
+    pub is_produce: fn(&[u8]) -> bool,
+}
+
+impl FrameSizes {
+    /// Of a frame that begins so.
+    fn bytes_max_of(self, beginning: &[u8]) -> usize {
+        let is_produce = (self.is_produce)(beginning);
+        if is_produce { self.bytes_max } else { self.bytes_max.min(REQUEST_BYTES_MAX) }
+    }
+}
+
 /// What reading led to.
 pub enum Taken {
     /// A frame, without its prefix; its bytes are reserved.
@@ -76,8 +97,8 @@ pub enum Taken {
     Drained,
     /// The memory account has no room; try again soon.
     NoMemory,
-    /// A length that no frame has.
-    BadLength(u32),
+    /// A length that no frame has; at most so many are read.
+    BadLength(u32, usize),
     /// The peer ended the connection, or it broke.
     Ended,
 }
@@ -183,12 +204,12 @@ impl<F: DiskFile + AsFd> Connection<F> {
     pub fn take(
         &mut self,
         ledger: &Ledger,
-        frame_max: usize,
+        sizes: FrameSizes,
         scratch: &mut Vec<u8>,
         now: Boot,
     ) -> Taken {
         loop {
-            if let Some(taken) = self.take_buffered(ledger, frame_max) {
+            if let Some(taken) = self.take_buffered(ledger, sizes) {
                 self.frame_began_at = None;
                 return taken;
             }
@@ -239,7 +260,7 @@ impl<F: DiskFile + AsFd> Connection<F> {
         Ok(read)
     }
 
-    fn take_buffered(&mut self, ledger: &Ledger, frame_max: usize) -> Option<Taken> {
+    fn take_buffered(&mut self, ledger: &Ledger, sizes: FrameSizes) -> Option<Taken> {
         if let Some(partial) = &self.partial {
             if partial.body.len() < partial.frame_bytes {
                 return None;
@@ -247,22 +268,13 @@ impl<F: DiskFile + AsFd> Connection<F> {
             let partial = self.partial.take().expect("looked at just now");
             return Some(Taken::Frame(BytesMut::from(Bytes::from(partial.body))));
         }
-        let frame_bytes = match self.begun_bytes {
+        let frame_bytes = match self.begun_bytes.take() {
             Some(bytes) => bytes,
-            None => {
-                let prefix: [u8; FRAME_PREFIX_BYTES] =
-                    self.buffer.get(..FRAME_PREFIX_BYTES)?.try_into().expect("so many were taken");
-                let Some(frame_bytes) = frame::frame_bytes(prefix, frame_max) else {
-                    return Some(Taken::BadLength(u32::from_be_bytes(prefix)));
-                };
-                if !ledger.try_reserve_frame(frame_bytes as u64) {
-                    return Some(Taken::NoMemory);
-                }
-                self.buffer.advance(FRAME_PREFIX_BYTES);
-                frame_bytes
-            }
+            None => match self.begin_frame(ledger, sizes)? {
+                Ok(bytes) => bytes,
+                Err(taken) => return Some(taken),
+            },
         };
-        self.begun_bytes = None;
         if frame_bytes <= self.buffer.len() {
             let frame = if frame_bytes < SMALL_FRAME_BYTES {
                 let copy = BytesMut::from(&self.buffer[..frame_bytes]);
@@ -278,6 +290,30 @@ impl<F: DiskFile + AsFd> Connection<F> {
             self.let_go(ledger);
         }
         None
+    }
+
+    /// The length of the frame at the front of the buffer, its memory reserved and its prefix gone;
+    /// `None` while too little is there of it.
+    fn begin_frame(&mut self, ledger: &Ledger, sizes: FrameSizes) -> Option<Result<usize, Taken>> {
+        let prefix: [u8; FRAME_PREFIX_BYTES] =
+            self.buffer.get(..FRAME_PREFIX_BYTES)?.try_into().expect("so many were taken");
+        let bad = |bytes_max| Some(Err(Taken::BadLength(u32::from_be_bytes(prefix), bytes_max)));
+        let Some(frame_bytes) = frame::frame_bytes(prefix, sizes.bytes_max) else {
+            return bad(sizes.bytes_max);
+        };
+        let beginning = &self.buffer[FRAME_PREFIX_BYTES..];
+        if beginning.len() < frame_bytes.min(FRAME_BYTES_ON_TRUST) {
+            return None;
+        }
+        let bytes_max = sizes.bytes_max_of(beginning);
+        if bytes_max < frame_bytes {
+            return bad(bytes_max);
+        }
+        if !ledger.try_reserve_frame(frame_bytes as u64) {
+            return Some(Err(Taken::NoMemory));
+        }
+        self.buffer.advance(FRAME_PREFIX_BYTES);
+        Some(Ok(frame_bytes))
     }
 
     /// Gives the buffer back: the frame that is begun goes on in one of its own size, and a
@@ -317,7 +353,8 @@ impl<F: DiskFile + AsFd> Connection<F> {
     pub fn queue(&mut self, response: Response<F>) {
         let Response { head: mut bytes, tail } = response;
         for (slice, behind) in tail {
-            if copy_small(&slice, &mut bytes) {
+            let copied_bytes = self.response_bytes + (bytes.len() as u64);
+            if copied_bytes < COPIED_RECORDS_BYTES_MAX && copy_small(&slice, &mut bytes) {
                 bytes.extend_from_slice(&behind);
                 continue;
             }

@@ -29,7 +29,7 @@ use crate::kafka::{self, Door};
 use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX, JOURNAL_COMMIT_BYTES_MAX};
 use crate::log::Log;
 use crate::runtime::cleaner::CleanWork;
-use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
+use crate::runtime::connection::{Connection, FrameSizes, READ_BYTES, Sent, Taken};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
@@ -40,6 +40,7 @@ use crate::runtime::scrubber::ScrubWork;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
+use crate::wire;
 
 /// Frames of one connection handled in a turn, so that others get theirs.
 const FRAMES_PER_TURN: usize = 64;
@@ -455,6 +456,8 @@ where
             connection.queue(response);
             self.active.insert(slot);
         }
+        // Now and not when it is sent: a reader that is stuck lets nothing be sent.
+        connection.account(self.parts.ledger);
     }
 
     /// A frame came in, whatever the protocol.
@@ -608,20 +611,23 @@ where
                 self.blocked.insert(slot);
                 return;
             }
-            let frame_max = match self.parts.shard.said_hello(id) {
+            let bytes_max = match self.parts.shard.said_hello(id) {
                 true => self.parts.limits.frame_bytes_max,
                 false => FRAME_BYTES_BEFORE_HELLO_MAX,
             };
+            let has_door = self.doors.contains_key(&slot);
+            let is_produce = if has_door { kafka::is_produce } else { wire::is_produce };
+            let sizes = FrameSizes { bytes_max, is_produce };
             let ledger = self.parts.ledger;
-            match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
+            match connection.take(ledger, sizes, &mut self.scratch, now.boot) {
                 Taken::Frame(bytes) => self.take_frame(now, id, bytes),
                 Taken::Drained => return,
                 Taken::NoMemory => {
                     self.blocked.insert(slot);
                     return;
                 }
-                Taken::BadLength(bytes) => {
-                    self.complain_of_length(now.boot, slot, bytes, frame_max);
+                Taken::BadLength(bytes, bytes_max) => {
+                    self.complain_of_length(now.boot, slot, bytes, bytes_max);
                     self.close(slot);
                     return;
                 }

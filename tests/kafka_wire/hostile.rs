@@ -161,8 +161,12 @@ fn many_tiny_elements_are_refused_and_many_real_ones_are_not() {
     assert_eq!(expected(DescribeGroupsRequest::decode(5, &tiny)), Expected::FewerElements);
     let few = groups(b"", (limits::KAFKA_DECODED_BYTES_ALWAYS / size_of::<&str>()) as u32);
     assert!(DescribeGroupsRequest::decode(5, &few).is_ok(), "a small message may be odd");
-    let real = groups(b"group-17", 1 << 20);
+    let real = groups(b"group-17", 1 << 18);
     assert!(DescribeGroupsRequest::decode(5, &real).is_ok());
+    // And none is so large that it may take more than the bound of all.
+    let vast =
+        groups(b"group-17", (limits::KAFKA_DECODED_BYTES_MAX / size_of::<&str>()) as u32 + 1);
+    assert_eq!(expected(DescribeGroupsRequest::decode(5, &vast)), Expected::FewerElements);
 
     let topics = |count: i32| {
         let mut body = count.to_be_bytes().to_vec();
