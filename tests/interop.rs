@@ -12,6 +12,7 @@ mod interop {
     mod compacted;
     pub mod dump;
     mod groups;
+    mod libraries;
     mod members;
     mod moving_in;
     mod producers;
