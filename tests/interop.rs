@@ -16,6 +16,7 @@ mod interop {
     mod members;
     mod moving_in;
     mod producers;
+    mod ranges;
 }
 #[path = "support/peers.rs"]
 mod peers;
