@@ -503,7 +503,7 @@ mod tests {
     use super::*;
     use crate::runtime::disk::OpenFile;
 
-    const FRAME_MAX: usize = 1 << 20;
+    const SIZES: FrameSizes = FrameSizes { bytes_max: 1 << 20, is_produce: |_| true };
 
     /// Numbers that are the same in every run.
     struct Dice(u64);
@@ -550,8 +550,8 @@ mod tests {
             let piece = dice.size().min(bytes.len() - sent);
             sent += client.write(&bytes[sent..sent + piece]).unwrap_or(0);
             connection.is_readable = true;
-            for _ in 0..1 + dice.below(8) {
-                match connection.take(&ledger, FRAME_MAX, &mut scratch, Boot(0)) {
+            for _ in 0..=dice.below(8) {
+                match connection.take(&ledger, SIZES, &mut scratch, Boot(0)) {
                     Taken::Frame(frame) => {
                         assert_eq!(&frame[..], &taken.next().expect("no more than were sent")[..]);
                         held.push(frame);
@@ -579,12 +579,13 @@ mod tests {
         let metrics = Box::leak(Box::default());
         let ledger = Ledger::new(64 << 20, metrics);
         let mut scratch = Vec::with_capacity(READ_BYTES);
-        for (number, piece) in [&[0, 0][..], &[0x20, 0], &[1; 100]].into_iter().enumerate() {
+        let pieces = [&[0, 2][..], &[0, 0], &[1; FRAME_BYTES_ON_TRUST]];
+        for (number, piece) in pieces.into_iter().enumerate() {
             client.write_all(piece).expect("the socket has room");
             connection.is_readable = true;
-            let taken = connection.take(&ledger, FRAME_MAX, &mut scratch, Boot(0));
+            let taken = connection.take(&ledger, SIZES, &mut scratch, Boot(0));
             assert!(matches!(taken, Taken::Drained));
-            let expected = if number == 0 { 0 } else { 0x2000 };
+            let expected = if number < 2 { 0 } else { 0x2_0000 };
             assert_eq!(connection.reserved_bytes(), expected);
             assert_eq!(connection.frame_began_at, Some(Boot(0)));
         }
