@@ -201,6 +201,9 @@ impl Site {
 
     fn commit(&mut self, entries: &[Entry<SimFile>]) -> Option<()> {
         if !self.journal.has_room(entries) {
+            for log in &mut self.logs {
+                log.settle().ok()?;
+            }
             let done = self.journal.checkpoint_due()?.run().ok()?;
             self.journal.checkpoint_done(done).ok()?;
         }
@@ -216,7 +219,7 @@ impl Site {
         builder.push(now.wall, None, Some(&value), &[]);
         let mut batch = builder.finish(Compression::None);
         let log = &mut self.logs[number];
-        let appended = log.append(now, &mut batch).ok()?;
+        let appended = log.append_held(now, &mut batch).ok()?;
         told.values[number].insert(appended.base_offset.0, self.next_value);
         self.next_value += 1;
         Some(Entry::Append {
@@ -226,6 +229,7 @@ impl Site {
             end_offset: appended.end_offset,
             segment: appended.segment,
             position: appended.position,
+            is_written: appended.is_written,
             bytes: batch.into(),
         })
     }
@@ -240,6 +244,9 @@ impl Site {
             // A share this large bypasses the ring.
             let bytes = if round % 6 == 4 { 70_000 } else { 500 };
             entries.push(self.append(1, bytes, told)?);
+            if round % 5 == 3 {
+                self.logs[round % 2].settle().ok()?;
+            }
             if round % 8 == 7 {
                 // Never committed by itself; the next commit has to carry it.
                 continue;

@@ -46,6 +46,7 @@ impl Writer {
             end_offset: self.offset.next().expect("few"),
             segment: self.segment(),
             position: self.position,
+            is_written: true,
             bytes: bytes.clone(),
         };
         self.position += bytes.len() as u64;
