@@ -113,10 +113,19 @@ where
                 self.fail(&why);
                 self.discard(&entries);
             }
-            entries.clear();
+            self.forget(&mut entries);
             is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
             if !is_checkpointing && !is_failed {
                 is_checkpointing = self.begin_checkpoint(&checkpoints);
+            }
+        }
+    }
+
+    /// Lets go of entries that are done with, save the memory of large ones.
+    fn forget(&self, entries: &mut Vec<Entry<D::File>>) {
+        for entry in entries.drain(..) {
+            if let Entry::Append { bytes, .. } = entry {
+                self.ledger.buffers.give(bytes);
             }
         }
     }
@@ -137,6 +146,9 @@ where
         let began = clock::boot();
         thread::park_timeout(IDLE);
         let is_quiet = IDLE.as_micros() as u64 <= clock::boot().us_since(began);
+        if is_quiet {
+            self.ledger.buffers.clear();
+        }
         if is_quiet && !self.stop.load(Ordering::Acquire) {
             if let Err(why) = self.journal.prewrite_step() {
                 log::warn!("the journal could not be written ahead: {why}");

@@ -26,10 +26,10 @@ use crate::config::Protocol;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::kafka::{self, Door};
-use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
+use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX, JOURNAL_COMMIT_BYTES_MAX};
 use crate::log::Log;
 use crate::runtime::cleaner::CleanWork;
-use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
+use crate::runtime::connection::{Connection, FrameSizes, READ_BYTES, Sent, Taken};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
@@ -40,6 +40,7 @@ use crate::runtime::scrubber::ScrubWork;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
+use crate::wire;
 
 /// Frames of one connection handled in a turn, so that others get theirs.
 const FRAMES_PER_TURN: usize = 64;
@@ -54,6 +55,15 @@ const SETTLED_WHEN_IDLE: usize = 16;
 
 /// The same in a turn that must write some.
 const SETTLED_PER_TURN: usize = 64;
+
+/// What is appended before the flusher hears of it, unless the turn ends before. Each commit costs
+/// a sync or two, whatever is in it, so a turn's appends go together; and what gathers while they
+/// are synced still fits a commit.
+const HAND_OVER_BYTES: u64 = JOURNAL_COMMIT_BYTES_MAX as u64 / 2;
+
+/// Turns after which the flusher hears of it at the latest: whoever appended little does not wait
+/// for one who asks much.
+const HAND_OVER_TURNS: u32 = 4;
 
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
@@ -211,6 +221,12 @@ where
     active: BTreeSet<usize>,
     /// Connections that wait for memory or for room in a mailbox.
     blocked: BTreeSet<usize>,
+    /// What is for the flusher and not in its queue yet, the bytes of that, and for how many turns.
+    appended: Vec<Entry<D::File>>,
+    appended_bytes: u64,
+    turns_withheld: u32,
+    /// A connection had its share of the turn and may have more.
+    has_more: bool,
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
@@ -237,7 +253,11 @@ where
             generation: 0,
             active: BTreeSet::new(),
             blocked: BTreeSet::new(),
-            scratch: vec![0; READ_BYTES],
+            appended: Vec::new(),
+            appended_bytes: 0,
+            turns_withheld: 0,
+            has_more: false,
+            scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
             stop_by: None,
             is_quiet: false,
@@ -258,6 +278,10 @@ where
                 self.act();
             }
             self.read_all(now);
+            self.turns_withheld += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.turns_withheld {
+                self.hand_over();
+            }
             self.write_all(now.boot);
             if self.sweep_at <= now.boot {
                 self.sweep(now.boot);
@@ -275,6 +299,10 @@ where
     }
 
     fn wait(&mut self, events: &mut Events, now: Boot) {
+        // Whatever there is to come will take a while.
+        if self.active.is_empty() {
+            self.hand_over();
+        }
         let is_congested = self.parts.mail.pump() | self.pump_flush_queue();
         let due = Duration::from_micros(self.parts.shard.next_deadline().us_since(now));
         let timeout = if !self.active.is_empty() {
@@ -299,6 +327,19 @@ where
             self.active.insert(slot);
         }
         self.active.append(&mut self.blocked);
+    }
+
+    /// Gives the flusher what was appended since the last time.
+    fn hand_over(&mut self) {
+        self.turns_withheld = 0;
+        if self.appended.is_empty() {
+            return;
+        }
+        for entry in self.appended.drain(..) {
+            self.parts.flush_queue.send(entry);
+        }
+        self.appended_bytes = 0;
+        self.parts.flusher.unpark();
     }
 
     fn pump_flush_queue(&mut self) -> bool {
@@ -362,14 +403,14 @@ where
 
     /// Does what the core wants done.
     fn act(&mut self) {
-        let mut wakes_flusher = false;
         let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
-                    self.parts.ledger.hold_flusher(entry_bytes(&entry));
-                    self.parts.flush_queue.send(entry);
-                    wakes_flusher = true;
+                    let bytes = entry_bytes(&entry);
+                    ledger.hold_flusher(bytes);
+                    self.appended_bytes += bytes;
+                    self.appended.push(entry);
                 }
                 Output::Respond(id, response) => {
                     if let Some(connection) = self.connection(id) {
@@ -417,8 +458,8 @@ where
                 }
             }
         }
-        if wakes_flusher {
-            self.parts.flusher.unpark();
+        if HAND_OVER_BYTES <= self.appended_bytes {
+            self.hand_over();
         }
         let waiting_bytes = self.parts.shard.waiting_answer_bytes();
         if waiting_bytes != self.waiting_bytes {
@@ -450,6 +491,8 @@ where
             connection.queue(response);
             self.active.insert(slot);
         }
+        // Now and not when it is sent: a reader that is stuck lets nothing be sent.
+        connection.account(self.parts.ledger);
     }
 
     /// A frame came in, whatever the protocol.
@@ -571,6 +614,7 @@ where
 
     fn read_all(&mut self, now: Now) {
         let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        self.has_more = false;
         let share = (FRAMES_PER_TURN_TOGETHER / slots.len().max(1)).clamp(1, FRAMES_PER_TURN);
         for slot in slots {
             if self.connections[slot].is_some() {
@@ -602,20 +646,23 @@ where
                 self.blocked.insert(slot);
                 return;
             }
-            let frame_max = match self.parts.shard.said_hello(id) {
+            let bytes_max = match self.parts.shard.said_hello(id) {
                 true => self.parts.limits.frame_bytes_max,
                 false => FRAME_BYTES_BEFORE_HELLO_MAX,
             };
+            let has_door = self.doors.contains_key(&slot);
+            let is_produce = if has_door { kafka::is_produce } else { wire::is_produce };
+            let sizes = FrameSizes { bytes_max, is_produce };
             let ledger = self.parts.ledger;
-            match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
+            match connection.take(ledger, sizes, &mut self.scratch, now.boot) {
                 Taken::Frame(bytes) => self.take_frame(now, id, bytes),
                 Taken::Drained => return,
                 Taken::NoMemory => {
                     self.blocked.insert(slot);
                     return;
                 }
-                Taken::BadLength(bytes) => {
-                    self.complain_of_length(now.boot, slot, bytes, frame_max);
+                Taken::BadLength(bytes, bytes_max) => {
+                    self.complain_of_length(now.boot, slot, bytes, bytes_max);
                     self.close(slot);
                     return;
                 }
@@ -626,6 +673,7 @@ where
             }
         }
         // More may be there: the next turn goes on.
+        self.has_more = true;
     }
 
     fn complain_of_length(&mut self, now: Boot, slot: usize, bytes: u32, frame_max: usize) {
@@ -724,6 +772,7 @@ where
         }
         let has_settled = self.parts.shard.settle_all();
         self.parts.inbox.has_settled.store(has_settled, Ordering::Release);
+        self.hand_over();
         while self.pump_flush_queue() {
             // What the flusher waits for may be this shard.
             for input in self.parts.inputs.try_iter() {
