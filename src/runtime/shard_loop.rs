@@ -224,7 +224,7 @@ where
     /// What is for the flusher and not in its queue yet, the bytes of that, and for how many turns.
     appended: Vec<Entry<D::File>>,
     appended_bytes: u64,
-    turns_withheld: u32,
+    withheld_for: u32,
     /// A connection had its share of the turn and may have more.
     has_more: bool,
     scratch: Vec<u8>,
@@ -255,7 +255,7 @@ where
             blocked: BTreeSet::new(),
             appended: Vec::new(),
             appended_bytes: 0,
-            turns_withheld: 0,
+            withheld_for: 0,
             has_more: false,
             scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
@@ -278,8 +278,8 @@ where
                 self.act();
             }
             self.read_all(now);
-            self.turns_withheld += 1;
-            if !self.has_more || HAND_OVER_TURNS <= self.turns_withheld {
+            self.withheld_for += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.withheld_for {
                 self.hand_over();
             }
             self.write_all(now.boot);
@@ -331,7 +331,7 @@ where
 
     /// Gives the flusher what was appended since the last time.
     fn hand_over(&mut self) {
-        self.turns_withheld = 0;
+        self.withheld_for = 0;
         if self.appended.is_empty() {
             return;
         }
