@@ -12,7 +12,8 @@
 //!              <base>.<position>.torn                  what recovery cut off
 //! ```
 //!
-//! The life of a batch: [`Log::append`] stamps offset and epoch and writes it to the page cache;
+//! The life of a batch: [`Log::append`] stamps offset and epoch and writes it to the page cache
+//! ([`Log::append_held`] writes a small one when there is time, or before it is read);
 //! the journal commits it; [`Log::mark_durable`] says so; [`Log::read`] answers a range of the file
 //! for `sendfile`; [`Log::expire`] and [`Log::delete_expired`] let it go. After any stop
 //! [`LogDir::claim`], [`LogDir::redo`] and [`LogDir::recover`] bring back all that was promised.
