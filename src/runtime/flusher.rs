@@ -7,6 +7,7 @@
 //! **Invariant:** a shard hears of a commit only after its sync returned. After an error nothing is
 //! ever acknowledged from this log dir again: the journal refuses, and the shards are told.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -204,9 +205,14 @@ where
         let Some(job) = self.journal.checkpoint_due() else { return false };
         let done = done.clone();
         let flusher = thread::current();
+        let shards = self.shards.clone();
         let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            // What is to be synced must have been written; all shards, though one says no.
+            let settled = shards.iter().filter(|shard| shard.settle()).count();
+            let is_settled = settled == shards.len();
+            let result = if is_settled { job.run() } else { Err(ErrorKind::Other.into()) };
             // The receiver lives as long as the flusher, which waits for this thread.
-            let _ = done.send(job.run());
+            let _ = done.send(result);
             flusher.unpark();
         });
         if let Err(why) = &spawned {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -49,6 +49,13 @@ const FRAMES_PER_TURN: usize = 64;
 /// keeps those waiting that ask for little.
 const FRAMES_PER_TURN_TOGETHER: usize = 512;
 
+/// Partitions whose held batches are written in a turn with nothing else to do: so few that what
+/// comes meanwhile hardly waits.
+const SETTLED_WHEN_IDLE: usize = 16;
+
+/// The same in a turn that must write some.
+const SETTLED_PER_TURN: usize = 64;
+
 /// What is appended before the flusher hears of it, unless the turn ends before. Each commit costs
 /// a sync or two, whatever is in it, so a turn's appends go together; and what gathers while they
 /// are synced still fits a commit.
@@ -86,6 +93,8 @@ pub enum Input<D: Disk> {
     Connection(Protocol, TcpStream, SocketAddr),
     /// Timeouts and sizes are others now.
     Limits(ConnectionLimits),
+    /// Write all that is held, then answer whether nothing was lost.
+    Settle(Sender<bool>),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -96,6 +105,8 @@ pub struct Inbox<D: Disk> {
     waker: Arc<Poller>,
     /// Connections it has, for the acceptor to choose by.
     pub connections: Arc<AtomicUsize>,
+    /// Set when it ends: all that it held was written.
+    has_settled: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Clone for Inbox<D> {
@@ -104,6 +115,7 @@ impl<D: Disk> Clone for Inbox<D> {
             sender: self.sender.clone(),
             waker: Arc::clone(&self.waker),
             connections: Arc::clone(&self.connections),
+            has_settled: Arc::clone(&self.has_settled),
         }
     }
 }
@@ -111,7 +123,7 @@ impl<D: Disk> Clone for Inbox<D> {
 impl<D: Disk> Inbox<D> {
     /// The way in, from its parts.
     pub fn new(sender: Sender<Input<D>>, waker: Arc<Poller>) -> Inbox<D> {
-        Inbox { sender, waker, connections: Arc::default() }
+        Inbox { sender, waker, connections: Arc::default(), has_settled: Arc::default() }
     }
 
     /// Gives it an input; one that has ended takes none.
@@ -123,6 +135,14 @@ impl<D: Disk> Inbox<D> {
     /// Gives it an event for its core.
     pub fn send(&self, event: Event<D>) {
         self.give(Input::Event(event));
+    }
+
+    /// Has it write all that it holds; waits for that, and answers whether it was done.
+    pub fn settle(&self) -> bool {
+        let (done, outcome) = channel();
+        self.give(Input::Settle(done));
+        // One that has ended does not answer, but said how it ended.
+        outcome.recv().unwrap_or_else(|_| self.has_settled.load(Ordering::Acquire))
     }
 
     /// Tells it that the loader is done.
@@ -204,12 +224,14 @@ where
     /// What is for the flusher and not in its queue yet, the bytes of that, and for how many turns.
     appended: Vec<Entry<D::File>>,
     appended_bytes: u64,
-    turns_withheld: u32,
+    withheld_for: u32,
     /// A connection had its share of the turn and may have more.
     has_more: bool,
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
+    /// Nothing happened since the last turn.
+    is_quiet: bool,
     /// It was stopped, and all its requests are answered.
     is_idle: bool,
     /// What the core's finished answers hold, as the ledger knows it.
@@ -233,11 +255,12 @@ where
             blocked: BTreeSet::new(),
             appended: Vec::new(),
             appended_bytes: 0,
-            turns_withheld: 0,
+            withheld_for: 0,
             has_more: false,
             scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
             stop_by: None,
+            is_quiet: false,
             is_idle: false,
             waiting_bytes: 0,
             complaints: LogThrottle::default(),
@@ -255,8 +278,8 @@ where
                 self.act();
             }
             self.read_all(now);
-            self.turns_withheld += 1;
-            if !self.has_more || HAND_OVER_TURNS <= self.turns_withheld {
+            self.withheld_for += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.withheld_for {
                 self.hand_over();
             }
             self.write_all(now.boot);
@@ -265,6 +288,11 @@ where
             }
             if self.may_end(now.boot) {
                 return self.end();
+            }
+            if self.parts.shard.must_settle() {
+                self.parts.shard.settle(SETTLED_PER_TURN);
+            } else if self.is_quiet {
+                self.parts.shard.settle(SETTLED_WHEN_IDLE);
             }
             self.wait(&mut events, now.boot);
         }
@@ -285,9 +313,11 @@ where
             WAIT_MAX.min(due)
         };
         events.clear();
+        let timeout = if self.parts.shard.is_holding() { Duration::ZERO } else { timeout };
         if let Err(why) = self.parts.poller.wait(events, Some(timeout)) {
             log::error!("shard {}: the poller failed: {why}", self.parts.id.0);
         }
+        self.is_quiet = events.is_empty() && self.active.is_empty();
         for event in events.iter() {
             let slot = event.key;
             let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
@@ -301,7 +331,7 @@ where
 
     /// Gives the flusher what was appended since the last time.
     fn hand_over(&mut self) {
-        self.turns_withheld = 0;
+        self.withheld_for = 0;
         if self.appended.is_empty() {
             return;
         }
@@ -324,6 +354,7 @@ where
 
     fn take_inputs(&mut self, now: Now) {
         while let Ok(input) = self.parts.inputs.try_recv() {
+            self.is_quiet = false;
             match input {
                 Input::Event(event) => self.step(now, event),
                 Input::Loaded(Loaded::Read(token), is_lost) => {
@@ -343,6 +374,9 @@ where
                     self.open(now, protocol, stream, peer);
                 }
                 Input::Limits(limits) => self.parts.limits = limits,
+                Input::Settle(done) => {
+                    let _ = done.send(self.parts.shard.settle_all());
+                }
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -352,6 +386,7 @@ where
 
     fn take_mail(&mut self, now: Now) {
         while let Some((from, mail)) = self.parts.mail.receive() {
+            self.is_quiet = false;
             let from = ShardId(from as u16);
             match mail {
                 Mail::Ask(ask) => self.step(now, Event::Ask(ask)),
@@ -735,8 +770,16 @@ where
         for slot in 0..self.connections.len() {
             self.close(slot);
         }
+        let has_settled = self.parts.shard.settle_all();
+        self.parts.inbox.has_settled.store(has_settled, Ordering::Release);
         self.hand_over();
         while self.pump_flush_queue() {
+            // What the flusher waits for may be this shard.
+            for input in self.parts.inputs.try_iter() {
+                if let Input::Settle(done) = input {
+                    let _ = done.send(has_settled);
+                }
+            }
             thread::sleep(RETRY);
         }
         self.parts.flusher.unpark();
