@@ -26,6 +26,9 @@ pub const FRAME_SHARE_OF_MEMORY: u64 = 8;
 /// A frame that a client accepts from a broker.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 100 << 20;
 
+/// Buffers of large frames that are kept for the next ones may take this share of `memory.limit`.
+pub const BUFFERS_SHARE_OF_MEMORY: u64 = 16;
+
 /// Frame accepted before the peer said hello.
 pub const FRAME_BYTES_BEFORE_HELLO_MAX: usize = 1024;
 
@@ -182,6 +185,19 @@ pub const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 /// A partition with this many bytes in a commit bypasses the ring: its segment is synced instead.
 pub const JOURNAL_BYPASS_BYTES: usize = 64 << 10;
 
+/// A batch of at most this many bytes may be held in memory once the journal has it, and written to
+/// its segment together with others.
+pub const HELD_BATCH_BYTES_MAX: usize = 4 << 10;
+
+/// So many bytes of one partition.
+pub const HELD_SEGMENT_BYTES_MAX: usize = 16 << 10;
+
+/// So many bytes of all shards together before each writes some, whatever else there is to do.
+pub const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// So many of all shards that are not committed yet: they cannot bypass the ring.
+pub const HELD_UNCOMMITTED_BYTES_MAX: usize = 2 << 20;
+
 /// Bytes of one commit: a quarter of the smallest ring, so that halves can be freed in turn.
 pub const JOURNAL_COMMIT_BYTES_MAX: usize = 4 << 20;
 
@@ -225,6 +241,8 @@ const _: () = {
     assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
     // A share that does not bypass must fit a commit beside its header.
     assert!(JOURNAL_BYPASS_BYTES < JOURNAL_COMMIT_BYTES_MAX);
+    // What is held does not bypass, and its entries take as much again at most: it fits a commit.
+    assert!(2 * HELD_UNCOMMITTED_BYTES_MAX <= JOURNAL_COMMIT_BYTES_MAX);
     // A broker with the smallest memory still reads a frame of 1 MiB: what a client with default
     // settings (`max.request.size`) sends at most.
     assert!(1 << 20 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
