@@ -204,7 +204,8 @@ where
     /// What is for the flusher and not in its queue yet, and the bytes of that.
     appended: Vec<Entry<D::File>>,
     appended_bytes: u64,
-    appended_turns: u32,
+    /// Turns since the flusher was last given something, or there was nothing to give.
+    since_hand_over: u32,
     /// A connection had its share of the turn and may have more.
     has_more: bool,
     scratch: Vec<u8>,
@@ -233,7 +234,7 @@ where
             blocked: BTreeSet::new(),
             appended: Vec::new(),
             appended_bytes: 0,
-            appended_turns: 0,
+            since_hand_over: 0,
             has_more: false,
             scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
@@ -255,8 +256,8 @@ where
                 self.act();
             }
             self.read_all(now);
-            self.appended_turns += 1;
-            if !self.has_more || HAND_OVER_TURNS <= self.appended_turns {
+            self.since_hand_over += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.since_hand_over {
                 self.hand_over();
             }
             self.write_all(now.boot);
@@ -301,7 +302,7 @@ where
 
     /// Gives the flusher what was appended since the last time.
     fn hand_over(&mut self) {
-        self.appended_turns = 0;
+        self.since_hand_over = 0;
         if self.appended.is_empty() {
             return;
         }
