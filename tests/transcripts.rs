@@ -38,6 +38,18 @@ fn a_group_coordinator_answers_like_this() {
     });
 }
 
+#[test]
+fn a_coordinator_of_consumer_groups_answers_like_this() {
+    let mut rig = group_rig::Rig::new(GroupRules::default());
+    transcript::check("consumer_group.txt", |command| {
+        if let Some(rules) = command.strip_prefix("new") {
+            rig = group_rig::Rig::new(group_rules(rules));
+            return "ok".into();
+        }
+        rig.run(command)
+    });
+}
+
 /// `key=value` pairs over the defaults.
 fn group_rules(text: &str) -> GroupRules {
     let mut rules = GroupRules::default();
@@ -46,6 +58,7 @@ fn group_rules(text: &str) -> GroupRules {
         match key {
             "delay" => rules.initial_rebalance_delay_ms = value.into(),
             "size" => rules.group_size_max = value as usize,
+            "consumers" => rules.consumer_group_size_max = value as usize,
             "groups" => rules.groups_max = value as usize,
             "pending" => rules.pending_members_max = value as usize,
             "retention" => rules.offsets_retention_ms = value.into(),

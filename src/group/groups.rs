@@ -1,8 +1,10 @@
 //! A group: its committed offsets, and its members by one protocol or another.
 
 use super::classic::{ClassicGroup, Stored};
+use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
-use super::{Caller, Coordinator};
+use super::writes::{After, Record};
+use super::{Caller, Coordinator, classic};
 use crate::time::Now;
 use crate::wire::ErrorCode;
 use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
@@ -21,6 +23,8 @@ pub(super) enum Members {
     Simple,
     /// By the classic protocol.
     Classic(Box<ClassicGroup>),
+    /// By that of KIP-848.
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// See the module.
@@ -36,6 +40,7 @@ impl Group {
         let is_vain = match &self.members {
             Members::Simple => true,
             Members::Classic(group) => group.is_vain(),
+            Members::Consumer(group) => group.is_vain(),
         };
         is_vain && self.offsets.is_empty()
     }
@@ -45,6 +50,7 @@ impl Group {
         match &self.members {
             Members::Simple => true,
             Members::Classic(group) => group.is_empty(),
+            Members::Consumer(group) => group.is_empty(),
         }
     }
 
@@ -52,12 +58,14 @@ impl Group {
         match &self.members {
             Members::Simple => GroupState::Empty,
             Members::Classic(group) => group.state(),
+            Members::Consumer(group) => group.state(),
         }
     }
 
     pub fn kind(&self) -> GroupKind {
         match &self.members {
             Members::Simple | Members::Classic(_) => GroupKind::Classic,
+            Members::Consumer(_) => GroupKind::Consumer,
         }
     }
 
@@ -65,20 +73,46 @@ impl Group {
         match &self.members {
             Members::Simple => "",
             Members::Classic(group) => group.protocol_type(),
+            Members::Consumer(_) => classic::CONSUMER,
         }
     }
 
     pub fn classic(&self) -> Option<&ClassicGroup> {
         match &self.members {
-            Members::Simple => None,
             Members::Classic(group) => Some(group),
+            Members::Simple | Members::Consumer(_) => None,
         }
     }
 
     pub fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match &mut self.members {
-            Members::Simple => None,
             Members::Classic(group) => Some(group),
+            Members::Simple | Members::Consumer(_) => None,
+        }
+    }
+
+    pub fn consumer(&self) -> Option<&ConsumerGroup> {
+        match &self.members {
+            Members::Consumer(group) => Some(group),
+            Members::Simple | Members::Classic(_) => None,
+        }
+    }
+
+    pub fn consumer_mut(&mut self) -> Option<&mut ConsumerGroup> {
+        match &mut self.members {
+            Members::Consumer(group) => Some(group),
+            Members::Simple | Members::Classic(_) => None,
+        }
+    }
+
+    /// The records that forget its members' protocol, once there are no members.
+    pub fn tombstones(&self, group_id: &str) -> Vec<Record> {
+        match &self.members {
+            Members::Simple => Vec::new(),
+            Members::Classic(group) => {
+                group.stored().map(|_| classic::tombstone(group_id)).into_iter().collect()
+            }
+            Members::Consumer(group) => group.tombstones(),
         }
     }
 
@@ -88,13 +122,19 @@ impl Group {
     }
 
     pub fn invariants(&self) {
-        if let Members::Classic(group) = &self.members {
-            group.invariants();
+        match &self.members {
+            Members::Simple => {}
+            Members::Classic(group) => group.invariants(),
+            Members::Consumer(group) => group.invariants(),
         }
     }
 }
 
 impl Coordinator {
+    pub(super) fn consumer_mut(&mut self, group_id: &str) -> Option<&mut ConsumerGroup> {
+        self.groups.get_mut(group_id).and_then(Group::consumer_mut)
+    }
+
     pub(super) fn join(
         &mut self,
         now: Now,
@@ -120,8 +160,13 @@ impl Coordinator {
     fn enter(&mut self, now: Now, group_id: &str, member_id: &str) -> Result<(), ErrorCode> {
         match self.groups.get_mut(group_id) {
             Some(Group { members: Members::Classic(_), .. }) => return Ok(()),
+            Some(group) if !group.is_empty() => return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
             _ if !member_id.is_empty() => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
-            Some(_) => {}
+            Some(group) => {
+                // It was one of KIP-848, and has no members left.
+                let records = group.tombstones(group_id);
+                self.context.write(now, records, After::Nothing);
+            }
             None => self.make_room(now).then_some(()).ok_or(ErrorCode::GROUP_MAX_SIZE_REACHED)?,
         }
         let group = self.groups.entry(group_id.into()).or_default();
@@ -173,6 +218,7 @@ impl Coordinator {
         if let Some(group) = self.groups.get_mut(group_id).and_then(Group::classic_mut) {
             group.expire(&mut self.context, now);
         }
+        self.expire_consumers(now, group_id);
         self.settle(now);
         self.forget_if_vain(group_id);
     }

@@ -23,6 +23,12 @@ pub struct GroupRules {
     pub offsets_commit_timeout_ms: u64,
     /// A new member that does not answer for so long while it joins is dropped.
     pub new_member_join_timeout_ms: u64,
+    /// `group.consumer.session.timeout.ms`: the same for all members of groups of KIP-848.
+    pub consumer_session_timeout_ms: u64,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub consumer_group_size_max: usize,
     /// Groups; a member of one more is refused.
     pub groups_max: usize,
     /// Member ids that were given out and have not come back; the oldest gives way.
@@ -45,6 +51,9 @@ impl Default for GroupRules {
             offsets_retention_check_interval_ms: 600_000,
             offsets_commit_timeout_ms: 5_000,
             new_member_join_timeout_ms: 5 * 60_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_group_size_max: limits::GROUP_MEMBERS_MAX,
             groups_max: limits::GROUPS_MAX,
             pending_members_max: limits::GROUP_PENDING_MEMBERS_MAX,
             state_bytes_max: limits::GROUP_STATE_BYTES_MAX,

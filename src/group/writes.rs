@@ -38,6 +38,8 @@ pub(super) enum After {
     OffsetsDeleted { token: u64, results: Vec<ErrorCode> },
     /// A classic group's assignment stands.
     Assigned { group_id: Box<str>, generation: i32 },
+    /// Answer a heartbeat of a consumer group with this body.
+    Heartbeat { group_id: Box<str>, token: u64, body: Vec<u8> },
     /// A static member of a classic group has its new id.
     Returned(Box<Returned>),
 }

@@ -6,15 +6,21 @@
 //! heartbeat g as=NAME gen=N
 //! leave g as=NAME,..
 //! commit g [as=NAME gen=N] [retention=MS] TOPIC-PARTITION=OFFSET[:METADATA] ..
-//! fetch g [TOPIC-PARTITION ..]
+//! fetch g [as=NAME epoch=N] [TOPIC-PARTITION ..]
 //! forget g TOPIC-PARTITION ..
 //! describe g | list [STATE ..] | delete g ..
+//! beat g as=NAME epoch=N [topics=A+B] [regex=R] [owned=A-0+B-1] [instance=I] [assignor=X] ..
+//! inspect g ..
+//! topic NAME PARTITIONS
 //! time MS | restart (what is held is lost) | hold | release | fail CODE | untrusted | trusted | topic-deleted NAME
 //! ```
 //!
 //! A name stands for a member id: the one that the first join under that name was given. `old` is
 //! a client from before KIP-394, `fresh` one that has forgotten its id. Answers to requests
 //! that waited are named by them.
+
+#[path = "group_rig_consumers.rs"]
+mod consumers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -63,6 +69,7 @@ pub struct Rig {
     last_token: u64,
     asked: BTreeMap<u64, (ApiKey, String)>,
     names: BTreeMap<String, String>,
+    topics: BTreeMap<String, i32>,
     shown: String,
 }
 
@@ -86,6 +93,7 @@ impl Rig {
             last_token: 0,
             asked: BTreeMap::new(),
             names: BTreeMap::new(),
+            topics: BTreeMap::new(),
             shown: String::new(),
         }
     }
@@ -103,7 +111,10 @@ impl Rig {
             "fail" => self.failure = Some(ErrorCode(rest[0].parse().expect("a code"))),
             "untrusted" => self.now.wall_trusted = false,
             "trusted" => self.now.wall_trusted = true,
+            "topic" => self.set_topic(rest[0], rest[1].parse().expect("a number")),
             "topic-deleted" => {
+                self.topics.remove(rest[0]);
+                self.coordinator.topic_gone(rest[0]);
                 self.coordinator.topic_deleted(self.now, rest[0]);
                 self.drain();
             }
@@ -150,6 +161,9 @@ impl Rig {
     /// A coordinator that knows what the log says, and serves nobody.
     pub fn replayed(&self) -> Coordinator {
         let mut coordinator = Coordinator::new(self.rules.clone(), self.seed);
+        for (name, partition_count) in &self.topics {
+            coordinator.topic_changed(name, consumers::topic_id(name), *partition_count);
+        }
         for (place, (key, value)) in self.log.iter().enumerate() {
             let offset = Offset(place as i64);
             let replayed =
@@ -157,6 +171,13 @@ impl Rig {
             replayed.expect("our own records");
         }
         coordinator
+    }
+
+    /// There is a topic with so many partitions.
+    pub fn set_topic(&mut self, name: &str, partition_count: i32) {
+        self.topics.insert(name.to_owned(), partition_count);
+        self.coordinator.topic_changed(name, consumers::topic_id(name), partition_count);
+        self.drain();
     }
 
     /// Sends a request; the answer may come at once or later.
@@ -225,6 +246,8 @@ impl Rig {
             "sync" => self.ask_sync(args),
             "heartbeat" => self.ask_heartbeat(args),
             "leave" => self.ask_leave(args),
+            "beat" => self.ask_beat(args),
+            "inspect" => self.ask_inspect(args),
             "commit" => self.ask_commit(args),
             "fetch" => self.ask_fetch(args),
             "forget" => self.ask_forget(args),
@@ -353,6 +376,7 @@ impl Rig {
 
     fn ask_fetch(&mut self, args: &Args<'_>) {
         let (group_id, places) = args.words.split_first().expect("a group");
+        let member_id = args.find("as").map(|name| self.id(name));
         let partitions: Vec<FetchOffset<'_>> = places
             .iter()
             .map(|place| {
@@ -362,8 +386,8 @@ impl Rig {
             .collect();
         let group = FetchOffsetsGroup {
             group_id,
-            member_id: None,
-            member_epoch: -1,
+            member_id: member_id.as_deref(),
+            member_epoch: args.number("epoch", -1),
             partitions: Some(partitions).filter(|partitions| !partitions.is_empty()),
         };
         let request = OffsetFetchRequest { require_stable: true, groups: vec![group] };
@@ -408,6 +432,7 @@ impl Rig {
                     format!("  record: {} generation {}{members}", key.group, value.generation)
                 }
             },
+            GroupKey::ConsumerGroup(key) => consumers::record(&key, value),
             GroupKey::Unknown(kind) => panic!("we write no records of kind {kind}"),
         };
         self.show(&line);
@@ -445,6 +470,8 @@ impl Rig {
                 let answer: DeleteGroupsResponse = frame::decode(body).expect("our own answer");
                 all(&answer.groups)
             }
+            ApiKey::ConsumerGroupHeartbeat => self.beaten(&name, body),
+            ApiKey::ConsumerGroupDescribe => consumers::inspected(body),
             other => panic!("nobody asks {other:?}"),
         };
         self.show(&format!("{name}: {line}"));

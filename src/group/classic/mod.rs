@@ -37,7 +37,7 @@ use crate::wire::kafka::consumer_protocol::ConsumerProtocolSubscription;
 use crate::wire::list_groups::GroupState;
 
 /// The protocol type of consumers.
-const CONSUMER: &str = "consumer";
+pub(super) const CONSUMER: &str = "consumer";
 
 /// What a group is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
