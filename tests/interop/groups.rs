@@ -103,3 +103,39 @@ fn librdkafka_and_our_own_consumer_are_members_of_one_group() {
     broker.produce(&["plant"], &lines(400, 450));
     assert_eq!(kcat("6"), lines(400, 450), "and kcat where ours did");
 }
+
+/// What it reads by the protocol of KIP-848, when it has read so much.
+fn read_assigned(jars: &Path, broker: &Broker, group: &str, count: usize) -> Vec<String> {
+    let count = count.to_string();
+    let words = ["--topic", "plant", "--group", group, "--from-beginning", "--timeout-ms", "20000"];
+    let more = ["--max-messages", &count, "--command-property", "group.protocol=consumer"];
+    let words = [&words[..], &more].concat();
+    let text = run(&mut tool(jars, "consumer.ConsoleConsumer", broker, &words), "");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// semantics.md 2.19 with Kafka's own consumer, and a group that changes its protocol while it has
+/// no members.
+#[test]
+fn kafkas_consumer_is_assigned_partitions_by_the_broker() {
+    let Some(jars) = jars() else { return };
+    let folder = Folder::new();
+    let broker = setup(&folder).start();
+    broker.produce(&["plant", "--create"], &lines(0, 200));
+    assert_eq!(read_assigned(&jars, &broker, "assigned", 200), lines(0, 200));
+    broker.kill();
+
+    let broker = setup(&folder).start();
+    broker.produce(&["plant"], &lines(200, 250));
+    let described = groups(&jars, &broker, &["--describe", "--group", "assigned"]);
+    assert_eq!(row(&described, "assigned", "0")[3..6], ["200", "250", "50"], "{described}");
+    let listed = groups(&jars, &broker, &["--list", "--type"]);
+    let kind = listed.lines().find(|line| line.starts_with("assigned")).expect("it is listed");
+    assert!(kind.contains("Consumer"), "{listed}");
+    assert_eq!(read_assigned(&jars, &broker, "assigned", 50), lines(200, 250), "it goes on");
+
+    broker.produce(&["plant"], &lines(250, 260));
+    assert_eq!(read(&jars, &broker, "assigned"), lines(250, 260), "by the classic protocol");
+    broker.produce(&["plant"], &lines(260, 270));
+    assert_eq!(read_assigned(&jars, &broker, "assigned", 10), lines(260, 270), "and back");
+}
