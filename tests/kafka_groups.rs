@@ -305,7 +305,7 @@ fn live(client: &mut Client, group_id: &str, join: i16, sync: i16, beat: i16, le
         request.member_id = &known;
         body = client.ask(join, &request);
         let response: JoinGroupResponse<'_> = decode(join, &body);
-        member_id = response.member_id.to_owned();
+        response.member_id.clone_into(&mut member_id);
     }
     let joined: JoinGroupResponse<'_> = decode(join, &body);
     assert_eq!((joined.error_code, joined.leader), (ErrorCode::NONE, &*member_id));

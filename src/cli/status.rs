@@ -2,6 +2,7 @@
 //!
 //! Two samples, a moment apart, make the rates; the broker's own clock measures what lies between.
 
+use std::fmt::Write as _;
 use std::thread;
 use std::time::Duration;
 
@@ -203,10 +204,10 @@ fn compaction(seen: &Seen) -> Option<String> {
     );
     if let Some(at_us) = Some(seen.value("cleaned_at_us_now")).filter(|at_us| 0 < *at_us) {
         let ago_us = seen.value("uptime_us_now").saturating_sub(at_us);
-        words += &format!(", the last {} ago", duration(ago_us / 1_000_000));
+        let _ = write!(words, ", the last {} ago", duration(ago_us / 1_000_000));
     }
     if 0 < failed {
-        words += &format!(", {} FAILED; the log says why", thousands(failed));
+        let _ = write!(words, ", {} FAILED; the log says why", thousands(failed));
     }
     Some(words)
 }

@@ -161,8 +161,13 @@ fn records(door: &str, topics: &[&str]) -> BTreeMap<String, Vec<String>> {
     topics.iter().map(read).collect()
 }
 
-/// What a cluster holds: records by topic, and where the group was in `sensors`.
-type Truth = (BTreeMap<String, Vec<String>>, Vec<String>);
+/// What a cluster holds.
+struct Truth {
+    /// Records by topic.
+    records: BTreeMap<String, Vec<String>>,
+    /// Where the group was in `sensors`.
+    committed: Vec<String>,
+}
 
 /// The committed offsets of the group, as Kafka's tool shows them: topic, partition, offset.
 fn committed(kafka: &Kafka, door: &str) -> Vec<String> {
@@ -301,7 +306,7 @@ fn a_kafka_that_was_stopped_moves_in() {
         fs::create_dir_all(copy.parent().expect("below")).expect("made");
         fs::write(copy, bytes).expect("written");
     }
-    let truth = (truth, committed);
+    let truth = Truth { records: truth, committed };
     check(&kafka, &into, &truth);
 
     // A stop after some directories got their names, before they were committed: their files are
@@ -328,7 +333,7 @@ fn check_move(kafka: &Kafka, half: &Path, truth: &Truth) {
 
 /// A broker on the log dir serves what Kafka served, and takes more.
 fn check(kafka: &Kafka, into: &Path, truth: &Truth) {
-    let (truth, groups) = truth;
+    let Truth { records: truth, committed: groups } = truth;
     let listeners = "wire://127.0.0.1:0,kafka://127.0.0.1:0";
     let broker = Setup::new(into).set("listeners", listeners).start();
     let door = broker.kafka.as_deref().expect("the ready line names it");
