@@ -26,7 +26,7 @@
 //!
 //! Kafka keeps its classic groups in memory and writes them down beside it, so that what is in
 //! memory and what a restart would find can part. Here what is durable stands apart
-//! ([`classic::Stored`]) and comes from records alone; a test compares it with a fresh replay.
+//! (`classic::Stored`) and comes from records alone; a test compares it with a fresh replay.
 
 mod admin;
 mod classic;
