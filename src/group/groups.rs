@@ -1,6 +1,6 @@
 //! A group: its committed offsets, and its members by one protocol or another.
 
-use super::classic::{ClassicGroup, Stored};
+use super::classic::ClassicGroup;
 use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
 use super::writes::{After, Record};
@@ -25,6 +25,17 @@ pub(super) enum Members {
     Classic(Box<ClassicGroup>),
     /// By that of KIP-848.
     Consumer(Box<ConsumerGroup>),
+}
+
+impl Members {
+    /// What they take, roughly.
+    pub fn cost(&self) -> usize {
+        match self {
+            Members::Simple => 0,
+            Members::Classic(group) => group.cost(),
+            Members::Consumer(group) => group.cost(),
+        }
+    }
 }
 
 /// See the module.
@@ -77,13 +88,6 @@ impl Group {
         }
     }
 
-    pub fn classic(&self) -> Option<&ClassicGroup> {
-        match &self.members {
-            Members::Classic(group) => Some(group),
-            Members::Simple | Members::Consumer(_) => None,
-        }
-    }
-
     pub fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match &mut self.members {
             Members::Classic(group) => Some(group),
@@ -116,8 +120,17 @@ impl Group {
         }
     }
 
-    /// What is durable of its members.
-    pub fn stored(&self) -> Option<&Stored> {
+    #[cfg(test)]
+    pub fn classic(&self) -> Option<&ClassicGroup> {
+        match &self.members {
+            Members::Classic(group) => Some(group),
+            Members::Simple | Members::Consumer(_) => None,
+        }
+    }
+
+    /// What is durable of its classic members.
+    #[cfg(test)]
+    pub fn stored(&self) -> Option<&super::classic::Stored> {
         self.classic().and_then(ClassicGroup::stored)
     }
 
@@ -144,6 +157,13 @@ impl Coordinator {
     ) {
         let group_id = request.group_id;
         let checked = check_join(&self.context.rules, request);
+        if checked.is_ok() && self.has_consumers(group_id) {
+            if let Err(error) = self.join_consumers(now, token, caller, request) {
+                let refusal = JoinGroupResponse::failed(error, request.member_id);
+                self.context.answer(token, &refusal);
+            }
+            return self.settle(now);
+        }
         let entered = checked.and_then(|()| self.enter(now, group_id, request.member_id));
         if let Err(error) = entered {
             let refusal = JoinGroupResponse::failed(error, request.member_id);
@@ -160,7 +180,6 @@ impl Coordinator {
     fn enter(&mut self, now: Now, group_id: &str, member_id: &str) -> Result<(), ErrorCode> {
         match self.groups.get_mut(group_id) {
             Some(Group { members: Members::Classic(_), .. }) => return Ok(()),
-            Some(group) if !group.is_empty() => return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
             _ if !member_id.is_empty() => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
             Some(group) => {
                 // It was one of KIP-848, and has no members left.
@@ -169,12 +188,15 @@ impl Coordinator {
             }
             None => self.make_room(now).then_some(()).ok_or(ErrorCode::GROUP_MAX_SIZE_REACHED)?,
         }
-        let group = self.groups.entry(group_id.into()).or_default();
-        group.members = Members::Classic(Box::new(ClassicGroup::new(group_id)));
+        self.swap(group_id, Members::Classic(Box::new(ClassicGroup::new(group_id))));
         Ok(())
     }
 
     pub(super) fn sync(&mut self, now: Now, token: u64, request: &SyncGroupRequest<'_>) {
+        if self.has_consumers(request.group_id) {
+            self.sync_consumers(now, token, request);
+            return self.settle(now);
+        }
         let group = self.groups.get_mut(request.group_id).and_then(Group::classic_mut);
         if let Some(group) = group {
             group.sync(&mut self.context, now, token, request);
@@ -185,8 +207,10 @@ impl Coordinator {
     }
 
     pub(super) fn heartbeat(&mut self, now: Now, token: u64, request: &HeartbeatRequest<'_>) {
+        let is_of_consumers = self.has_consumers(request.group_id);
         let result = match self.groups.get_mut(request.group_id).and_then(Group::classic_mut) {
             Some(group) => group.heartbeat(now, request),
+            None if is_of_consumers => self.heartbeat_consumers(now, request),
             None => Err(absent(request.group_id)),
         };
         let error = result.err().unwrap_or(ErrorCode::NONE);
@@ -195,6 +219,10 @@ impl Coordinator {
 
     pub(super) fn leave(&mut self, now: Now, token: u64, request: &LeaveGroupRequest<'_>) {
         let group_id = request.group_id;
+        if self.has_consumers(group_id) {
+            self.leave_consumers(now, token, request);
+            return self.settle(now);
+        }
         let response = match self.groups.get_mut(group_id).and_then(Group::classic_mut) {
             Some(group) => LeaveGroupResponse {
                 error: ErrorCode::NONE,

@@ -97,16 +97,16 @@ impl Coordinator {
 
     fn replay_group(&mut self, group_id: &str, stored: Option<Stored>) {
         let Some(stored) = stored else {
-            if let Some(group) = self.groups.get_mut(group_id) {
-                if let Members::Classic(classic) = &mut group.members {
-                    classic.replay(None);
-                    // Members that joined meanwhile stay.
-                    if classic.is_vain() {
-                        group.members = Members::Simple;
-                    }
-                }
+            // One that is of KIP-848 by now comes behind this record.
+            let Some(group) = self.groups.get_mut(group_id) else { return };
+            let Some(classic) = group.classic_mut() else { return };
+            classic.replay(None);
+            // Members that joined meanwhile stay.
+            if classic.is_vain() {
+                group.members = Members::Simple;
+                self.forget_if_vain(group_id);
             }
-            return self.forget_if_vain(group_id);
+            return;
         };
         let group = self.groups.entry(group_id.into()).or_default();
         let is_of_others = match &group.members {
@@ -205,9 +205,11 @@ impl Coordinator {
                 }
                 self.forget_if_vain(&group_id);
             }
-            After::Heartbeat { group_id, token, body } => {
-                self.heartbeat_written(&group_id, token, body, result);
+            After::Told { group_id, reader } => {
+                self.context.tell(vec![reader], result);
+                self.forget_if_vain(&group_id);
             }
+            After::Moved(moved) => self.moved(now, *moved, result),
             After::Returned(returned) => self.returned(now, *returned, result),
         }
     }

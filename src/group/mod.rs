@@ -45,9 +45,10 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
+pub use consumer::Assignor;
 pub use loading::GroupError;
 pub use refusal::refusal;
-pub use rules::GroupRules;
+pub use rules::{GroupRules, MigrationPolicy};
 
 use std::collections::BTreeMap;
 

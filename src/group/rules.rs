@@ -1,6 +1,32 @@
 //! What a coordinator is configured with, by Kafka's names.
 
+use super::consumer::Assignor;
 use crate::limits;
+
+/// Which groups may change their protocol while they have members:
+/// `group.consumer.migration.policy`. Those without members always may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Both kinds.
+    #[default]
+    Bidirectional,
+    /// Classic ones, when a member joins by KIP-848's protocol.
+    Upgrade,
+    /// Those of KIP-848, when only members of the classic protocol are left.
+    Downgrade,
+    /// None.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    pub(super) const fn upgrades(self) -> bool {
+        matches!(self, MigrationPolicy::Bidirectional | MigrationPolicy::Upgrade)
+    }
+
+    pub(super) const fn downgrades(self) -> bool {
+        matches!(self, MigrationPolicy::Bidirectional | MigrationPolicy::Downgrade)
+    }
+}
 
 /// A coordinator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +55,10 @@ pub struct GroupRules {
     pub consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.max.size`.
     pub consumer_group_size_max: usize,
+    /// `group.consumer.assignors`, the default first; at least one.
+    pub consumer_assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration_policy: MigrationPolicy,
     /// Groups; a member of one more is refused.
     pub groups_max: usize,
     /// Member ids that were given out and have not come back; the oldest gives way.
@@ -54,6 +84,8 @@ impl Default for GroupRules {
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
             consumer_group_size_max: limits::GROUP_MEMBERS_MAX,
+            consumer_assignors: Assignor::ALL.to_vec(),
+            consumer_migration_policy: MigrationPolicy::default(),
             groups_max: limits::GROUPS_MAX,
             pending_members_max: limits::GROUP_PENDING_MEMBERS_MAX,
             state_bytes_max: limits::GROUP_STATE_BYTES_MAX,

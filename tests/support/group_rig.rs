@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! join g as=NAME [instance=I] [fresh] [old] [type=T] [session=MS] [rebalance=MS] [with=P:TOPICS,..]
-//! sync g as=NAME gen=N [assign=NAME:TEXT,..]
+//!        [holds=A-0+B-1]
+//! sync g as=NAME gen=N [assign=NAME:TEXT,..], TEXT being @A-0+B-1 for an assignment of consumers
 //! heartbeat g as=NAME gen=N
 //! leave g as=NAME,..
 //! commit g [as=NAME gen=N] [retention=MS] TOPIC-PARTITION=OFFSET[:METADATA] ..
@@ -282,8 +283,12 @@ impl Rig {
             .map(|text| {
                 let (protocol, topics) = text.split_once(':').expect("protocol:topics");
                 let topics = topics.split('+').collect();
-                let said = ConsumerProtocolSubscription { topics, ..<_>::default() };
-                (protocol, said.encode(0))
+                let owned_partitions = args.find("holds").map(consumers::places);
+                let version = i16::from(owned_partitions.is_some());
+                let owned_partitions = owned_partitions.unwrap_or_default();
+                let said =
+                    ConsumerProtocolSubscription { topics, owned_partitions, ..<_>::default() };
+                (protocol, said.encode(version))
             })
             .collect();
         let protocols = protocols.iter();
@@ -305,11 +310,11 @@ impl Rig {
     fn ask_sync(&mut self, args: &Args<'_>) {
         let name = args.text("as", "?");
         let member_id = self.id(name);
-        let given: Vec<(String, &str)> = args
+        let given: Vec<(String, Vec<u8>)> = args
             .text("assign", "")
             .split(',')
             .filter_map(|text| text.split_once(':'))
-            .map(|(name, assignment)| (self.id(name), assignment))
+            .map(|(name, assignment)| (self.id(name), consumers::assignment(assignment)))
             .collect();
         let request = SyncGroupRequest {
             group_id: args.words[0],
@@ -320,7 +325,7 @@ impl Rig {
             protocol_name: args.find("protocol"),
             assignments: given
                 .iter()
-                .map(|(member_id, text)| SyncAssignment { member_id, assignment: text.as_bytes() })
+                .map(|(member_id, assignment)| SyncAssignment { member_id, assignment })
                 .collect(),
         };
         self.send(&format!("sync {name}"), ApiKey::SyncGroup, &request);
@@ -425,7 +430,7 @@ impl Rig {
                 Some(value) => {
                     let value = GroupMetadataValue::decode(value).expect("our own value");
                     let members = value.members.iter().map(|member| {
-                        let assignment = String::from_utf8_lossy(member.assignment);
+                        let assignment = consumers::assigned(member.assignment);
                         format!(" {}={assignment}", member.member_id)
                     });
                     let members: String = members.collect();
@@ -444,7 +449,7 @@ impl Rig {
             ApiKey::JoinGroup => self.joined(&name, body),
             ApiKey::SyncGroup => {
                 let answer: SyncGroupResponse<'_> = frame::decode(body).expect("our own answer");
-                let assignment = String::from_utf8_lossy(answer.assignment);
+                let assignment = consumers::assigned(answer.assignment);
                 ok_or(answer.error, &format!("assigned [{assignment}]"))
             }
             ApiKey::Heartbeat => {
@@ -508,7 +513,7 @@ impl Rig {
             );
             text.push_str(&ok_or(group.error, &what));
             for member in &group.members {
-                let assignment = String::from_utf8_lossy(member.assignment);
+                let assignment = consumers::assigned(member.assignment);
                 let id = member.member_id;
                 let host = member.client_host;
                 write!(text, "\n  {id} {}{host} [{assignment}]", member.client_id)

@@ -17,6 +17,8 @@ use odradek::wire::kafka::consumer_group_records::{
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionValue,
     ConsumerGroupTargetAssignmentMemberValue, ConsumerGroupTargetAssignmentMetadataValue,
 };
+use odradek::wire::kafka::consumer_protocol::{self, ConsumerProtocolAssignment};
+use odradek::wire::list_groups::GroupKind;
 use odradek::wire::{ApiKey, frame};
 
 use super::{Args, Rig, ok_or, split_place};
@@ -50,6 +52,36 @@ fn owned(text: &str) -> Vec<TopicPartitions> {
         partitions: vec![partition],
     });
     topics.collect()
+}
+
+/// Places as `a-0+a-1`, as consumers tell each other.
+pub fn places(text: &str) -> Vec<consumer_protocol::TopicPartition<'_>> {
+    let places = text.split('+').filter_map(split_place);
+    let topics = places.map(|(topic, partition)| consumer_protocol::TopicPartition {
+        topic,
+        partitions: vec![partition],
+    });
+    topics.collect()
+}
+
+/// An assignment: a text, or `@` and places for one that consumers read; `@!` has data besides.
+pub fn assignment(text: &str) -> Vec<u8> {
+    let Some(named) = text.strip_prefix('@') else { return text.as_bytes().to_vec() };
+    let user_data = named.starts_with('!').then_some(&b"own"[..]);
+    let assigned_partitions = places(named.trim_start_matches('!'));
+    ConsumerProtocolAssignment { assigned_partitions, user_data }.encode(0)
+}
+
+/// What an assignment says.
+pub fn assigned(bytes: &[u8]) -> String {
+    let given = ConsumerProtocolAssignment::decode(bytes);
+    let (Ok(given), Some(0)) = (given, bytes.first()) else {
+        return String::from_utf8_lossy(bytes).into_owned();
+    };
+    let places = given.assigned_partitions.into_iter().flat_map(|it| {
+        it.partitions.into_iter().map(move |partition| format!("{}-{partition}", it.topic))
+    });
+    format!("@{}", places.collect::<Vec<String>>().join("+"))
 }
 
 impl Rig {
@@ -116,8 +148,9 @@ pub fn inspected(body: &[u8]) -> String {
             let regex = member.subscribed_regex.map(|regex| format!(" /{regex}/"));
             write!(
                 text,
-                "\n  {} epoch {} reads [{}]{} has {} of {}",
+                "\n  {}{} epoch {} reads [{}]{} has {} of {}",
                 member.member_id,
+                if member.kind == GroupKind::Classic { " (classic)" } else { "" },
                 member.member_epoch,
                 member.subscribed_topics.join(" "),
                 regex.unwrap_or_default(),
@@ -164,6 +197,15 @@ fn said(key: &ConsumerGroupKey<'_>, value: &[u8]) -> String {
             let value = ConsumerGroupMemberMetadataValue::decode(value).expect(OURS);
             let regex = value.subscribed_topic_regex.map(|regex| format!(" /{regex}/"));
             let regex = regex.unwrap_or_default();
+            let classic = value.classic_member_metadata.map(|classic| {
+                let names = classic.supported_protocols.iter().map(|it| it.name);
+                format!(
+                    " by {} for {}",
+                    names.collect::<Vec<_>>().join("+"),
+                    classic.session_timeout_ms
+                )
+            });
+            let regex = regex + &classic.unwrap_or_default();
             format!("reads [{}]{regex}", value.subscribed_topic_names.join(" "))
         }
         ConsumerGroupKey::TargetMember(_) => {

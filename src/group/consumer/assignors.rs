@@ -14,10 +14,10 @@ use crate::ids::TopicId;
 
 /// How partitions are assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::group) enum Assignor {
-    /// See `uniform.rs`.
+pub enum Assignor {
+    /// Every member gets equally many.
     Uniform,
-    /// See `range.rs`.
+    /// Every member gets a range of each topic.
     Range,
 }
 
@@ -36,6 +36,7 @@ impl Assignor {
     /// All, the default first.
     pub const ALL: [Assignor; 2] = [Assignor::Uniform, Assignor::Range];
 
+    /// Its name, which is Kafka's.
     pub const fn name(self) -> &'static str {
         match self {
             Assignor::Uniform => "uniform",
@@ -43,6 +44,7 @@ impl Assignor {
         }
     }
 
+    /// The assignor of a name.
     pub fn parse(name: &str) -> Option<Assignor> {
         Assignor::ALL.into_iter().find(|assignor| assignor.name() == name)
     }

@@ -1,6 +1,7 @@
 //! What a person is told of a consumer group.
 
 use super::ConsumerGroup;
+use super::assignors::Assignor;
 use super::draft::preferred;
 use super::member::Member;
 use super::partitions::PartitionSet;
@@ -13,14 +14,18 @@ use crate::wire::list_groups::GroupKind;
 
 impl ConsumerGroup {
     /// The group and its members.
-    pub fn describe<'a>(&'a self, topics: &'a Topics) -> DescribedConsumerGroup<'a> {
+    pub fn describe<'a>(
+        &'a self,
+        topics: &'a Topics,
+        assignors: &[Assignor],
+    ) -> DescribedConsumerGroup<'a> {
         let members = self.members.iter();
         DescribedConsumerGroup {
             error: ErrorCode::NONE,
             state: self.state(),
             epoch: self.epoch,
             assignment_epoch: self.target_epoch,
-            assignor: preferred(self.members.values().map(|member| &member.said)).name(),
+            assignor: preferred(self.members.values().map(|member| &member.said), assignors).name(),
             members: members.map(|(id, member)| self.describe_member(topics, id, member)).collect(),
         }
     }
@@ -43,7 +48,7 @@ impl ConsumerGroup {
             subscribed_regex: member.said.expression.as_deref(),
             assignment: named(topics, &member.current.assigned),
             target: target.map(|target| named(topics, target)).unwrap_or_default(),
-            kind: GroupKind::Consumer,
+            kind: if member.is_classic() { GroupKind::Classic } else { GroupKind::Consumer },
         }
     }
 }

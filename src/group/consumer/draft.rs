@@ -200,11 +200,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes the target assignment if that of this epoch is not made.
-    pub fn assign(&mut self) {
+    pub fn assign(&mut self, assignors: &[Assignor]) {
         if self.epoch <= self.target_epoch {
             return;
         }
-        let (ids, targets) = self.make_targets();
+        let (ids, targets) = self.make_targets(assignors);
         for (member_id, target) in ids.into_iter().zip(targets) {
             if self.target(&member_id) != Some(&target) {
                 self.records.push(records::target(&self.group.id, &member_id, Some(&target)));
@@ -215,7 +215,7 @@ impl<'a> Draft<'a> {
         self.records.push(records::target_epoch(&self.group.id, self.epoch));
     }
 
-    fn make_targets(&self) -> (Vec<Box<str>>, Vec<PartitionSet>) {
+    fn make_targets(&self, assignors: &[Assignor]) -> (Vec<Box<str>>, Vec<PartitionSet>) {
         let nothing = PartitionSet::default();
         let members = self.members();
         let mut counts = BTreeMap::<TopicId, i32>::new();
@@ -232,7 +232,7 @@ impl<'a> Draft<'a> {
                 held: self.target(member_id).unwrap_or(&nothing),
             });
         }
-        let targets = preferred(members.values().map(|member| &member.said));
+        let targets = preferred(members.values().map(|member| &member.said), assignors);
         let targets = targets.assign(&candidates, &counts);
         (members.into_keys().map(Into::into).collect(), targets)
     }
@@ -254,14 +254,16 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The assignor that most members want; of several the first by default.
-pub(super) fn preferred<'a>(members: impl Iterator<Item = &'a Said>) -> Assignor {
-    let mut votes = BTreeMap::<Assignor, usize>::new();
+/// The assignor that most members want; of several the first that is served.
+pub(super) fn preferred<'a>(
+    members: impl Iterator<Item = &'a Said>,
+    assignors: &[Assignor],
+) -> Assignor {
+    let mut votes = BTreeMap::<&str, usize>::new();
     for name in members.filter_map(|said| said.assignor.as_deref()) {
-        if let Some(assignor) = Assignor::parse(name) {
-            *votes.entry(assignor).or_default() += 1;
-        }
+        *votes.entry(name).or_default() += 1;
     }
-    let most = votes.into_iter().rev().max_by_key(|(_, count)| *count);
-    most.map_or(Assignor::ALL[0], |(assignor, _)| assignor)
+    let count = |assignor: &&Assignor| votes.get(assignor.name()).copied().unwrap_or(0);
+    // The last of several that are equal is the most, so the list is read from its end.
+    assignors.iter().rev().max_by_key(count).copied().unwrap_or(Assignor::ALL[0])
 }

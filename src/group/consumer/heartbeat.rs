@@ -1,6 +1,5 @@
 //! The heartbeat: who may say what, and what comes of it.
 
-use super::assignors::Assignor;
 use super::draft::Draft;
 use super::member::{Member, Said};
 use super::partitions::PartitionSet;
@@ -31,7 +30,10 @@ pub(super) struct Outcome {
 }
 
 /// Whether a request can be looked at at all.
-pub(super) fn check(request: &ConsumerGroupHeartbeatRequest<'_>) -> Result<(), ErrorCode> {
+pub(super) fn check(
+    rules: &GroupRules,
+    request: &ConsumerGroupHeartbeatRequest<'_>,
+) -> Result<(), ErrorCode> {
     let group_id = request.group_id;
     if group_id.is_empty() || !ids::is_legal(group_id) {
         return Err(ErrorCode::INVALID_GROUP_ID);
@@ -55,8 +57,8 @@ pub(super) fn check(request: &ConsumerGroupHeartbeatRequest<'_>) -> Result<(), E
     if !is_legal {
         return Err(ErrorCode::INVALID_REQUEST);
     }
-    let assignor = request.server_assignor;
-    if assignor.is_some_and(|name| Assignor::parse(name).is_none()) {
+    let is_served = |name: &str| rules.consumer_assignors.iter().any(|it| it.name() == name);
+    if request.server_assignor.is_some_and(|name| !is_served(name)) {
         return Err(ErrorCode::UNSUPPORTED_ASSIGNOR);
     }
     Ok(())
@@ -91,7 +93,7 @@ impl ConsumerGroup {
             _ => draft.say(member_id, said),
         }
         draft.refresh(now.wall, has_changed);
-        draft.assign();
+        draft.assign(&rules.consumer_assignors);
         let has_stepped = draft.reconcile(member_id, owned.as_ref());
 
         let member = draft.member(member_id).cloned().expect("it has just said something");
@@ -208,7 +210,7 @@ impl ConsumerGroup {
 }
 
 /// Whether a static member has left for a while.
-fn is_away(member: &Member) -> bool {
+pub(super) fn is_away(member: &Member) -> bool {
     member.current.epoch == LEAVING_FOR_A_WHILE
 }
 

@@ -14,6 +14,9 @@
 //! [`ConsumerGroup::replay`] alone, but for sessions and for when a member must have given up its
 //! partitions: those begin anew at a restart.
 //!
+//! Members that speak the classic protocol may be among them (`classic_members.rs`): a group changes
+//! from one protocol to the other while it has members (`migration.rs`).
+//!
 //! **Invariant:** no two members have a partition, see `reconcile.rs`. **Invariant:** no member
 //! hears of an assignment before it is durable, so no restart can give a partition to another
 //! member while the first one reads it.
@@ -21,11 +24,14 @@
 //! Read KIP-848 and Kafka's `GroupMetadataManager` and `CurrentAssignmentBuilder` before editing.
 
 mod assignors;
+mod classic_members;
+mod classic_requests;
 mod describe;
 mod draft;
 mod expressions;
 mod heartbeat;
 mod member;
+mod migration;
 mod partitions;
 mod range;
 mod reconcile;
@@ -39,6 +45,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::assignors::Assignor;
 use self::member::Member;
 use self::partitions::PartitionSet;
 use self::reconcile::MemberState;
@@ -103,7 +110,8 @@ impl ConsumerGroup {
     /// Goes on after a restart: sessions start now.
     pub fn restore(&mut self, context: &mut Context, now: Now) {
         for (member_id, member) in &self.members {
-            self.sessions.renew(member_id, now.boot, context.rules.consumer_session_timeout_ms);
+            let session_timeout_ms = member.session_timeout_ms(&context.rules);
+            self.sessions.renew(member_id, now.boot, session_timeout_ms);
             self.sessions.watch(member_id, member, now.boot);
         }
         self.is_refresh_due = true;
@@ -164,15 +172,23 @@ impl ConsumerGroup {
     /// Whether the committed offsets may be told to whom wants them; `None` is nobody in particular.
     pub fn check_fetch(&self, epoch: i32, member_id: Option<&str>) -> Result<(), ErrorCode> {
         match member_id {
-            Some(member_id) if 0 <= epoch => self.check_epoch(epoch, member_id),
-            _ => Ok(()),
+            None if epoch < 0 => Ok(()),
+            member_id => self.check_epoch(epoch, member_id.unwrap_or_default()),
         }
     }
 
     fn check_epoch(&self, epoch: i32, member_id: &str) -> Result<(), ErrorCode> {
         let member = self.members.get(member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        let is_current = epoch == member.current.epoch;
-        if is_current { Ok(()) } else { Err(ErrorCode::STALE_MEMBER_EPOCH) }
+        match epoch == member.current.epoch {
+            true => Ok(()),
+            false if member.is_classic() => Err(ErrorCode::ILLEGAL_GENERATION),
+            false => Err(ErrorCode::STALE_MEMBER_EPOCH),
+        }
+    }
+
+    /// What it takes, roughly.
+    pub fn cost(&self) -> usize {
+        self.cost
     }
 
     fn target(&self, member_id: &str) -> Option<&PartitionSet> {

@@ -71,15 +71,18 @@ pub(super) fn expression(
 }
 
 impl ConsumerGroup {
-    /// The records that forget a group without members.
+    /// The records that forget a group, and its members if it has some.
     pub fn tombstones(&self) -> Vec<Record> {
         let mut records = Vec::new();
         if !self.is_written {
             return records;
         }
         let group = &self.id;
+        let members = self.members.keys();
+        records.extend(members.clone().map(|member_id| current(group, member_id, None)));
         let targets = self.targets.keys();
         records.extend(targets.map(|member_id| target(group, member_id, None)));
+        records.extend(members.map(|member_id| said(group, member_id, None)));
         let resolved = self.resolved.keys();
         records.extend(resolved.map(|text| expression(group, text, None, 0)));
         let key = || GroupIdKey { group };

@@ -2,7 +2,7 @@
 
 use super::super::groups::{Group, Members};
 use super::super::topics::Topic;
-use super::super::writes::{After, Reader};
+use super::super::writes::{After, Moved, Reader, Record};
 use super::super::{Caller, Coordinator, classic};
 use super::ConsumerGroup;
 use super::heartbeat::{Outcome, check};
@@ -12,7 +12,7 @@ use crate::wire::consumer_group_describe::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribedConsumerGroup,
 };
 use crate::wire::consumer_group_heartbeat::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, JOINING,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, JOINING, LEAVING,
 };
 use crate::wire::{ErrorCode, frame};
 
@@ -25,7 +25,7 @@ impl Coordinator {
         caller: Caller<'_>,
         request: &ConsumerGroupHeartbeatRequest<'_>,
     ) {
-        let done = check(request).and_then(|()| {
+        let done = check(&self.context.rules, request).and_then(|()| {
             if !request.member_id.is_empty() {
                 return self.try_heartbeat(now, token, caller, request);
             }
@@ -52,11 +52,12 @@ impl Coordinator {
         let fresh = ConsumerGroup::new(group_id);
         let group = match self.groups.get(group_id).map(|group| &group.members) {
             Some(Members::Consumer(group)) => group,
-            Some(Members::Classic(group)) if !group.is_empty() => {
-                return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+            _ if !is_joining => return Err(ErrorCode::GROUP_ID_NOT_FOUND),
+            Some(Members::Classic(classic)) if !classic.is_empty() => {
+                let begun = self.upgraded(classic)?;
+                return self.become_consumers(now, token, caller, begun, request);
             }
-            Some(_) | None if is_joining => &fresh,
-            Some(_) | None => return Err(ErrorCode::GROUP_ID_NOT_FOUND),
+            Some(_) | None => &fresh,
         };
         let rules = &self.context.rules;
         let mut outcome = group.heartbeat(rules, &self.topics, now, caller, request)?;
@@ -64,10 +65,51 @@ impl Coordinator {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
         if self.consumer_mut(group_id).is_none() {
-            self.begin_consumer_group(now, group_id, fresh, &mut outcome)?;
+            self.begin_consumer_group(now, fresh, &mut outcome)?;
         }
-        self.take_note(now, request, &outcome);
-        self.answer_heartbeat(now, token, group_id, outcome);
+        let is_leaving = request.member_epoch == LEAVING;
+        let leaving: Vec<Box<str>> =
+            is_leaving.then(|| request.member_id.into()).into_iter().collect();
+        let classic = self.downgraded(now, group_id, &leaving);
+        self.take_note(now, group_id, request.member_id, &outcome);
+        let Outcome { records, body, .. } = outcome;
+        let reader = Reader { token, body, failed };
+        match classic {
+            Some(classic) => self.become_classic(now, group_id, classic, Some(reader)),
+            None => self.tell_after(now, group_id, records, reader),
+        }
+        Ok(())
+    }
+
+    /// A member of KIP-848 joins a classic group, which becomes one of KIP-848 with it.
+    fn become_consumers(
+        &mut self,
+        now: Now,
+        token: u64,
+        caller: Caller<'_>,
+        (begun, mut records): (ConsumerGroup, Vec<Record>),
+        request: &ConsumerGroupHeartbeatRequest<'_>,
+    ) -> Result<(), ErrorCode> {
+        let group_id = request.group_id;
+        let rules = &self.context.rules;
+        let outcome = begun.heartbeat(rules, &self.topics, now, caller, request)?;
+        if !self.context.has_room(begun.cost() + outcome.more_bytes) {
+            return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+        }
+        // What it is comes from the records; only what they do not tell is there before.
+        let mut fresh = ConsumerGroup::new(group_id);
+        for (member_id, member) in &begun.members {
+            fresh.sessions.renew(member_id, now.boot, member.session_timeout_ms(rules));
+        }
+        if let Some(classic) = self.groups.get_mut(group_id).and_then(Group::classic_mut) {
+            classic.send_away(&mut self.context);
+        }
+        let before = self.swap(group_id, Members::Consumer(Box::new(fresh)));
+        self.take_note(now, group_id, request.member_id, &outcome);
+        records.extend(outcome.records);
+        let reader = Some(Reader { token, body: outcome.body, failed });
+        let moved = Moved { group_id: group_id.into(), before, reader };
+        self.context.write(now, records, After::Moved(Box::new(moved)));
         Ok(())
     }
 
@@ -75,37 +117,36 @@ impl Coordinator {
     fn begin_consumer_group(
         &mut self,
         now: Now,
-        group_id: &str,
         fresh: ConsumerGroup,
         outcome: &mut Outcome,
     ) -> Result<(), ErrorCode> {
-        if !self.groups.contains_key(group_id) && !self.make_room(now) {
+        let group_id = fresh.id.clone();
+        if !self.groups.contains_key(&group_id) && !self.make_room(now) {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
-        let group = self.groups.entry(group_id.into()).or_default();
-        if group.stored().is_some() {
-            // Last, so that there is something to keep when it is replayed.
-            outcome.records.push(classic::tombstone(group_id));
+        let before = self.swap(&group_id, Members::Consumer(Box::new(fresh)));
+        if matches!(before, Members::Classic(classic) if classic.stored().is_some()) {
+            // First, or Kafka would find one group of two kinds in the log.
+            outcome.records.insert(0, classic::tombstone(&group_id));
         }
-        group.members = Members::Consumer(Box::new(fresh));
         Ok(())
     }
 
     /// What is not durable: sessions, and the time that members have to give up partitions.
-    fn take_note(
+    pub(super) fn take_note(
         &mut self,
         now: Now,
-        request: &ConsumerGroupHeartbeatRequest<'_>,
+        group_id: &str,
+        member_id: &str,
         outcome: &Outcome,
     ) {
         let context = &mut self.context;
-        let group = self.groups.get_mut(request.group_id).and_then(Group::consumer_mut);
+        let group = self.groups.get_mut(group_id).and_then(Group::consumer_mut);
         let Some(group) = group else { return };
         if let Some(member) = &outcome.member {
-            let session_timeout_ms = context.rules.consumer_session_timeout_ms;
-            group.sessions.renew(request.member_id, now.boot, session_timeout_ms);
+            group.sessions.renew(member_id, now.boot, member.session_timeout_ms(&context.rules));
             if outcome.has_stepped {
-                group.sessions.watch(request.member_id, member, now.boot);
+                group.sessions.watch(member_id, member, now.boot);
             }
         }
         if outcome.records.is_empty() {
@@ -114,30 +155,19 @@ impl Coordinator {
         group.wake(context);
     }
 
-    fn answer_heartbeat(&mut self, now: Now, token: u64, group_id: &str, outcome: Outcome) {
-        let Outcome { records, body, .. } = outcome;
-        if records.is_empty() {
-            self.context.answer_durable(Reader { token, body, failed });
-        } else {
-            let group_id = group_id.into();
-            self.context.write(now, records, After::Heartbeat { group_id, token, body });
-        }
-    }
-
-    /// The records of a heartbeat are durable, or are not.
-    pub(in super::super) fn heartbeat_written(
+    /// Answers when these records are durable, and all that was before them.
+    pub(super) fn tell_after(
         &mut self,
+        now: Now,
         group_id: &str,
-        token: u64,
-        body: Vec<u8>,
-        result: Result<(), ErrorCode>,
+        records: Vec<Record>,
+        reader: Reader,
     ) {
-        let body = match result {
-            Ok(()) => body,
-            Err(error) => failed(&body, super::super::writes::told(error)),
-        };
-        self.context.answer_body(token, body);
-        self.forget_if_vain(group_id);
+        if records.is_empty() {
+            return self.context.answer_durable(reader);
+        }
+        let group_id = group_id.into();
+        self.context.write(now, records, After::Told { group_id, reader });
     }
 
     /// Time has passed for a consumer group: members of whom nothing was heard are removed.
@@ -149,10 +179,15 @@ impl Coordinator {
         let again = now.boot.plus_ms(context.rules.consumer_session_timeout_ms);
         group.sessions.put_off(&overdue, again);
         group.wake(context);
-        if !overdue.is_empty() {
-            let records = group.removal(&self.topics, now, &overdue);
-            self.context.write(now, records, After::Nothing);
+        if overdue.is_empty() {
+            return;
         }
+        if let Some(classic) = self.downgraded(now, group_id, &overdue) {
+            return self.become_classic(now, group_id, classic, None);
+        }
+        let group = self.groups.get(group_id).and_then(Group::consumer).expect("it was there");
+        let records = group.removal(&self.topics, now, &overdue);
+        self.context.write(now, records, After::Nothing);
     }
 
     pub(in super::super) fn describe_consumers(
@@ -163,7 +198,7 @@ impl Coordinator {
         let groups = request.groups.iter().map(|group_id| {
             let group = self.groups.get(*group_id).and_then(Group::consumer);
             match group {
-                Some(group) => group.describe(&self.topics),
+                Some(group) => group.describe(&self.topics, &self.context.rules.consumer_assignors),
                 None => DescribedConsumerGroup::failed(ErrorCode::GROUP_ID_NOT_FOUND),
             }
         });

@@ -10,19 +10,22 @@ use crate::time::Boot;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     /// Until when each member is taken to live.
-    sessions: BTreeMap<Box<str>, Boot>,
+    lives: BTreeMap<Box<str>, Boot>,
     /// Until when a member must have given up what it was told to, and the epoch it had then.
     revocations: BTreeMap<Box<str>, (i32, Boot)>,
+    /// Until when a member that speaks the classic protocol must have joined again, or asked for
+    /// its assignment.
+    calls: BTreeMap<Box<str>, Boot>,
 }
 
 impl Sessions {
     /// A member was heard of.
     pub fn renew(&mut self, member_id: &str, now: Boot, session_timeout_ms: u64) {
         let deadline = now.plus_ms(session_timeout_ms);
-        match self.sessions.get_mut(member_id) {
+        match self.lives.get_mut(member_id) {
             Some(known) => *known = deadline,
             None => {
-                self.sessions.insert(member_id.into(), deadline);
+                self.lives.insert(member_id.into(), deadline);
             }
         }
     }
@@ -38,15 +41,33 @@ impl Sessions {
         }
     }
 
+    /// A member has joined: its time to ask for its assignment runs.
+    pub fn joined(&mut self, member_id: &str, now: Boot, timeout_ms: u64) {
+        self.calls.insert(member_id.into(), now.plus_ms(timeout_ms));
+    }
+
+    /// A member has its assignment.
+    pub fn synced(&mut self, member_id: &str) {
+        self.calls.remove(member_id);
+    }
+
+    /// A member was told to join again: its time for that runs, if it does not run already.
+    pub fn call(&mut self, member_id: &str, now: Boot, timeout_ms: u64) {
+        if !self.calls.contains_key(member_id) {
+            self.joined(member_id, now, timeout_ms);
+        }
+    }
+
     pub fn forget(&mut self, member_id: &str) {
-        self.sessions.remove(member_id);
+        self.lives.remove(member_id);
         self.revocations.remove(member_id);
+        self.calls.remove(member_id);
     }
 
     /// The members of whom nothing was heard for too long, or that kept what they were to give up.
     pub fn overdue(&mut self, members: &BTreeMap<Box<str>, Member>, now: Boot) -> Vec<Box<str>> {
         // A member whose first record was never written is none.
-        self.sessions.retain(|member_id, at| now < *at || members.contains_key(member_id));
+        self.lives.retain(|member_id, at| now < *at || members.contains_key(member_id));
         self.revocations.retain(|member_id, (epoch, at)| {
             let member = members.get(member_id).map(|member| &member.current);
             now < *at
@@ -54,9 +75,11 @@ impl Sessions {
                     current.epoch == *epoch && current.state == MemberState::Unrevoked
                 })
         });
-        let silent = self.sessions.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id);
+        self.calls.retain(|member_id, at| now < *at || members.contains_key(member_id));
+        let silent = self.lives.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id);
         let slow = self.revocations.iter().filter(|(_, (_, at))| *at <= now).map(|(id, _)| id);
-        let mut overdue: Vec<Box<str>> = silent.chain(slow).cloned().collect();
+        let gone = self.calls.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id);
+        let mut overdue: Vec<Box<str>> = silent.chain(slow).chain(gone).cloned().collect();
         overdue.sort();
         overdue.dedup();
         overdue
@@ -65,17 +88,20 @@ impl Sessions {
     /// They are being removed; should that fail, they are looked at again then.
     pub fn put_off(&mut self, overdue: &[Box<str>], until: Boot) {
         for member_id in overdue {
-            if let Some(at) = self.sessions.get_mut(member_id) {
+            if let Some(at) = self.lives.get_mut(member_id) {
                 *at = until;
             }
             if let Some((_, at)) = self.revocations.get_mut(member_id) {
+                *at = until;
+            }
+            if let Some(at) = self.calls.get_mut(member_id) {
                 *at = until;
             }
         }
     }
 
     pub fn next(&self) -> Boot {
-        let sessions = self.sessions.values().copied();
-        sessions.chain(self.revocations.values().map(|(_, at)| *at)).min().unwrap_or(Boot::NEVER)
+        let lives = self.lives.values().chain(self.calls.values()).copied();
+        lives.chain(self.revocations.values().map(|(_, at)| *at)).min().unwrap_or(Boot::NEVER)
     }
 }

@@ -4,6 +4,9 @@
 //! - a coordinator that replays the log has what the one before had;
 //! - once it is quiet, every partition is held by somebody, and all are in the group's epoch.
 
+#[path = "classic_tests.rs"]
+mod classic_tests;
+
 use std::collections::BTreeMap;
 
 use crate::group::tests::group_rig::Rig;
@@ -15,6 +18,7 @@ use crate::wire::consumer_group_heartbeat::{
 use crate::wire::list_groups::GroupState;
 use crate::wire::{ApiKey, ErrorCode, frame};
 
+use self::classic_tests::ClassicClient;
 use super::partitions::PartitionSet;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -56,13 +60,15 @@ struct World {
     rig: Rig,
     random: Random,
     clients: Vec<Client>,
+    classics: Vec<ClassicClient>,
     counts: BTreeMap<&'static str, i32>,
     nonce: usize,
     heard: usize,
+    heard_classics: usize,
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, client_count: usize, classic_count: usize) -> World {
         let mut rig = Rig::new(GroupRules::default());
         let mut counts = BTreeMap::new();
         for (place, name) in TOPICS.into_iter().enumerate() {
@@ -70,14 +76,27 @@ impl World {
             rig.set_topic(name, place as i32 + 2);
         }
         let instance = |number: usize| (number % 2 == 0).then(|| format!("i{number}"));
-        let clients =
-            (0..CLIENTS).map(|number| Client { instance_id: instance(number), ..<_>::default() });
+        let clients = (0..client_count)
+            .map(|number| Client { instance_id: instance(number), ..<_>::default() });
         let clients = clients.collect();
-        World { rig, random: Random(seed), clients, counts, nonce: 0, heard: 0 }
+        let classics = vec![ClassicClient::default(); classic_count];
+        World {
+            rig,
+            random: Random(seed),
+            clients,
+            classics,
+            counts,
+            nonce: 0,
+            heard: 0,
+            heard_classics: 0,
+        }
     }
 
     fn step(&mut self) {
-        let client = self.random.next(CLIENTS);
+        let client = self.random.next(self.clients.len());
+        if self.random.next(self.clients.len() + self.classics.len()) < self.classics.len() {
+            self.step_classic();
+        }
         match self.random.next(100) {
             0..=64 => self.beat(client),
             65..=74 => self.obey(client),
@@ -87,15 +106,30 @@ impl World {
             84..=89 => drop(self.rig.run("release")),
             90 => drop(self.rig.run("fail 56")),
             91 => self.power_cut(),
-            92..=93 => self.leave(client),
+            92..=93 => (0..self.clients.len()).for_each(|place| {
+                // Where there are classic members, all leave: the group is theirs.
+                if place == client || !self.classics.is_empty() {
+                    self.leave(place);
+                }
+            }),
             94 => self.die(client),
             95..=96 => self.subscribe(client),
             97 => self.grow(),
             _ => self.rig.pass(5_000),
         }
         self.hear();
+        self.hear_classics();
         self.expire();
+        self.expire_classics();
         self.check();
+    }
+
+    fn step_classic(&mut self) {
+        let place = self.random.next(self.classics.len());
+        match self.random.next(40) {
+            0 => self.leave_classic(place),
+            _ => self.act(place),
+        }
     }
 
     fn subscribe(&mut self, place: usize) {
@@ -249,14 +283,17 @@ impl World {
                 client.told = None;
             }
         }
+        self.cut_classics();
     }
 
     /// No partition is held twice, and what is replayed is what there was.
     fn check(&self) {
         self.rig.coordinator.invariants();
         let mut held = BTreeMap::<TopicPartition, usize>::new();
-        for (place, client) in self.clients.iter().enumerate() {
-            for topic_partition in client.owned.iter() {
+        let owned = self.clients.iter().map(|client| &client.owned);
+        let owned = owned.chain(self.classics.iter().map(|client| &client.owned));
+        for (place, owned) in owned.enumerate() {
+            for topic_partition in owned.iter() {
                 let other = held.insert(topic_partition, place);
                 assert_eq!(other, None, "{topic_partition} is held twice");
             }
@@ -267,6 +304,7 @@ impl World {
     fn settle(&mut self) {
         self.rig.run("release");
         self.hear();
+        self.hear_classics();
         same(&self.rig.replayed(), &self.rig.coordinator);
         // A failure may still be due, and puts off the end of sessions once.
         self.rig.pass(120_000);
@@ -275,8 +313,16 @@ impl World {
             client.told = None;
         }
         self.expire();
+        self.cut_classics();
+        self.expire_classics();
         for _ in 0..12 {
-            for place in 0..CLIENTS {
+            for place in 0..self.classics.len() {
+                for _ in 0..4 {
+                    self.act(place);
+                    self.check();
+                }
+            }
+            for place in 0..self.clients.len() {
                 self.beat(place);
                 self.hear();
                 self.obey(place);
@@ -286,11 +332,14 @@ impl World {
         }
         let group = self.rig.coordinator.groups["g"].consumer().expect("it has members");
         assert_eq!(group.state(), GroupState::Stable);
-        let held: PartitionSet = self.clients.iter().flat_map(|it| it.owned.iter()).collect();
+        let classics = self.classics.iter().flat_map(|it| it.owned.iter());
+        let held = self.clients.iter().flat_map(|it| it.owned.iter()).chain(classics);
+        let held: PartitionSet = held.collect();
         let read = |name: &str| {
-            self.clients.iter().any(|client| {
-                client.topics.contains(&name) || (client.expression.is_some() && name != "a")
-            })
+            !self.classics.is_empty()
+                || self.clients.iter().any(|client| {
+                    client.topics.contains(&name) || (client.expression.is_some() && name != "a")
+                })
         };
         let count: i32 = TOPICS.iter().filter(|it| read(it)).map(|name| self.counts[name]).sum();
         assert_eq!(held.len(), count as usize, "every partition that is read has an owner");
@@ -325,7 +374,7 @@ fn same(one: &Coordinator, other: &Coordinator) {
 #[test]
 fn no_partition_has_two_owners_whatever_happens() {
     for seed in 1..=30 {
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, CLIENTS, 0);
         for _ in 0..300 {
             world.step();
         }
