@@ -71,13 +71,10 @@ impl Coordinator {
         value: Option<&[u8]>,
     ) -> Result<(), GroupError> {
         let group_id = key.group();
-        if !self.groups.contains_key(group_id) {
-            if value.is_none() {
-                return Ok(());
-            }
-            self.groups.insert(group_id.into(), Group::default());
+        if value.is_none() && !self.groups.contains_key(group_id) {
+            return Ok(());
         }
-        let group = self.groups.get_mut(group_id).expect("it was put in if it was not there");
+        let group = self.group_or_new(group_id);
         if group.consumer().is_none() {
             // Of two protocols the later counts, unless the group has members by the other.
             if value.is_none() || !group.is_empty() {
@@ -87,11 +84,11 @@ impl Coordinator {
         }
         let consumers = group.consumer_mut().expect("it was put in if it was not there");
         let more_bytes = consumers.replay(key, value).map_err(|_| GroupError::Value)?;
-        self.context.state_bytes = self.context.state_bytes.saturating_add_signed(more_bytes);
         if consumers.is_vain() {
             group.members = Members::Simple;
-            self.forget_if_vain(group_id);
         }
+        self.context.state_bytes = self.context.state_bytes.saturating_add_signed(more_bytes);
+        self.forget_if_vain(group_id);
         Ok(())
     }
 
@@ -108,7 +105,7 @@ impl Coordinator {
             }
             return;
         };
-        let group = self.groups.entry(group_id.into()).or_default();
+        let group = self.group_or_new(group_id);
         let is_of_others = match &group.members {
             Members::Simple => true,
             Members::Classic(_) => false,

@@ -200,10 +200,9 @@ impl Coordinator {
 
     /// Gives a group other members; answers with those before.
     pub(in super::super) fn swap(&mut self, group_id: &str, members: Members) -> Members {
-        let group = self.groups.entry(group_id.into()).or_default();
-        let before = std::mem::replace(&mut group.members, members);
-        self.context.state_bytes += group.members.cost();
-        self.context.state_bytes -= before.cost();
+        let cost = members.cost();
+        let before = std::mem::replace(&mut self.group_or_new(group_id).members, members);
+        self.context.state_bytes = self.context.state_bytes + cost - before.cost();
         before
     }
 

@@ -121,7 +121,8 @@ impl Coordinator {
         outcome: &mut Outcome,
     ) -> Result<(), ErrorCode> {
         let group_id = fresh.id.clone();
-        if !self.groups.contains_key(&group_id) && !self.make_room(now) {
+        let is_new = !self.groups.contains_key(&group_id);
+        if is_new && !self.make_room(now, &group_id, outcome.more_bytes) {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
         let before = self.swap(&group_id, Members::Consumer(Box::new(fresh)));

@@ -15,7 +15,7 @@
 //! **Invariant:** a count is compared with the bytes that are left, each element at its smallest,
 //! and with the memory that is left, before a vector is reserved. One message therefore reserves at
 //! most [`limits::KAFKA_DECODED_BYTES_ALWAYS`] and [`limits::KAFKA_DECODED_RATIO_MAX`] times the
-//! bytes it came in.
+//! bytes it came in, and [`limits::KAFKA_DECODED_BYTES_MAX`] in any case.
 
 use alloc::vec::Vec;
 
@@ -41,14 +41,16 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a message of this version from all of `bytes`.
+    /// Reads a message of this version from the start of `bytes`.
     pub(super) fn new(bytes: &'a [u8], version: i16, is_flexible: bool) -> Reader<'a> {
         let ratio = bytes.len().saturating_mul(limits::KAFKA_DECODED_RATIO_MAX);
         Reader {
             bytes,
             version,
             is_flexible,
-            memory_left: ratio.saturating_add(limits::KAFKA_DECODED_BYTES_ALWAYS),
+            memory_left: ratio
+                .saturating_add(limits::KAFKA_DECODED_BYTES_ALWAYS)
+                .min(limits::KAFKA_DECODED_BYTES_MAX),
             place: &Place { structure: "message", field: "first" },
         }
     }
@@ -78,11 +80,6 @@ impl<'a> Reader<'a> {
     /// What was not read.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes
-    }
-
-    /// The message is over, and so must be the bytes.
-    pub(super) fn end(&self) -> Result<(), Expected> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(Expected::End) }
     }
 
     /// The next `N` bytes.
@@ -202,7 +199,9 @@ impl<'a> Reader<'a> {
 
     /// The value of a tagged field was read, and so must be all of its bytes.
     pub(super) fn end_tag(&mut self, tags: &Tags<'a>) -> Result<(), Expected> {
-        self.end()?;
+        if !self.bytes.is_empty() {
+            return Err(Expected::End);
+        }
         self.bytes = tags.behind;
         Ok(())
     }
