@@ -37,7 +37,7 @@ fn anonymous_bytes() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
 }
 
-fn join_request<'a>(group_id: &'a str, needs_known_member_id: bool) -> JoinGroupRequest<'a> {
+fn join_request(group_id: &str, needs_known_member_id: bool) -> JoinGroupRequest<'_> {
     JoinGroupRequest {
         group_id,
         session_timeout_ms: 10_000,
