@@ -25,15 +25,12 @@ pub trait Message<'a>: Field<'a> {
     /// The API.
     const API: ApiKey;
 
-    /// Reads a message from all of `body`.
+    /// Reads a message from the start of `body`. What lies behind it is ignored, as Kafka does: to
+    /// ask for all topics librdkafka 2.x leaves three bytes there, and would find no broker.
     fn decode(version: i16, body: &'a [u8]) -> Result<Self, KafkaError> {
         Self::API.check(version)?;
         let mut reader = Reader::new(body, version, Self::API.is_flexible(version));
-        let message = Self::read(&mut reader).and_then(|message| {
-            reader.end()?;
-            Ok(message)
-        });
-        message.map_err(|expected| reader.error(Some(Self::API), expected))
+        Self::read(&mut reader).map_err(|expected| reader.error(Some(Self::API), expected))
     }
 
     /// Writes the message behind what `frame` holds. The version must be one of the API's.
@@ -86,7 +83,7 @@ macro_rules! apis {
         pub enum Request<'a> { $($name($module::$request $(<$request_life>)?),)* }
 
         impl<'a> Request<'a> {
-            /// Reads the request that `header` announces from all of `body`.
+            /// Reads the request that `header` announces from the start of `body`.
             pub fn decode(
                 header: &RequestHeader<'_>,
                 body: &'a [u8],

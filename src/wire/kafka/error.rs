@@ -18,7 +18,7 @@ pub struct Place {
 pub enum Expected {
     /// More bytes: the frame ends within the field.
     MoreBytes,
-    /// The end: bytes are left over behind the message or a tagged field.
+    /// The end: bytes of a tagged field are left over behind its value.
     End,
     /// An unsigned varint of at most 32 bits in at most five bytes.
     Varint,

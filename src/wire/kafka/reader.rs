@@ -41,7 +41,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a message of this version from all of `bytes`.
+    /// Reads a message of this version from the start of `bytes`.
     pub(super) fn new(bytes: &'a [u8], version: i16, is_flexible: bool) -> Reader<'a> {
         let ratio = bytes.len().saturating_mul(limits::KAFKA_DECODED_RATIO_MAX);
         Reader {
@@ -78,11 +78,6 @@ impl<'a> Reader<'a> {
     /// What was not read.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes
-    }
-
-    /// The message is over, and so must be the bytes.
-    pub(super) fn end(&self) -> Result<(), Expected> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(Expected::End) }
     }
 
     /// The next `N` bytes.
@@ -202,7 +197,9 @@ impl<'a> Reader<'a> {
 
     /// The value of a tagged field was read, and so must be all of its bytes.
     pub(super) fn end_tag(&mut self, tags: &Tags<'a>) -> Result<(), Expected> {
-        self.end()?;
+        if !self.bytes.is_empty() {
+            return Err(Expected::End);
+        }
         self.bytes = tags.behind;
         Ok(())
     }
