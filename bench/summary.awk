@@ -1,31 +1,9 @@
-# One row of the table, from the samples: CASE SIDE ROUND NAME VALUE, tab-separated.
+# One row of the table, from the samples that samples.awk reads.
 #
 # kind=pair: the medians of sides `a` and `b` and the median of the rounds' ratios b : a, judged by
 # `sense bound`; inconclusive where A/A pairs differ by more than 10 % (their median).
 # kind=one: side `b` alone, its median, best or worst judged.
 
-$1 == wanted_case && $4 == metric {
-  count[$2]++
-  value[$2, count[$2]] = $5
-  by_round[$2, $3] = $5
-  if (last_round < $3 + 0) last_round = $3 + 0
-}
-$1 == wanted_case && $4 == "client_busy" {
-  busy_count[$2]++
-  busy[$2, busy_count[$2]] = $5
-}
-
-# Sorts n values of `from[side, i]` into `sorted`.
-function sort_side(from, side, n,   i, j, held) {
-  for (i = 1; i <= n; i++) {
-    held = from[side, i] + 0
-    for (j = i - 1; 1 <= j && held < sorted[j]; j--) sorted[j + 1] = sorted[j]
-    sorted[j + 1] = held
-  }
-}
-function middle(n) {
-  return n % 2 ? sorted[(n + 1) / 2] : (sorted[n / 2] + sorted[n / 2 + 1]) / 2
-}
 function short(x) {
   if (x == 0) return "0"
   return x < 10 ? sprintf("%.2f", x) : x < 100 ? sprintf("%.1f", x) : sprintf("%.0f", x)

@@ -26,7 +26,8 @@
 //!    and sends each batch to the shard that owns its partition, which may be itself.
 //! 3. `broker::back` validates the batch ([`record::validate`]); [`log`] looks whether its producer
 //!    sent it before (then the first answer is given again), stamps offset and leader epoch into the
-//!    same bytes and writes them to the active segment: page cache, no sync.
+//!    same bytes and writes them to the active segment: page cache, no sync. A small batch with
+//!    `acks` −1 is written later, with others: the journal will have it by the time it is answered.
 //! 4. The bytes go on to the flusher. `acks` 1 is answered now, `acks` −1 is parked.
 //! 5. [`journal`] writes one commit for everything that gathered, syncs once, and only then tells
 //!    the shards, which raise their durable offsets and so the high watermarks.

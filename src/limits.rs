@@ -26,8 +26,27 @@ pub const FRAME_SHARE_OF_MEMORY: u64 = 8;
 /// A frame that a client accepts from a broker.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 100 << 20;
 
+/// Buffers of large frames that are kept for the next ones may take this share of `memory.limit`.
+pub const BUFFERS_SHARE_OF_MEMORY: u64 = 16;
+
 /// Frame accepted before the peer said hello.
 pub const FRAME_BYTES_BEFORE_HELLO_MAX: usize = 1024;
+
+/// What is known of a larger frame is its length, and who it comes from is anybody: nothing is
+/// reserved for it before so many bytes of it are there.
+pub const FRAME_BYTES_ON_TRUST: usize = 16 << 10;
+
+/// Frames of requests other than a produce. The largest that are real name ten thousand topics, or
+/// carry the assignments of a large group.
+pub const REQUEST_BYTES_MAX: usize = 2 << 20;
+
+/// Of what frames may hold, this share is for those of at most [`FRAME_BYTES_ON_TRUST`]: whoever
+/// holds the rest with large ones holds up producers, but no consumer and no heartbeat.
+pub const SMALL_FRAMES_SHARE: u64 = 4;
+
+/// Bytes of records that are copied into one connection's responses, because sending them so is
+/// cheaper; what goes beyond leaves from its file, and takes no memory.
+pub const COPIED_RECORDS_BYTES_MAX: u64 = 1 << 20;
 
 /// Requests of one connection that are read and not yet answered.
 pub const PIPELINE_REQUESTS_MAX: usize = 256;
@@ -111,6 +130,9 @@ pub const KAFKA_DECODED_BYTES_ALWAYS: usize = 8 << 10;
 /// partitions to create, each on one named broker; lists of empty strings ask for more.
 pub const KAFKA_DECODED_RATIO_MAX: usize = 10;
 
+/// And never more than this, because a produce is large by its records and not by what is decoded.
+pub const KAFKA_DECODED_BYTES_MAX: usize = 8 << 20;
+
 /// What the smallest of vectors is taken to cost there.
 pub const KAFKA_DECODED_VECTOR_BYTES: usize = 32;
 
@@ -163,6 +185,19 @@ pub const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 /// A partition with this many bytes in a commit bypasses the ring: its segment is synced instead.
 pub const JOURNAL_BYPASS_BYTES: usize = 64 << 10;
 
+/// A batch of at most this many bytes may be held in memory once the journal has it, and written to
+/// its segment together with others.
+pub const HELD_BATCH_BYTES_MAX: usize = 4 << 10;
+
+/// So many bytes of one partition.
+pub const HELD_SEGMENT_BYTES_MAX: usize = 16 << 10;
+
+/// So many bytes of all shards together before each writes some, whatever else there is to do.
+pub const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// So many of all shards that are not committed yet: they cannot bypass the ring.
+pub const HELD_UNCOMMITTED_BYTES_MAX: usize = 2 << 20;
+
 /// Bytes of one commit: a quarter of the smallest ring, so that halves can be freed in turn.
 pub const JOURNAL_COMMIT_BYTES_MAX: usize = 4 << 20;
 
@@ -206,11 +241,17 @@ const _: () = {
     assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
     // A share that does not bypass must fit a commit beside its header.
     assert!(JOURNAL_BYPASS_BYTES < JOURNAL_COMMIT_BYTES_MAX);
+    // What is held does not bypass, and its entries take as much again at most: it fits a commit.
+    assert!(2 * HELD_UNCOMMITTED_BYTES_MAX <= JOURNAL_COMMIT_BYTES_MAX);
     // A broker with the smallest memory still reads a frame of 1 MiB: what a client with default
     // settings (`max.request.size`) sends at most.
     assert!(1 << 20 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
     // A hello is read before anything is known of the peer, so its frame must always be affordable.
     assert!(FRAME_BYTES_BEFORE_HELLO_MAX as u64 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
+    // A group's members and what they say to one protocol fit a request.
+    assert!(GROUP_METADATA_BYTES_MAX < REQUEST_BYTES_MAX);
+    // Small frames have room beside the largest one in the smallest memory.
+    assert!(2 * FRAME_SHARE_OF_MEMORY * FRAME_BYTES_ON_TRUST as u64 <= MEMORY_LIMIT_BYTES_MIN);
     // A directory is named `topic-partition`, and a file name has at most 255 bytes.
     assert!(TOPIC_NAME_CHARS_MAX + "-99999".len() <= 255);
     // Partition numbers therefore have at most five digits.

@@ -103,6 +103,7 @@ impl Writer {
             end_offset,
             segment,
             position,
+            is_written: true,
             bytes,
         })
     }

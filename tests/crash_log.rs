@@ -134,6 +134,7 @@ struct Site {
     logs: Vec<Log<SimDisk>>,
     ms: u64,
     next_value: u64,
+    checkpoint_count: u64,
 }
 
 /// What a site was told, by partition: values by offset, and how far they were acknowledged.
@@ -194,17 +195,22 @@ impl Site {
             let epoch = LeaderEpoch(log.leader_epoch().0 + 1);
             entries.push(Entry::State { topic_partition, state: log.begin_epoch(epoch) });
         }
-        let mut site = Site { disk: disk.clone(), dir, journal, logs, ms, next_value };
+        let mut site =
+            Site { disk: disk.clone(), dir, journal, logs, ms, next_value, checkpoint_count: 0 };
         site.commit(&entries)?;
         Some((site, report))
     }
 
     fn commit(&mut self, entries: &[Entry<SimFile>]) -> Option<()> {
-        if !self.journal.has_room(entries) {
-            let done = self.journal.checkpoint_due()?.run().ok()?;
-            self.journal.checkpoint_done(done).ok()?;
+        self.journal.commit(entries).ok()?;
+        if let Some(job) = self.journal.checkpoint_due() {
+            for log in &mut self.logs {
+                log.settle().ok()?;
+            }
+            self.journal.checkpoint_done(job.run().ok()?).ok()?;
+            self.checkpoint_count += 1;
         }
-        self.journal.commit(entries).ok().map(|_| ())
+        Some(())
     }
 
     /// Appends a batch of one record of about `bytes`; what is to be committed of it.
@@ -216,7 +222,7 @@ impl Site {
         builder.push(now.wall, None, Some(&value), &[]);
         let mut batch = builder.finish(Compression::None);
         let log = &mut self.logs[number];
-        let appended = log.append(now, &mut batch).ok()?;
+        let appended = log.append_held(now, &mut batch).ok()?;
         told.values[number].insert(appended.base_offset.0, self.next_value);
         self.next_value += 1;
         Some(Entry::Append {
@@ -226,12 +232,13 @@ impl Site {
             end_offset: appended.end_offset,
             segment: appended.segment,
             position: appended.position,
+            is_written: appended.is_written,
             bytes: batch.into(),
         })
     }
 
     fn run(&mut self, told: &mut Told) -> Option<()> {
-        for round in 0..30 {
+        for round in 0..64 {
             self.ms += 10;
             let mut entries = Vec::new();
             for _ in 0..2 {
@@ -240,6 +247,9 @@ impl Site {
             // A share this large bypasses the ring.
             let bytes = if round % 6 == 4 { 70_000 } else { 500 };
             entries.push(self.append(1, bytes, told)?);
+            if round % 5 == 3 {
+                self.logs[round % 2].settle().ok()?;
+            }
             if round % 8 == 7 {
                 // Never committed by itself; the next commit has to carry it.
                 continue;
@@ -338,6 +348,7 @@ fn log_and_journal_together_lose_nothing_at_any_stop() {
     site.run(&mut Told::default()).expect("the disk does not stop");
     let count = whole.operation_count() - begin;
     assert!(100 < count, "{count}");
+    assert!(1 < site.checkpoint_count, "{}", site.checkpoint_count);
     let stops: Vec<u64> = match std::env::var("ODRADEK_STOP") {
         Ok(stop) => vec![stop.parse().expect("ODRADEK_STOP is a number")],
         Err(_) => (0..count).collect(),

@@ -8,6 +8,9 @@
 #[path = "support/broker.rs"]
 #[expect(dead_code, reason = "shared with the interop tests, which use the rest")]
 mod broker;
+#[path = "kafka_wire/schema.rs"]
+#[expect(dead_code, reason = "shared with the codec's tests, which use the rest")]
+mod kafka_schema;
 #[path = "support/load.rs"]
 mod load;
 #[path = "support/peers.rs"]
@@ -15,6 +18,7 @@ mod peers;
 #[path = "support/power.rs"]
 mod power;
 mod e2e {
+    mod bad_input;
     mod compact;
     mod damage;
     mod groups;

@@ -12,9 +12,13 @@ mod interop {
     mod compacted;
     pub mod dump;
     mod groups;
+    mod kafka_3;
+    mod libraries;
     mod members;
     mod moving_in;
     mod producers;
+    mod ranges;
+    mod tools;
 }
 #[path = "support/peers.rs"]
 mod peers;

@@ -10,6 +10,9 @@
 mod frames;
 #[path = "kafka_wire/hostile.rs"]
 mod hostile;
+#[macro_use]
+#[path = "kafka_wire/messages.rs"]
+mod messages;
 #[path = "kafka_wire/schema.rs"]
 mod schema;
 #[path = "kafka_wire/shown.rs"]
@@ -58,39 +61,7 @@ macro_rules! messages {
     };
 }
 
-messages! {
-    produce: ProduceRequest, ProduceResponse;
-    fetch: FetchRequest, FetchResponse;
-    list_offsets: ListOffsetsRequest, ListOffsetsResponse;
-    metadata: MetadataRequest, MetadataResponse;
-    api_versions: ApiVersionsRequest, ApiVersionsResponse;
-    create_topics: CreateTopicsRequest, CreateTopicsResponse;
-    delete_topics: DeleteTopicsRequest, DeleteTopicsResponse;
-    delete_records: DeleteRecordsRequest, DeleteRecordsResponse;
-    create_partitions: CreatePartitionsRequest, CreatePartitionsResponse;
-    describe_configs: DescribeConfigsRequest, DescribeConfigsResponse;
-    alter_configs: AlterConfigsRequest, AlterConfigsResponse;
-    incremental_alter_configs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
-    describe_log_dirs: DescribeLogDirsRequest, DescribeLogDirsResponse;
-    describe_cluster: DescribeClusterRequest, DescribeClusterResponse;
-    describe_topic_partitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
-    offset_for_leader_epoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
-    init_producer_id: InitProducerIdRequest, InitProducerIdResponse;
-    describe_producers: DescribeProducersRequest, DescribeProducersResponse;
-    find_coordinator: FindCoordinatorRequest, FindCoordinatorResponse;
-    join_group: JoinGroupRequest, JoinGroupResponse;
-    sync_group: SyncGroupRequest, SyncGroupResponse;
-    heartbeat: HeartbeatRequest, HeartbeatResponse;
-    leave_group: LeaveGroupRequest, LeaveGroupResponse;
-    offset_commit: OffsetCommitRequest, OffsetCommitResponse;
-    offset_fetch: OffsetFetchRequest, OffsetFetchResponse;
-    offset_delete: OffsetDeleteRequest, OffsetDeleteResponse;
-    describe_groups: DescribeGroupsRequest, DescribeGroupsResponse;
-    list_groups: ListGroupsRequest, ListGroupsResponse;
-    delete_groups: DeleteGroupsRequest, DeleteGroupsResponse;
-    consumer_group_heartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
-    consumer_group_describe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
-}
+every_message!(messages);
 
 /// Decodes and encodes with the other codec; `None` in versions that it does not know.
 fn theirs(schema: &Schema, version: i16, bytes: &[u8]) -> Option<Outcome> {

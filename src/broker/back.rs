@@ -13,6 +13,7 @@ mod clean;
 mod describe;
 mod fetch;
 mod group;
+mod held;
 mod offsets;
 mod produce;
 mod producers;
@@ -21,6 +22,7 @@ mod upkeep;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::group::Groups;
+use self::held::{Held, HeldShare};
 use crate::broker::mail::{Ask, AskBody, Place, Reply, ReplyBody, RequestId};
 use crate::broker::metrics::BackMetrics;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
@@ -103,6 +105,8 @@ struct PartitionState<D: Disk> {
     /// Whether what was appended before that is still to be flushed. Nothing may be appended until
     /// it is on its way: a commit behind it would be taken for proof of it.
     owes_flush: bool,
+    /// What the log holds in memory.
+    held: HeldShare,
 }
 
 impl<D: Disk> PartitionState<D> {
@@ -162,6 +166,7 @@ pub struct Back<D: Disk> {
     producers_max: usize,
     scrub: ScrubPlan,
     clean: CleanPlan,
+    held: Held,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -196,6 +201,7 @@ impl<D: Disk> Back<D> {
                 config.live.cleaner_backoff_ms,
                 config.live.cleaner_map_bytes,
             ),
+            held: Held::new(config.shard_count),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -222,6 +228,7 @@ impl<D: Disk> Back<D> {
             gives_up: false,
             seen: Offset::ZERO,
             owes_flush: false,
+            held: HeldShare::default(),
         };
         let replaced = self.partitions.insert(topic_partition, state);
         assert!(replaced.is_none(), "a partition has one owner");
@@ -238,6 +245,7 @@ impl<D: Disk> Back<D> {
             .collect();
         for topic_partition in leaving {
             let mut state = self.partitions.remove(&topic_partition).expect("listed just now");
+            self.held.forget(&mut state.held);
             self.fail_waiting(topic_partition, &mut state, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             if let Some(at) = state.flush_at {
                 self.flush_timers.remove(&(at, topic_partition));

@@ -51,6 +51,7 @@ fn entry_of<F>(
         end_offset: appended.end_offset,
         segment: appended.segment,
         position: appended.position,
+        is_written: appended.is_written,
         bytes,
     }
 }

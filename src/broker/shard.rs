@@ -231,6 +231,27 @@ impl<D: Disk> Shard<D> {
         self.front.pending_count()
     }
 
+    /// Whether batches are held that are not in their segments yet.
+    pub fn is_holding(&self) -> bool {
+        self.back.is_holding()
+    }
+
+    /// Whether so much is held that some must be written though there is other work.
+    pub fn must_settle(&self) -> bool {
+        self.back.must_settle()
+    }
+
+    /// Writes what so many partitions hold.
+    pub fn settle(&mut self, partition_count: usize) {
+        self.back.settle(partition_count);
+    }
+
+    /// Writes all that is held; answers whether nothing was lost, now or before. No half of the
+    /// journal's ring may be freed before every shard said so.
+    pub fn settle_all(&mut self) -> bool {
+        self.back.settle_all()
+    }
+
     /// All logs, for a clean stop.
     pub fn into_logs(self) -> impl Iterator<Item = Log<D>> {
         self.back.into_logs()

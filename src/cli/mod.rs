@@ -5,7 +5,8 @@
 //! error holds them as text; nothing below imports it.
 //!
 //! A new subcommand is one file with an `argh` struct and a `run`, one variant of [`Command`] and
-//! one arm of [`run`].
+//! one arm of [`run`]. Options that many have (`--server`, `--json`) and the lists of actions are
+//! spelt out in each: `argh` derives from one struct at a time and flattens nothing.
 
 #![expect(clippy::doc_markdown, reason = "argh prints these comments as help; no backticks there")]
 

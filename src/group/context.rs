@@ -12,6 +12,9 @@ use super::{GroupOutput, GroupRules};
 use crate::time::Now;
 use crate::wire::{ErrorCode, frame};
 
+/// What an id takes that was given out, but for the texts.
+const PENDING_BYTES: usize = 128;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -22,9 +25,11 @@ pub(super) struct Context {
     pub retention: Retention,
     /// Group and member ids that were given out, the oldest first; some have joined since.
     pub pending: VecDeque<(Box<str>, Box<str>)>,
+    /// What they take, roughly.
+    pub pending_bytes: usize,
     /// The last append, which what is known here may rest on.
     pub appended: Option<u64>,
-    /// What members and offsets take, roughly.
+    /// What groups with their members and offsets take, roughly.
     pub state_bytes: usize,
     /// Changes without an append: what follows, follows at the next chance.
     pub settled: VecDeque<(After, Result<(), ErrorCode>)>,
@@ -40,6 +45,7 @@ impl Context {
             member_ids: MemberIds::new(seed),
             retention: Retention::default(),
             pending: VecDeque::new(),
+            pending_bytes: 0,
             appended: None,
             state_bytes: 0,
             settled: VecDeque::new(),
@@ -93,6 +99,19 @@ impl Context {
         }
     }
 
+    /// Remembers an id that was given out.
+    pub fn push_pending(&mut self, group_id: &str, member_id: &str) {
+        self.pending_bytes += pending_cost(group_id, member_id);
+        self.pending.push_back((group_id.into(), member_id.into()));
+    }
+
+    /// Takes out the id that was given out longest ago.
+    pub fn take_pending(&mut self) -> Option<(Box<str>, Box<str>)> {
+        let (group_id, member_id) = self.pending.pop_front()?;
+        self.pending_bytes -= pending_cost(&group_id, &member_id);
+        Some((group_id, member_id))
+    }
+
     /// Whether so much more may be kept.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.state_bytes.saturating_add(bytes) <= self.rules.state_bytes_max
@@ -101,4 +120,9 @@ impl Context {
     pub fn poll(&mut self) -> Option<GroupOutput> {
         self.outputs.pop_front()
     }
+}
+
+/// What an id takes that was given out: its group has it too.
+fn pending_cost(group_id: &str, member_id: &str) -> usize {
+    PENDING_BYTES + group_id.len() + 2 * member_id.len()
 }

@@ -13,6 +13,15 @@ use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use super::classic::check_join;
 
+/// What a group takes, but for its members, its offsets and the copies of its id.
+const GROUP_BYTES: usize = 1024;
+
+/// What a group of this id takes before it has members or offsets: it is kept by its id, and so are
+/// the times of its next look.
+pub(super) fn cost(group_id: &str) -> usize {
+    GROUP_BYTES + 4 * group_id.len()
+}
+
 /// How a group's members work together.
 #[derive(Debug, Default)]
 pub(super) enum Members {
@@ -122,9 +131,12 @@ impl Coordinator {
             Some(Group { members: Members::Classic(_), .. }) => return Ok(()),
             _ if !member_id.is_empty() => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
             Some(_) => {}
-            None => self.make_room(now).then_some(()).ok_or(ErrorCode::GROUP_MAX_SIZE_REACHED)?,
+            None => {
+                let has_room = self.make_room(now, group_id, 0);
+                has_room.then_some(()).ok_or(ErrorCode::GROUP_MAX_SIZE_REACHED)?;
+            }
         }
-        let group = self.groups.entry(group_id.into()).or_default();
+        let group = self.group_or_new(group_id);
         group.members = Members::Classic(Box::new(ClassicGroup::new(group_id)));
         Ok(())
     }
@@ -183,14 +195,25 @@ impl Coordinator {
         while let Some((after, result)) = self.context.settled.pop_front() {
             self.follow(now, after, result);
         }
-        while self.context.rules.pending_members_max < self.context.pending.len() {
+        // Ids take what members and offsets leave; the newest is always good for its next step.
+        while self.context.rules.pending_members_max < self.context.pending.len()
+            || 1 < self.context.pending.len() && !self.context.has_room(self.context.pending_bytes)
+        {
             self.evict_pending(now);
         }
     }
 
+    /// The group of this id, made if there is none.
+    pub(super) fn group_or_new(&mut self, group_id: &str) -> &mut Group {
+        if !self.groups.contains_key(group_id) {
+            self.context.state_bytes += cost(group_id);
+        }
+        self.groups.entry(group_id.into()).or_default()
+    }
+
     /// Takes the oldest id back that was given out; answers whether there was one.
     fn evict_pending(&mut self, now: Now) -> bool {
-        let Some((group_id, member_id)) = self.context.pending.pop_front() else { return false };
+        let Some((group_id, member_id)) = self.context.take_pending() else { return false };
         if let Some(group) = self.groups.get_mut(&group_id).and_then(Group::classic_mut) {
             group.drop_pending(&mut self.context, now, &member_id);
         }
@@ -198,9 +221,11 @@ impl Coordinator {
         true
     }
 
-    /// Whether there may be one more group; groups of nothing but ids that were given out give way.
-    pub(super) fn make_room(&mut self, now: Now) -> bool {
-        while self.context.rules.groups_max <= self.groups.len() {
+    /// Whether there may be one more group, of this id and with so much in it; groups of nothing but
+    /// ids that were given out give way.
+    pub(super) fn make_room(&mut self, now: Now, group_id: &str, bytes: usize) -> bool {
+        let bytes = bytes + cost(group_id);
+        while self.context.rules.groups_max <= self.groups.len() || !self.context.has_room(bytes) {
             if !self.evict_pending(now) {
                 // Perhaps some are of no use any more.
                 self.context.retention.hurry();
@@ -214,6 +239,7 @@ impl Coordinator {
     pub(super) fn forget_if_vain(&mut self, group_id: &str) {
         if self.groups.get(group_id).is_some_and(Group::is_vain) {
             self.groups.remove(group_id);
+            self.context.state_bytes -= cost(group_id);
             self.context.timers.forget(group_id);
         }
     }

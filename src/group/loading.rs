@@ -75,7 +75,7 @@ impl Coordinator {
             }
             return self.forget_if_vain(group_id);
         };
-        let group = self.groups.entry(group_id.into()).or_default();
+        let group = self.group_or_new(group_id);
         if let Members::Simple = group.members {
             group.members = Members::Classic(Box::new(ClassicGroup::new(group_id)));
         }

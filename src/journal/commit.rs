@@ -1,6 +1,6 @@
 //! One commit: which entries it holds and how they lie in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -216,9 +216,13 @@ impl<'a, F: Clone> Plan<'a, F> {
 
     fn with_bypass(entries: &'a [Entry<F>], bypass_bytes: usize) -> Plan<'a, F> {
         let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
+        let mut held = BTreeSet::new();
         for entry in entries {
-            if let Entry::Append { topic_partition, bytes, .. } = entry {
+            if let Entry::Append { topic_partition, bytes, is_written, .. } = entry {
                 *shares.entry(*topic_partition).or_default() += bytes.len();
+                if !is_written {
+                    held.insert(*topic_partition);
+                }
             }
         }
         let mut plan = Plan { items: Vec::with_capacity(entries.len()), bypassing: <_>::default() };
@@ -226,7 +230,8 @@ impl<'a, F: Clone> Plan<'a, F> {
         for entry in entries {
             match entry {
                 Entry::Append { topic_partition, bytes, end_offset, segment, position, .. }
-                    if bypass_bytes <= shares[topic_partition] =>
+                    if bypass_bytes <= shares[topic_partition]
+                        && !held.contains(topic_partition) =>
                 {
                     let position_end = position + bytes.len() as u64;
                     let target = (*topic_partition, *end_offset, segment, position_end);
@@ -310,6 +315,7 @@ fn inline<F>(entry: &Entry<F>) -> Item<'_, F> {
             segment,
             position,
             bytes,
+            ..
         } => Item {
             stored: StoredEntry::Append {
                 topic_partition: *topic_partition,

@@ -107,7 +107,8 @@ pub struct SegmentRef<F> {
 /// Something to make durable.
 #[derive(Clone, Debug)]
 pub enum Entry<F> {
-    /// A batch that the shard has written to its segment (page cache).
+    /// A batch that the shard has written to its segment (page cache), or will before the half of
+    /// the ring that has it is freed.
     Append {
         /// Whose.
         topic_partition: TopicPartition,
@@ -121,6 +122,8 @@ pub enum Entry<F> {
         segment: SegmentRef<F>,
         /// Where in that.
         position: u64,
+        /// Whether it is there yet; if not, it cannot bypass the ring.
+        is_written: bool,
         /// Its bytes.
         bytes: Bytes,
     },

@@ -46,6 +46,7 @@ impl Writer {
             end_offset: self.offset.next().expect("few"),
             segment: self.segment(),
             position: self.position,
+            is_written: true,
             bytes: bytes.clone(),
         };
         self.position += bytes.len() as u64;
@@ -141,7 +142,7 @@ fn a_large_share_bypasses_the_ring() {
     let mut large = Writer::new(&disk, 1);
     let mut small = Writer::new(&disk, 2);
     let entries = [
-        large.append(vec![1; crate::limits::JOURNAL_BYPASS_BYTES]).expect("no failure"),
+        large.append(vec![1; JOURNAL_BYPASS_BYTES]).expect("no failure"),
         small.append(vec![2; 100]).expect("no failure"),
     ];
     let committed = journal.commit(&entries).expect("no failure");
@@ -152,8 +153,22 @@ fn a_large_share_bypasses_the_ring() {
     opened.journal.replay(&mut target).expect("replays");
     assert_eq!(target.ends[&tp(1)], Offset(1));
     let files = after.files();
-    assert_eq!(files[&dir().join("1.log")], vec![1; crate::limits::JOURNAL_BYPASS_BYTES]);
+    assert_eq!(files[&dir().join("1.log")], vec![1; JOURNAL_BYPASS_BYTES]);
     assert_eq!(files[&dir().join("2.log")], vec![2; 100]);
+}
+
+#[test]
+fn what_is_not_in_its_segment_yet_does_not_bypass_the_ring() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    while journal.prewrite_step().expect("no failure") {}
+    let mut writer = Writer::new(&disk, 1);
+    let mut entry = writer.append(vec![1; JOURNAL_BYPASS_BYTES]).expect("no failure");
+    let Entry::Append { is_written, .. } = &mut entry else { panic!("it is an append") };
+    *is_written = false;
+    let committed = journal.commit(&[entry]).expect("no failure");
+    assert_eq!((committed.ring_syncs, committed.segment_syncs), (1, 0));
+    assert!((JOURNAL_BYPASS_BYTES as u64) < committed.ring_bytes);
 }
 
 #[test]

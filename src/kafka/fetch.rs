@@ -1,7 +1,7 @@
 //! `Fetch`: batches leave between the response's own bytes as they lie in their segments.
 
-use super::AskedTopic;
 use super::fetch_session::{Cached, Mode, Sessions, TopicKey};
+use super::{AskedTopic, check_count};
 use crate::broker::front::{FetchWanted, Request, Response};
 use crate::broker::{Slice, Topics};
 use crate::ids::{LeaderEpoch, Partition};
@@ -9,7 +9,7 @@ use crate::wire::fetch::FetchedPartition;
 use crate::wire::kafka::fetch::{
     FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
-use crate::wire::kafka::{self, Frame, KafkaError, Message, Records, Segment};
+use crate::wire::kafka::{self, ApiKey, Frame, KafkaError, Message, Place, Records, Segment};
 use crate::wire::{ErrorCode, TopicRef};
 
 /// The first version that names topics by id.
@@ -32,6 +32,9 @@ pub(super) fn take<F>(
     body: &[u8],
 ) -> Result<Result<(Request, AskedFetch), Response<F>>, KafkaError> {
     let request = FetchRequest::decode(version, body)?;
+    let place = &Place { structure: "FetchRequest", field: "topics" };
+    let partitions = request.topics.iter().map(|topic| topic.partitions.len().max(1));
+    check_count(ApiKey::Fetch, place, partitions.sum())?;
     let mode = match sessions.take(&request, TOPIC_ID_VERSION <= version) {
         Ok(mode) => mode,
         Err(error_code) => {

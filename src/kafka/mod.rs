@@ -43,8 +43,10 @@ use self::fetch_session::{Sessions, TopicKey};
 use crate::broker::Topics;
 use crate::broker::front::{Answer, Request, Response};
 use crate::ids::Partition;
-use crate::limits::PIPELINE_REQUESTS_MAX;
-use crate::wire::kafka::{self, ApiKey, Frame, KafkaError, Message, RequestHeader};
+use crate::limits::{PIPELINE_REQUESTS_MAX, REQUEST_PARTITIONS_MAX};
+use crate::wire::kafka::{
+    self, ApiKey, Expected, Frame, KafkaError, Message, Place, RequestHeader,
+};
 use crate::wire::{self, ErrorCode, FrameError, frame};
 
 /// A connection's state: requests that are not answered yet.
@@ -185,6 +187,19 @@ impl<F> Door<F> {
             }
         }
     }
+}
+
+/// Whether a frame that begins so, behind its prefix, is a produce: only those may be large.
+pub fn is_produce(frame: &[u8]) -> bool {
+    frame.starts_with(&ApiKey::Produce.number().to_be_bytes())
+}
+
+/// Refuses more partitions than the wire's lists may have, as its codec does for other requests.
+fn check_count(api: ApiKey, place: &'static Place, count: usize) -> Result<(), KafkaError> {
+    if count <= REQUEST_PARTITIONS_MAX {
+        return Ok(());
+    }
+    Err(KafkaError::Malformed { api: Some(api), place, expected: Expected::FewerElements })
 }
 
 /// Whether a coordinator of groups answers, which wants to know who asks.

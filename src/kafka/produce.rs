@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
-use super::AskedTopic;
 use super::fetch_session::TopicKey;
+use super::{AskedTopic, check_count};
 use crate::broker::Topics;
 use crate::broker::front::{Request, Response};
 use crate::ids::{Partition, TopicPartition};
@@ -14,7 +14,7 @@ use crate::wire::kafka::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceData, TopicProduceResponse,
 };
-use crate::wire::kafka::{KafkaError, Message};
+use crate::wire::kafka::{ApiKey, KafkaError, Message, Place};
 use crate::wire::produce::ProducedPartition;
 use crate::wire::{ErrorCode, TopicRef};
 
@@ -66,6 +66,9 @@ pub(super) fn take(
     body: BytesMut,
 ) -> Result<(Request, Vec<AskedTopic>), KafkaError> {
     let request = ProduceRequest::decode(version, &body)?;
+    let place = &Place { structure: "ProduceRequest", field: "topic_data" };
+    let partitions = request.topic_data.iter().map(|topic| topic.partition_data.len().max(1));
+    check_count(ApiKey::Produce, place, partitions.sum())?;
     // Values of `acks` that do not exist are refused by the broker, partition by partition.
     let acks = i8::try_from(request.acks).unwrap_or(i8::MAX);
     let timeout_ms = super::millis(request.timeout_ms);

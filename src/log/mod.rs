@@ -12,7 +12,8 @@
 //!              <base>.<position>.torn                  what recovery cut off
 //! ```
 //!
-//! The life of a batch: [`Log::append`] stamps offset and epoch and writes it to the page cache;
+//! The life of a batch: [`Log::append`] stamps offset and epoch and writes it to the page cache
+//! ([`Log::append_held`] writes a small one when there is time, or before it is read);
 //! the journal commits it; [`Log::mark_durable`] says so; [`Log::read`] answers a range of the file
 //! for `sendfile`; [`Log::expire`] and [`Log::delete_expired`] let it go. After any stop
 //! [`LogDir::claim`], [`LogDir::redo`] and [`LogDir::recover`] bring back all that was promised.
@@ -209,6 +210,27 @@ impl<D: Disk> Log<D> {
     /// end, in a new segment if one is due. It is in the page cache when this returns, no further.
     /// A batch of an idempotent producer must follow that producer's last one.
     pub fn append(&mut self, now: Now, batch: &mut [u8]) -> Result<Appended<D::File>, LogError> {
+        self.add(now, batch, false)
+    }
+
+    /// As [`Log::append`], but a small batch may be held in memory until [`Log::settle`], or until
+    /// somebody reads: for batches that are acknowledged on the journal's word, which has them too.
+    /// [`Appended::is_written`] says which it was; what is held must be settled before the half of
+    /// the ring that has it is freed.
+    pub fn append_held(
+        &mut self,
+        now: Now,
+        batch: &mut [u8],
+    ) -> Result<Appended<D::File>, LogError> {
+        self.add(now, batch, true)
+    }
+
+    fn add(
+        &mut self,
+        now: Now,
+        batch: &mut [u8],
+        may_hold: bool,
+    ) -> Result<Appended<D::File>, LogError> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
@@ -234,7 +256,7 @@ impl<D: Disk> Log<D> {
         if self.active().is_due_to_roll(&header, &self.config, now) {
             self.roll(now.boot)?;
         }
-        self.write(now.boot, batch, &header)?;
+        let is_written = self.write(now.boot, batch, &header, may_hold)?;
         self.producers.observe(&header, now.boot);
         if self.snapshots.is_due_after(batch.len() as u64) {
             // Without it a start reads more: the segments say the same.
@@ -247,8 +269,9 @@ impl<D: Disk> Log<D> {
             end_offset: header.next_offset(),
             leader_epoch,
             position: active.bytes - batch.len() as u64,
+            is_written,
             segment: SegmentRef {
-                file: active.file(self.place())?,
+                file: active.handle(self.place())?,
                 base_offset: active.base,
                 is_new: active.is_new,
                 dir,
@@ -257,21 +280,46 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    fn write(&mut self, now: Boot, batch: &[u8], header: &BatchHeader) -> Result<(), LogError> {
+    fn write(
+        &mut self,
+        now: Boot,
+        batch: &[u8],
+        header: &BatchHeader,
+        may_hold: bool,
+    ) -> Result<bool, LogError> {
         let place = Place { disk: &self.disk, dir: &self.dir };
         let active = self.segments.last_mut().expect("a log has an active segment");
-        if let Err(error) = active.append(place, batch, header, &self.config, now) {
-            let is_full = error.kind() == io::ErrorKind::StorageFull;
-            // Nobody was told of these bytes yet, so they may go; if they do not, the file's end
-            // is unknown and nothing may be written behind it.
-            if is_full && active.undo_append(place).is_ok() {
-                return Err(LogError::DiskFull);
+        match active.append(place, batch, header, &self.config, now, may_hold) {
+            Ok(is_written) => {
+                self.invariants();
+                Ok(is_written)
             }
-            self.is_poisoned = true;
-            return Err(LogError::Io(error));
+            Err(error) => {
+                let is_full = error.kind() == io::ErrorKind::StorageFull;
+                // Nobody was told of these bytes yet, so they may go; if they do not, the file's
+                // end is unknown and nothing may be written behind it.
+                if is_full && active.undo_append(place).is_ok() {
+                    return Err(LogError::DiskFull);
+                }
+                self.is_poisoned = true;
+                Err(LogError::Io(error))
+            }
         }
-        self.invariants();
-        Ok(())
+    }
+
+    /// Writes what [`Log::append_held`] held. A log that cannot takes no more appends; the journal
+    /// still has what is held, and must keep it.
+    pub fn settle(&mut self) -> Result<(), LogError> {
+        let settled = self.active().settle(self.place());
+        settled.map_err(|error| {
+            self.is_poisoned = true;
+            LogError::Io(error)
+        })
+    }
+
+    /// Bytes that [`Log::settle`] would write.
+    pub fn held_bytes(&self) -> usize {
+        self.active().held_bytes()
     }
 
     /// Seals the active segment and begins a new one at the end of the log.

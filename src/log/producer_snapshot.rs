@@ -49,7 +49,6 @@ use crate::time::{Boot, Now, Timestamp};
 const VERSION: i16 = 1;
 const CRC_START: usize = 6;
 const ENTRY_BYTES: usize = 46;
-const OLDER_BYTES: usize = 24;
 const OLDER_MAGIC: [u8; 4] = *b"ODPS";
 const HEAD_BYTES: usize = CRC_START + 4 + OLDER_MAGIC.len() + 16;
 const SUFFIX: &str = "snapshot";
@@ -62,7 +61,9 @@ const QUIET_BYTES: u64 = 64 << 10;
 const QUIET_MS: u64 = 60_000;
 
 const _: () = {
-    let all = PARTITION_PRODUCERS_MAX * (ENTRY_BYTES + 1 + (BATCHES_KEPT - 1) * OLDER_BYTES);
+    // As the layout above has them.
+    let older_bytes = 24;
+    let all = PARTITION_PRODUCERS_MAX * (ENTRY_BYTES + 1 + (BATCHES_KEPT - 1) * older_bytes);
     // What is written can be read again.
     assert!(all + HEAD_BYTES <= small_file::BYTES_MAX as usize);
 };

@@ -28,7 +28,7 @@ impl<D: Disk> Log<D> {
         }
         let limit = limit.min(self.end_offset());
         let Some((segment, from)) = self.segment_at(from).filter(|&(_, from)| from < limit) else {
-            let file = self.active().file(self.place())?;
+            let file = self.active().handle(self.place())?;
             return Ok(Slice { file, position: 0, bytes: 0, end_offset: from });
         };
         let file = segment.file(self.place())?;

@@ -1,7 +1,7 @@
 //! What compaction does with each batch: it is read whole, judged, and written or not.
 //!
 //! Reading is checked as recovery checks: batches follow one another without a gap up to the end of
-//! their segment, and their checksums are right. Writing syncs every few MiB, so that no sync is
+//! their segment, and their checksums are right. Writing syncs every MiB, so that no sync is
 //! long: the disk serves the flusher in between.
 
 use std::borrow::Cow;
@@ -30,8 +30,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Written at once.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// Written between two syncs.
-const SYNC_BYTES: u64 = 4 << 20;
+/// Written between two syncs. Whoever syncs meanwhile waits for as much, so it is little.
+const SYNC_BYTES: u64 = 1 << 20;
 
 /// The batches of a segment, one after another.
 pub(super) struct Reader<F> {

@@ -1,7 +1,8 @@
 //! One segment: a `.log` file of batches and what is derived from it.
 //!
 //! **Invariants:** bytes are only added at the end, and the file's length is that of its batches
-//! (space reserved ahead does not show). `base <= end`; a batch's last offset fits 31 bits from
+//! (space reserved ahead does not show), save for those that are *held*: small ones that the journal
+//! keeps, which are written a few at a time, and before anybody gets the file to read it. `base <= end`; a batch's last offset fits 31 bits from
 //! the base. A lookup's answer comes from the batch itself: an index only says where to begin.
 //!
 //! Handles are opened when needed and given back by [`Segment::close_handles`]; a sealed segment at
@@ -16,6 +17,7 @@ use super::types::ReadError;
 use super::walk::{Met, Walk, WalkError};
 use crate::ids::Offset;
 use crate::journal::disk::{Disk, DiskFile, Open};
+use crate::limits::{HELD_BATCH_BYTES_MAX, HELD_SEGMENT_BYTES_MAX};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now, Timestamp};
 use crate::topic_config::TopicConfig;
@@ -87,6 +89,8 @@ pub(super) struct Segment<D: Disk> {
     /// Largest timestamp of its first batch.
     pub first_timestamp: Timestamp,
     reserved_bytes: u64,
+    /// Batches that are not in the file yet: the last of `bytes`, for which space is reserved.
+    held: RefCell<Vec<u8>>,
     log: RefCell<Option<D::File>>,
     pub derived: RefCell<Derived<D::File>>,
     /// Where the last read ended: the next one of the same reader begins there.
@@ -106,6 +110,7 @@ impl<D: Disk> Segment<D> {
             appended: now,
             first_timestamp: Timestamp::NONE,
             reserved_bytes: bytes,
+            held: RefCell::new(Vec::new()),
             log: RefCell::new(file),
             derived: RefCell::new(Derived::new(base)),
             hint: Cell::new((base, 0)),
@@ -122,7 +127,8 @@ impl<D: Disk> Segment<D> {
         Ok(segment)
     }
 
-    /// Writes a stamped batch at the end. On an error the bytes behind `bytes` are undefined.
+    /// Adds a stamped batch at the end, and writes it unless it may be held. Answers whether it is
+    /// in the file. On an error the bytes behind `bytes` are undefined.
     pub fn append(
         &mut self,
         place: Place<'_, D>,
@@ -130,10 +136,17 @@ impl<D: Disk> Segment<D> {
         header: &BatchHeader,
         config: &TopicConfig,
         now: Boot,
-    ) -> io::Result<()> {
-        let file = self.file(place)?;
+        may_hold: bool,
+    ) -> io::Result<bool> {
+        let file = self.handle(place)?;
         self.reserve(&file, batch.len() as u64, u64::from(config.segment_bytes));
-        file.write_all_at(batch, self.bytes)?;
+        let is_held = may_hold && self.can_hold(batch.len());
+        if is_held {
+            self.held.get_mut().extend_from_slice(batch);
+        } else {
+            self.settle(place)?;
+            file.write_all_at(batch, self.bytes)?;
+        }
         let met = Met { position: self.bytes, header: *header };
         if self.bytes == 0 {
             self.first_timestamp = header.max_timestamp;
@@ -150,13 +163,38 @@ impl<D: Disk> Segment<D> {
             // The entries stay in memory when their file cannot be written; the log goes on.
             let _ = self.spill(place);
         }
+        Ok(!is_held)
+    }
+
+    /// Whether so many bytes are few enough to be held, and sure to find space later.
+    fn can_hold(&self, bytes: usize) -> bool {
+        bytes <= HELD_BATCH_BYTES_MAX
+            && self.held_bytes() + bytes <= HELD_SEGMENT_BYTES_MAX
+            && self.bytes + bytes as u64 <= self.reserved_bytes
+    }
+
+    /// Bytes that are not in the file yet.
+    pub fn held_bytes(&self) -> usize {
+        self.held.borrow().len()
+    }
+
+    /// Writes what is held. What fails stays held.
+    pub fn settle(&self, place: Place<'_, D>) -> io::Result<()> {
+        let mut held = self.held.borrow_mut();
+        if !held.is_empty() {
+            let position = self.bytes - held.len() as u64;
+            self.handle(place)?.write_all_at(&held, position)?;
+            // The memory goes too: most partitions are quiet most of the time.
+            *held = Vec::new();
+        }
         Ok(())
     }
 
     /// Cuts the file back to its batches after a failed write.
     pub fn undo_append(&mut self, place: Place<'_, D>) -> io::Result<()> {
-        self.reserved_bytes = self.bytes;
-        self.file(place)?.set_len(self.bytes)
+        let written_bytes = self.bytes - self.held_bytes() as u64;
+        self.reserved_bytes = written_bytes;
+        self.handle(place)?.set_len(written_bytes)
     }
 
     /// Ends the segment's growth: the last time entry, indexes and summary to their files, and no
@@ -203,7 +241,7 @@ impl<D: Disk> Segment<D> {
             let _ = self.spill(place);
         }
         self.derived.get_mut().files = None;
-        if !is_active {
+        if !is_active && self.settle(place).is_ok() {
             *self.log.get_mut() = None;
         }
     }
@@ -214,8 +252,14 @@ impl<D: Disk> Segment<D> {
         if self.derived.borrow().files.is_some() { logs + 3 } else { logs }
     }
 
-    /// The `.log` file, opened if it was not.
+    /// The `.log` file with all of its batches, opened if it was not.
     pub fn file(&self, place: Place<'_, D>) -> io::Result<D::File> {
+        self.settle(place)?;
+        self.handle(place)
+    }
+
+    /// The `.log` file, whatever of it is held.
+    pub fn handle(&self, place: Place<'_, D>) -> io::Result<D::File> {
         if let Some(file) = &*self.log.borrow() {
             return Ok(file.clone());
         }

@@ -23,6 +23,8 @@ pub struct Appended<F> {
     pub segment: SegmentRef<F>,
     /// Where in the segment it begins.
     pub position: u64,
+    /// Whether it is in the segment's file, or held in memory until the log settles.
+    pub is_written: bool,
     /// The time the log stamped on it; `None` where the producer's times stay.
     pub log_append_time: Option<Timestamp>,
 }

@@ -7,6 +7,7 @@
 //! **Invariant:** a shard hears of a commit only after its sync returned. After an error nothing is
 //! ever acknowledged from this log dir again: the journal refuses, and the shards are told.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -112,10 +113,19 @@ where
                 self.fail(&why);
                 self.discard(&entries);
             }
-            entries.clear();
+            self.forget(&mut entries);
             is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
             if !is_checkpointing && !is_failed {
                 is_checkpointing = self.begin_checkpoint(&checkpoints);
+            }
+        }
+    }
+
+    /// Lets go of entries that are done with, save the memory of large ones.
+    fn forget(&self, entries: &mut Vec<Entry<D::File>>) {
+        for entry in entries.drain(..) {
+            if let Entry::Append { bytes, .. } = entry {
+                self.ledger.buffers.give(bytes);
             }
         }
     }
@@ -136,6 +146,9 @@ where
         let began = clock::boot();
         thread::park_timeout(IDLE);
         let is_quiet = IDLE.as_micros() as u64 <= clock::boot().us_since(began);
+        if is_quiet {
+            self.ledger.buffers.clear();
+        }
         if is_quiet && !self.stop.load(Ordering::Acquire) {
             if let Err(why) = self.journal.prewrite_step() {
                 log::warn!("the journal could not be written ahead: {why}");
@@ -192,9 +205,14 @@ where
         let Some(job) = self.journal.checkpoint_due() else { return false };
         let done = done.clone();
         let flusher = thread::current();
+        let shards = self.shards.clone();
         let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            // What is to be synced must have been written; all shards, though one says no.
+            let settled = shards.iter().filter(|shard| shard.settle()).count();
+            let is_settled = settled == shards.len();
+            let result = if is_settled { job.run() } else { Err(ErrorKind::Other.into()) };
             // The receiver lives as long as the flusher, which waits for this thread.
-            let _ = done.send(job.run());
+            let _ = done.send(result);
             flusher.unpark();
         });
         if let Err(why) = &spawned {

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::Memory;
 use crate::broker::metrics::ProcessMetrics;
-use crate::limits::WINDOWS_SHARE_OF_MEMORY;
+use crate::limits::{
+    BUFFERS_SHARE_OF_MEMORY, FRAME_BYTES_ON_TRUST, SMALL_FRAMES_SHARE, WINDOWS_SHARE_OF_MEMORY,
+};
+use crate::runtime::buffers::Buffers;
 
 /// The process's memory account.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Ledger {
     responses_bytes: u64,
     /// What decompression may hold beside that.
     windows_bytes_max: u64,
+    /// What is kept for frames to come. It counts as theirs.
+    pub buffers: Buffers,
     metrics: &'static ProcessMetrics,
 }
 
@@ -30,18 +35,28 @@ impl Ledger {
     pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
         let windows_bytes_max = memory_limit / WINDOWS_SHARE_OF_MEMORY;
         let (budget_bytes, responses_bytes) = (memory_limit / 2, memory_limit / 4);
-        Ledger { budget_bytes, responses_bytes, windows_bytes_max, metrics }
+        let buffers = Buffers::new(memory_limit / BUFFERS_SHARE_OF_MEMORY);
+        Ledger { budget_bytes, responses_bytes, windows_bytes_max, buffers, metrics }
     }
 
-    /// Takes `bytes` for a frame, if they are there.
+    /// Takes `bytes` for a frame, if they are there. Large frames leave some to small ones.
     pub fn try_reserve_frame(&self, bytes: u64) -> bool {
+        let is_small = bytes <= FRAME_BYTES_ON_TRUST as u64;
+        let kept_bytes = if is_small { 0 } else { self.budget_bytes / SMALL_FRAMES_SHARE };
         let flusher = self.metrics.memory_flusher_bytes_now.load(Ordering::Relaxed);
         let frames = &self.metrics.memory_frames_bytes_now;
-        let taken = frames.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            // One frame always fits, or a frame of the legal size could wait for ever.
-            let fits = held == 0 || held + flusher + bytes <= self.budget_bytes;
-            fits.then_some(held + bytes)
-        });
+        let take = |idle_bytes: u64| {
+            frames.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                // One frame always fits, or a frame of the legal size could wait for ever.
+                let taken = held + flusher + idle_bytes + kept_bytes + bytes;
+                (held == 0 || taken <= self.budget_bytes).then_some(held + bytes)
+            })
+        };
+        let mut taken = take(self.buffers.kept_bytes());
+        if taken.is_err() {
+            self.buffers.clear();
+            taken = take(self.buffers.kept_bytes());
+        }
         if taken.is_err() {
             self.metrics.memory_refused_count.fetch_add(1, Ordering::Relaxed);
         }
@@ -124,6 +139,23 @@ mod tests {
         ledger.release_frame(300);
         ledger.release_frame(101);
         assert_eq!(metrics.memory_frames_bytes_now.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn large_frames_leave_room_for_small_ones() {
+        let metrics = Box::leak(Box::default());
+        let ledger = Ledger::new(8 << 20, metrics);
+        let mut held = 0;
+        while ledger.try_reserve_frame(1 << 20) {
+            held += 1;
+        }
+        assert_eq!(held, 3, "of the four that are for frames");
+        assert!(!ledger.try_reserve_frame(FRAME_BYTES_ON_TRUST as u64 + 1));
+        let mut small = 0;
+        while ledger.try_reserve_frame(FRAME_BYTES_ON_TRUST as u64) {
+            small += 1;
+        }
+        assert_eq!(small, 64);
     }
 
     #[test]

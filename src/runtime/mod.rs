@@ -15,6 +15,7 @@
 
 mod accept;
 mod boot;
+mod buffers;
 mod cleaner;
 pub mod clock;
 mod connection;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ use crate::config::Protocol;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::kafka::{self, Door};
-use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX};
+use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX, JOURNAL_COMMIT_BYTES_MAX};
 use crate::log::Log;
 use crate::runtime::cleaner::CleanWork;
-use crate::runtime::connection::{Connection, READ_BYTES, Sent, Taken};
+use crate::runtime::connection::{Connection, FrameSizes, READ_BYTES, Sent, Taken};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
@@ -40,6 +40,7 @@ use crate::runtime::scrubber::ScrubWork;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
+use crate::wire;
 
 /// Frames of one connection handled in a turn, so that others get theirs.
 const FRAMES_PER_TURN: usize = 64;
@@ -47,6 +48,22 @@ const FRAMES_PER_TURN: usize = 64;
 /// Frames of all connections handled in a turn, save that each has one: a turn that takes long
 /// keeps those waiting that ask for little.
 const FRAMES_PER_TURN_TOGETHER: usize = 512;
+
+/// Partitions whose held batches are written in a turn with nothing else to do: so few that what
+/// comes meanwhile hardly waits.
+const SETTLED_WHEN_IDLE: usize = 16;
+
+/// The same in a turn that must write some.
+const SETTLED_PER_TURN: usize = 64;
+
+/// What is appended before the flusher hears of it, unless the turn ends before. Each commit costs
+/// a sync or two, whatever is in it, so a turn's appends go together; and what gathers while they
+/// are synced still fits a commit.
+const HAND_OVER_BYTES: u64 = JOURNAL_COMMIT_BYTES_MAX as u64 / 2;
+
+/// Turns after which the flusher hears of it at the latest: whoever appended little does not wait
+/// for one who asks much.
+const HAND_OVER_TURNS: u32 = 4;
 
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
@@ -76,6 +93,8 @@ pub enum Input<D: Disk> {
     Connection(Protocol, TcpStream, SocketAddr),
     /// Timeouts and sizes are others now.
     Limits(ConnectionLimits),
+    /// Write all that is held, then answer whether nothing was lost.
+    Settle(Sender<bool>),
     /// Read no more, answer what was asked, end.
     Stop,
 }
@@ -86,6 +105,8 @@ pub struct Inbox<D: Disk> {
     waker: Arc<Poller>,
     /// Connections it has, for the acceptor to choose by.
     pub connections: Arc<AtomicUsize>,
+    /// Set when it ends: all that it held was written.
+    has_settled: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Clone for Inbox<D> {
@@ -94,6 +115,7 @@ impl<D: Disk> Clone for Inbox<D> {
             sender: self.sender.clone(),
             waker: Arc::clone(&self.waker),
             connections: Arc::clone(&self.connections),
+            has_settled: Arc::clone(&self.has_settled),
         }
     }
 }
@@ -101,7 +123,7 @@ impl<D: Disk> Clone for Inbox<D> {
 impl<D: Disk> Inbox<D> {
     /// The way in, from its parts.
     pub fn new(sender: Sender<Input<D>>, waker: Arc<Poller>) -> Inbox<D> {
-        Inbox { sender, waker, connections: Arc::default() }
+        Inbox { sender, waker, connections: Arc::default(), has_settled: Arc::default() }
     }
 
     /// Gives it an input; one that has ended takes none.
@@ -113,6 +135,14 @@ impl<D: Disk> Inbox<D> {
     /// Gives it an event for its core.
     pub fn send(&self, event: Event<D>) {
         self.give(Input::Event(event));
+    }
+
+    /// Has it write all that it holds; waits for that, and answers whether it was done.
+    pub fn settle(&self) -> bool {
+        let (done, outcome) = channel();
+        self.give(Input::Settle(done));
+        // One that has ended does not answer, but said how it ended.
+        outcome.recv().unwrap_or_else(|_| self.has_settled.load(Ordering::Acquire))
     }
 
     /// Tells it that the loader is done.
@@ -191,9 +221,17 @@ where
     active: BTreeSet<usize>,
     /// Connections that wait for memory or for room in a mailbox.
     blocked: BTreeSet<usize>,
+    /// What is for the flusher and not in its queue yet, the bytes of that, and for how many turns.
+    appended: Vec<Entry<D::File>>,
+    appended_bytes: u64,
+    withheld_for: u32,
+    /// A connection had its share of the turn and may have more.
+    has_more: bool,
     scratch: Vec<u8>,
     sweep_at: Boot,
     stop_by: Option<Boot>,
+    /// Nothing happened since the last turn.
+    is_quiet: bool,
     /// It was stopped, and all its requests are answered.
     is_idle: bool,
     /// What the core's finished answers hold, as the ledger knows it.
@@ -215,9 +253,14 @@ where
             generation: 0,
             active: BTreeSet::new(),
             blocked: BTreeSet::new(),
-            scratch: vec![0; READ_BYTES],
+            appended: Vec::new(),
+            appended_bytes: 0,
+            withheld_for: 0,
+            has_more: false,
+            scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
             stop_by: None,
+            is_quiet: false,
             is_idle: false,
             waiting_bytes: 0,
             complaints: LogThrottle::default(),
@@ -235,6 +278,10 @@ where
                 self.act();
             }
             self.read_all(now);
+            self.withheld_for += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.withheld_for {
+                self.hand_over();
+            }
             self.write_all(now.boot);
             if self.sweep_at <= now.boot {
                 self.sweep(now.boot);
@@ -242,11 +289,20 @@ where
             if self.may_end(now.boot) {
                 return self.end();
             }
+            if self.parts.shard.must_settle() {
+                self.parts.shard.settle(SETTLED_PER_TURN);
+            } else if self.is_quiet {
+                self.parts.shard.settle(SETTLED_WHEN_IDLE);
+            }
             self.wait(&mut events, now.boot);
         }
     }
 
     fn wait(&mut self, events: &mut Events, now: Boot) {
+        // Whatever there is to come will take a while.
+        if self.active.is_empty() {
+            self.hand_over();
+        }
         let is_congested = self.parts.mail.pump() | self.pump_flush_queue();
         let due = Duration::from_micros(self.parts.shard.next_deadline().us_since(now));
         let timeout = if !self.active.is_empty() {
@@ -257,9 +313,11 @@ where
             WAIT_MAX.min(due)
         };
         events.clear();
+        let timeout = if self.parts.shard.is_holding() { Duration::ZERO } else { timeout };
         if let Err(why) = self.parts.poller.wait(events, Some(timeout)) {
             log::error!("shard {}: the poller failed: {why}", self.parts.id.0);
         }
+        self.is_quiet = events.is_empty() && self.active.is_empty();
         for event in events.iter() {
             let slot = event.key;
             let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
@@ -269,6 +327,19 @@ where
             self.active.insert(slot);
         }
         self.active.append(&mut self.blocked);
+    }
+
+    /// Gives the flusher what was appended since the last time.
+    fn hand_over(&mut self) {
+        self.withheld_for = 0;
+        if self.appended.is_empty() {
+            return;
+        }
+        for entry in self.appended.drain(..) {
+            self.parts.flush_queue.send(entry);
+        }
+        self.appended_bytes = 0;
+        self.parts.flusher.unpark();
     }
 
     fn pump_flush_queue(&mut self) -> bool {
@@ -283,6 +354,7 @@ where
 
     fn take_inputs(&mut self, now: Now) {
         while let Ok(input) = self.parts.inputs.try_recv() {
+            self.is_quiet = false;
             match input {
                 Input::Event(event) => self.step(now, event),
                 Input::Loaded(Loaded::Read(token), is_lost) => {
@@ -302,6 +374,9 @@ where
                     self.open(now, protocol, stream, peer);
                 }
                 Input::Limits(limits) => self.parts.limits = limits,
+                Input::Settle(done) => {
+                    let _ = done.send(self.parts.shard.settle_all());
+                }
                 Input::Stop => {
                     self.stop_by = Some(now.boot.plus_ms(self.parts.limits.shutdown_timeout_ms));
                 }
@@ -311,6 +386,7 @@ where
 
     fn take_mail(&mut self, now: Now) {
         while let Some((from, mail)) = self.parts.mail.receive() {
+            self.is_quiet = false;
             let from = ShardId(from as u16);
             match mail {
                 Mail::Ask(ask) => self.step(now, Event::Ask(ask)),
@@ -327,14 +403,14 @@ where
 
     /// Does what the core wants done.
     fn act(&mut self) {
-        let mut wakes_flusher = false;
         let ledger = self.parts.ledger;
         while let Some(output) = self.parts.shard.poll() {
             match output {
                 Output::Persist(entry) => {
-                    self.parts.ledger.hold_flusher(entry_bytes(&entry));
-                    self.parts.flush_queue.send(entry);
-                    wakes_flusher = true;
+                    let bytes = entry_bytes(&entry);
+                    ledger.hold_flusher(bytes);
+                    self.appended_bytes += bytes;
+                    self.appended.push(entry);
                 }
                 Output::Respond(id, response) => {
                     if let Some(connection) = self.connection(id) {
@@ -382,8 +458,8 @@ where
                 }
             }
         }
-        if wakes_flusher {
-            self.parts.flusher.unpark();
+        if HAND_OVER_BYTES <= self.appended_bytes {
+            self.hand_over();
         }
         let waiting_bytes = self.parts.shard.waiting_answer_bytes();
         if waiting_bytes != self.waiting_bytes {
@@ -415,6 +491,8 @@ where
             connection.queue(response);
             self.active.insert(slot);
         }
+        // Now and not when it is sent: a reader that is stuck lets nothing be sent.
+        connection.account(self.parts.ledger);
     }
 
     /// A frame came in, whatever the protocol.
@@ -536,6 +614,7 @@ where
 
     fn read_all(&mut self, now: Now) {
         let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
+        self.has_more = false;
         let share = (FRAMES_PER_TURN_TOGETHER / slots.len().max(1)).clamp(1, FRAMES_PER_TURN);
         for slot in slots {
             if self.connections[slot].is_some() {
@@ -567,20 +646,23 @@ where
                 self.blocked.insert(slot);
                 return;
             }
-            let frame_max = match self.parts.shard.said_hello(id) {
+            let bytes_max = match self.parts.shard.said_hello(id) {
                 true => self.parts.limits.frame_bytes_max,
                 false => FRAME_BYTES_BEFORE_HELLO_MAX,
             };
+            let has_door = self.doors.contains_key(&slot);
+            let is_produce = if has_door { kafka::is_produce } else { wire::is_produce };
+            let sizes = FrameSizes { bytes_max, is_produce };
             let ledger = self.parts.ledger;
-            match connection.take(ledger, frame_max, &mut self.scratch, now.boot) {
+            match connection.take(ledger, sizes, &mut self.scratch, now.boot) {
                 Taken::Frame(bytes) => self.take_frame(now, id, bytes),
                 Taken::Drained => return,
                 Taken::NoMemory => {
                     self.blocked.insert(slot);
                     return;
                 }
-                Taken::BadLength(bytes) => {
-                    self.complain_of_length(now.boot, slot, bytes, frame_max);
+                Taken::BadLength(bytes, bytes_max) => {
+                    self.complain_of_length(now.boot, slot, bytes, bytes_max);
                     self.close(slot);
                     return;
                 }
@@ -591,6 +673,7 @@ where
             }
         }
         // More may be there: the next turn goes on.
+        self.has_more = true;
     }
 
     fn complain_of_length(&mut self, now: Boot, slot: usize, bytes: u32, frame_max: usize) {
@@ -687,7 +770,16 @@ where
         for slot in 0..self.connections.len() {
             self.close(slot);
         }
+        let has_settled = self.parts.shard.settle_all();
+        self.parts.inbox.has_settled.store(has_settled, Ordering::Release);
+        self.hand_over();
         while self.pump_flush_queue() {
+            // What the flusher waits for may be this shard.
+            for input in self.parts.inputs.try_iter() {
+                if let Input::Settle(done) = input {
+                    let _ = done.send(has_settled);
+                }
+            }
             thread::sleep(RETRY);
         }
         self.parts.flusher.unpark();

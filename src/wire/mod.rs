@@ -142,6 +142,11 @@ impl ApiKey {
     }
 }
 
+/// Whether a frame that begins so, behind its prefix, is a produce: only those may be large.
+pub fn is_produce(frame: &[u8]) -> bool {
+    frame.first() == Some(&(ApiKey::Produce as u8))
+}
+
 /// How a request names a topic. The order of the variants is the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopicRef<'a> {

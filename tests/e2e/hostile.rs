@@ -24,10 +24,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::broker::{Broker, Folder, Setup};
 use crate::e2e::peer::{Peer, hello, request};
 
-const MEMORY_LIMIT: u64 = 32 << 20;
+pub(super) const MEMORY_LIMIT: u64 = 32 << 20;
 
 /// What the process may have beside what the limit counts: stacks, the allocator's slack.
-const SLACK_BYTES: u64 = 8 << 20;
+pub(super) const SLACK_BYTES: u64 = 8 << 20;
 
 /// File handles that the broker keeps for what is neither a connection nor a partition.
 const BROKER_HANDLES: usize = 64;
@@ -50,23 +50,23 @@ const ACCOUNTS: [&str; 7] = [
 const ALL_TOPICS: MetadataRequest<'_> =
     MetadataRequest { topics: None, allow_auto_topic_creation: false };
 
-fn setup(folder: &Folder) -> Setup {
+pub(super) fn setup(folder: &Folder) -> Setup {
     Setup::new(&folder.join("data")).set("memory.limit", &MEMORY_LIMIT.to_string())
 }
 
-fn start(folder: &Folder) -> Broker {
+pub(super) fn start(folder: &Folder) -> Broker {
     setup(folder).set("frame.timeout.ms", "1000").set("max.connections", "300").start()
 }
 
 /// The broker answers others in good time.
-fn serves_others(broker: &Broker) {
+pub(super) fn serves_others(broker: &Broker) {
     let asked = Instant::now();
     assert!(broker.text(&["topic", "list"]).is_ascii());
     assert!(asked.elapsed() < Duration::from_secs(5), "others wait: {:?}", asked.elapsed());
 }
 
 /// What the accounts read, and which topics there are, while nobody else is connected.
-fn accounts(broker: &Broker) -> (BTreeMap<&'static str, u64>, Vec<u8>) {
+pub(super) fn accounts(broker: &Broker) -> (BTreeMap<&'static str, u64>, Vec<u8>) {
     let mut peer = Peer::greeted(&broker.server);
     let topics = peer.ask(ApiKey::Metadata, &ALL_TOPICS, &[]).expect("answered");
     let metrics = peer.metrics();
@@ -74,7 +74,7 @@ fn accounts(broker: &Broker) -> (BTreeMap<&'static str, u64>, Vec<u8>) {
 }
 
 /// The broker serves others, and in the end everything is as it was.
-fn is_unharmed(broker: &Broker, before: &(BTreeMap<&'static str, u64>, Vec<u8>)) {
+pub(super) fn is_unharmed(broker: &Broker, before: &(BTreeMap<&'static str, u64>, Vec<u8>)) {
     serves_others(broker);
     let deadline = Instant::now() + Duration::from_secs(15);
     while accounts(broker) != *before {
@@ -216,14 +216,14 @@ fn too_many_connections_are_refused_and_said_now_and_then() {
 }
 
 /// Sends beside the test, as far as it is taken.
-fn send_all(peer: &Peer, requests: Vec<u8>) {
+pub(super) fn send_all(peer: &Peer, requests: Vec<u8>) {
     let mut socket = peer.socket.try_clone().expect("there is a handle");
     socket.set_write_timeout(None).expect("set");
     thread::spawn(move || drop(socket.write_all(&requests)));
 }
 
 /// How many requests the broker has handled when it handles no more.
-fn settled(broker: &Broker) -> u64 {
+pub(super) fn settled(broker: &Broker) -> u64 {
     let mut peer = Peer::greeted(&broker.server);
     let mut before = 0;
     loop {
@@ -322,7 +322,7 @@ fn produce(peer: &mut Peer, topic: &str, batch: &[u8]) -> io::Result<ErrorCode> 
     Ok(response.partitions[0].error)
 }
 
-fn batch() -> Vec<u8> {
+pub(super) fn batch() -> Vec<u8> {
     let mut builder = BatchBuilder::new();
     for _ in 0..3 {
         builder.push(Timestamp(1_700_000_000_000), None, Some(b"value"), &[]);
@@ -331,7 +331,7 @@ fn batch() -> Vec<u8> {
 }
 
 /// A batch with one field changed, its checksum made good again.
-fn forged(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(super) fn forged(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = batch();
     change(&mut bytes);
     let length = u32::try_from(bytes.len() - 12).expect("a small batch");

@@ -1,15 +1,17 @@
 //! No ack leaves before the sync it rests on returned, as the system calls show.
 //!
 //! A producer sends one record at a time and waits for its ack; each value is a word that is found
-//! again in the calls: read from the socket, written to the segment and the journal, and then, in
-//! this order, a sync that began after the last of these writes and returned, and the first thing
-//! sent on that socket.
+//! again in the calls: read from the socket, written to the journal, and then, in this order, a sync
+//! that began after that write and returned, and the first thing sent on that socket. The segment
+//! gets a record as small as these whenever there is time: the ack rests on the journal.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use odradek::journal::JOURNAL_FILE;
 
 use crate::broker::{Folder, Setup};
 use crate::e2e::trace::{Call, parse};
@@ -83,12 +85,14 @@ fn check(calls: &[Call], word: &str) -> Result<(), String> {
         is_send && call.file() == received.file() && received.end < call.begin
     };
     let ack = calls.iter().find(is_send).ok_or_else(|| format!("{word} was never answered"))?;
+    let in_journal = |call: &&Call| call.file().contains(JOURNAL_FILE);
     let written = with_word()
-        .filter(|call| !is_socket(call) && call.name.contains("write") && call.begin < ack.begin)
+        .filter(in_journal)
+        .filter(|call| call.name.contains("write") && call.begin < ack.begin)
         .map(|call| call.end)
         .max()
-        .ok_or_else(|| format!("{word} was written to no file before its ack"))?;
-    let is_sync = |call: &&Call| call.name.contains("sync") && call.is_done();
+        .ok_or_else(|| format!("{word} was not in the journal before its ack"))?;
+    let is_sync = |call: &&Call| call.name.contains("sync") && call.is_done() && in_journal(call);
     calls
         .iter()
         .filter(is_sync)

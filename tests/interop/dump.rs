@@ -24,22 +24,27 @@ pub struct Dump {
     pub complaints: Vec<String>,
 }
 
-/// The folder of the jars, when they were fetched and there is a Java to run them.
+/// The folder of the jars of Kafka's tools, when they were fetched and there is a Java to run them.
 pub fn jars() -> Option<PathBuf> {
+    fetched("kafka", include_str!("pom.xml"), "tests/interop/fetch")
+}
+
+/// The folder that a script has fetched the jars of a list to.
+pub fn fetched(name: &str, list: &str, script: &str) -> Option<PathBuf> {
     if !peers::has_program("java", "-version") {
         peers::missing("java 17", "apt-get install default-jre-headless");
         return None;
     }
-    let pom = include_str!("pom.xml");
-    let version = pom.split("kafka-tools</artifactId>").nth(1);
-    let version = version.and_then(|rest| rest.split(['<', '>']).nth(2)).expect("in the pom");
+    let version = list.split("<artifactId>kafka").nth(1);
+    let version = version.and_then(|rest| rest.split("<version>").nth(1)?.split('<').next());
+    let version = version.expect("it is in the list");
     let cache = env::var_os("XDG_CACHE_HOME").map_or_else(
         || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
         PathBuf::from,
     );
-    let folder = cache.join(format!("odradek-ci/kafka-{version}"));
+    let folder = cache.join(format!("odradek-ci/{name}-{version}"));
     if !folder.join(".complete").exists() {
-        peers::missing("Apache Kafka's kafka-dump-log", "tests/interop/fetch (needs mvn)");
+        peers::missing(&format!("Apache Kafka {version}"), &format!("{script} (needs mvn)"));
         return None;
     }
     Some(folder)

@@ -12,25 +12,19 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broker::{Folder, Setup, odradek};
-use crate::interop::dump::jars;
+use crate::interop::dump::{fetched, jars};
 use crate::peers;
 
 /// How long Kafka may take to answer, or to stop, on a busy machine.
 const KAFKA_WAIT: Duration = Duration::from_secs(120);
 
 /// The folder of the broker's jars.
-fn server_jars(tools: &Path) -> Option<PathBuf> {
-    let name = tools.file_name()?.to_str()?.replacen("kafka-", "kafka-server-", 1);
-    let folder = tools.with_file_name(name);
-    if !folder.join(".complete").exists() {
-        peers::missing("Apache Kafka's broker", "tests/interop/fetch-server (needs mvn)");
-        return None;
-    }
-    Some(folder)
+pub fn server_jars() -> Option<PathBuf> {
+    fetched("kafka-server", include_str!("server.xml"), "tests/interop/fetch-server")
 }
 
 /// An Apache Kafka, broker and controller in one.
-struct Kafka {
+pub struct Kafka {
     class_path: String,
     folder: Folder,
     port: u16,
@@ -44,7 +38,7 @@ fn free_port() -> u16 {
 
 impl Kafka {
     /// Formats a directory and starts on it.
-    fn start(tools: &Path, server: &Path) -> Kafka {
+    pub fn start(tools: &Path, server: &Path) -> Kafka {
         let folder = Folder::new();
         let (port, controller) = (free_port(), free_port());
         let class_path = format!("{}/*:{}/*", server.display(), tools.display());
@@ -94,7 +88,8 @@ impl Kafka {
         process.wait().expect("it ends");
     }
 
-    fn tool(&self, class: &str, words: &[&str]) -> String {
+    /// What a tool prints.
+    pub fn tool(&self, class: &str, words: &[&str]) -> String {
         let mut command = self.java(class);
         let output = command.args(words).stdin(Stdio::null()).output().expect("java is there");
         let words = String::from_utf8_lossy(&output.stderr);
@@ -102,8 +97,13 @@ impl Kafka {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Where it listens.
+    pub fn door(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     fn create(&self, topic: &str, partitions: &str, configs: &[&str]) {
-        let door = format!("127.0.0.1:{}", self.port);
+        let door = self.door();
         let mut words = vec!["--bootstrap-server", &door, "--create", "--topic", topic];
         words.extend(["--partitions", partitions]);
         words.extend(configs.iter().flat_map(|config| ["--config", config]));
@@ -111,11 +111,11 @@ impl Kafka {
     }
 
     fn kcat(&self, words: &[&str]) -> Output {
-        kcat(&format!("127.0.0.1:{}", self.port), words, "")
+        kcat(&self.door(), words, "")
     }
 
     fn produce(&self, words: &[&str], lines: &str) {
-        let output = kcat(&format!("127.0.0.1:{}", self.port), &[&["-P"], words].concat(), lines);
+        let output = kcat(&self.door(), &[&["-P"], words].concat(), lines);
         assert!(output.status.success(), "{output:?}");
     }
 
@@ -223,7 +223,7 @@ fn fill(kafka: &Kafka) {
         kafka.produce(&["-t", "sensors", "-K", ":", "-z", codec, "-H", "unit=C"], &lines);
     }
     kafka.produce(&["-t", "trimmed"], "one\ntwo\nthree\n");
-    let door = format!("127.0.0.1:{}", kafka.port);
+    let door = kafka.door();
     // Rounds of the same keys, until the cleaner has taken some of the first.
     let began = Instant::now();
     let mut round = 0;
@@ -246,7 +246,7 @@ fn trim(kafka: &Kafka) {
                 \"version\":1}";
     let file = kafka.folder.join("trim.json");
     fs::write(&file, trim).expect("written");
-    let (door, file) = (format!("127.0.0.1:{}", kafka.port), file.to_str().expect("UTF-8"));
+    let (door, file) = (kafka.door(), file.to_str().expect("UTF-8"));
     let words = ["--bootstrap-server", &door, "--offset-json-file", file];
     kafka.tool("org.apache.kafka.tools.DeleteRecordsCommand", &words);
 }
@@ -254,7 +254,7 @@ fn trim(kafka: &Kafka) {
 #[test]
 fn a_kafka_that_was_stopped_moves_in() {
     let Some(tools) = jars() else { return };
-    let Some(server) = server_jars(&tools) else { return };
+    let Some(server) = server_jars() else { return };
     if !peers::has_program("kcat", "-V") {
         return peers::missing("kcat", "apt-get install kcat");
     }
@@ -270,7 +270,7 @@ fn a_kafka_that_was_stopped_moves_in() {
     assert!(words.contains("did not stop cleanly"), "{words}");
     kafka.boot();
     trim(&kafka);
-    let door = format!("127.0.0.1:{}", kafka.port);
+    let door = kafka.door();
     let group = ["--topic", "sensors", "--group", "readers", "--from-beginning"];
     let group = [&["--bootstrap-server", &door], &group[..], &["--timeout-ms", "8000"]].concat();
     kafka.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &group);

@@ -143,7 +143,7 @@ fn tagged_fields_of_newer_peers_are_skipped_and_disorder_is_refused() {
     assert_eq!(expected(decode(&[2, 9, 0, 0, 0])), Expected::AscendingTags);
     assert_eq!(expected(decode(&[2, 9, 0, 9, 0])), Expected::AscendingTags, "twice");
     assert_eq!(expected(decode(&[1, 0, 4, 1, 2, 3])), Expected::MoreBytes);
-    assert_eq!(decode(&[1, 0, 2, 1, 2, 3]), Ok("a".into()), "bytes behind the message");
+    assert_eq!(decode(&[1, 0, 2, 1, 2, 3]), Ok("a".into()), "what lies behind is ignored");
     assert_eq!(expected(decode(&[0x80, 0x80, 0x80, 0x80, 0x10])), Expected::Varint);
     assert_eq!(expected(decode(&[0x80, 0x80, 0x80, 0x80, 0x80, 0])), Expected::Varint);
     // A padded varint is longer than it need be, but of 32 bits: Kafka takes it.
@@ -172,8 +172,12 @@ fn many_tiny_elements_are_refused_and_many_real_ones_are_not() {
     assert_eq!(expected(DescribeGroupsRequest::decode(5, &tiny)), Expected::FewerElements);
     let few = groups(b"", (limits::KAFKA_DECODED_BYTES_ALWAYS / size_of::<&str>()) as u32);
     assert!(DescribeGroupsRequest::decode(5, &few).is_ok(), "a small message may be odd");
-    let real = groups(b"group-17", 1 << 20);
+    let real = groups(b"group-17", 1 << 18);
     assert!(DescribeGroupsRequest::decode(5, &real).is_ok());
+    // And none is so large that it may take more than the bound of all.
+    let vast =
+        groups(b"group-17", (limits::KAFKA_DECODED_BYTES_MAX / size_of::<&str>()) as u32 + 1);
+    assert_eq!(expected(DescribeGroupsRequest::decode(5, &vast)), Expected::FewerElements);
 
     let topics = |count: i32| {
         let mut body = count.to_be_bytes().to_vec();

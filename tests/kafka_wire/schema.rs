@@ -193,15 +193,88 @@ fn random(field: &Field, seed: &mut Seed) -> Value {
     }
 }
 
+/// One number, length or count of a message that is not what it should be. They are numbered as they
+/// are written.
+#[derive(Debug, Default)]
+pub struct Lie {
+    /// Which of them,
+    pub at: usize,
+    /// and which of the limits stands in its place.
+    pub limit: usize,
+    /// Whether there is such a place and such a limit.
+    pub is_told: bool,
+    /// Nothing is wrong.
+    is_honest: bool,
+    seen: usize,
+}
+
+impl Lie {
+    pub fn new(at: usize, limit: usize) -> Lie {
+        Lie { at, limit, ..Lie::default() }
+    }
+
+    fn put(&mut self, limits: &[&[u8]], honest: &[u8], out: &mut Vec<u8>) {
+        let limit = limits.get(self.limit).filter(|_| !self.is_honest && self.seen == self.at);
+        self.is_told |= limit.is_some();
+        self.seen += 1;
+        out.extend(limit.copied().unwrap_or(honest));
+    }
+}
+
+/// Smallest, largest, null and less than null, in every width.
+const NUMBERS: [&[&[u8]]; 4] = [
+    &[&[0x7f], &[0x80], &[0xff], &[0xfe], &[0]],
+    &[&[0x7f, 0xff], &[0x80, 0], &[0xff, 0xff], &[0xff, 0xfe], &[0; 2]],
+    &[
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0x80, 0, 0, 0],
+        &[0xff, 0xff, 0xff, 0xff],
+        &[0xff, 0xff, 0xff, 0xfe],
+        &[0; 4],
+        // 20 million.
+        &[0x01, 0x31, 0x2d, 0],
+    ],
+    &[
+        &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        &[0x80, 0, 0, 0, 0, 0, 0, 0],
+        &[0xff; 8],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe],
+        &[0; 8],
+    ],
+];
+
+/// The same as lengths of flexible versions, and varints that are too long.
+const VARINTS: &[&[u8]] = &[
+    &[0x80, 0x80, 0x80, 0x80, 0x08],
+    &[0xff, 0xff, 0xff, 0xff, 0x07],
+    &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    &[0x80, 0xda, 0xc4, 0x09],
+    &[0x80, 0x80, 0x80, 0x80, 0x80, 0],
+    &[0xff; 10],
+    &[0],
+];
+
 /// The bytes of a structure.
 pub fn encode(fields: &[Field], value: &Value, version: i16, is_flexible: bool) -> Vec<u8> {
+    let mut honest = Lie { is_honest: true, ..Lie::default() };
+    encode_with(fields, value, version, is_flexible, &mut honest)
+}
+
+/// The same, with a lie in it.
+pub fn encode_with(
+    fields: &[Field],
+    value: &Value,
+    version: i16,
+    is_flexible: bool,
+    lie: &mut Lie,
+) -> Vec<u8> {
     let Value::Struct(values) = value else { panic!("{value:?} is no structure") };
     let mut out = Vec::new();
     let mut tagged = BTreeMap::new();
     for field in fields {
         let Some(value) = values.get(&field.name) else { continue };
         let mut bytes = Vec::new();
-        encode_field(field, value, version, is_flexible, &mut bytes);
+        encode_field(field, value, (version, is_flexible), lie, &mut bytes);
         match field.tag {
             None => out.extend(bytes),
             Some(tag) if !is_default(field, value) => {
@@ -211,10 +284,10 @@ pub fn encode(fields: &[Field], value: &Value, version: i16, is_flexible: bool) 
         }
     }
     if is_flexible {
-        varint(tagged.len(), &mut out);
+        lying_varint(tagged.len(), lie, &mut out);
         for (tag, bytes) in tagged {
-            varint(tag as usize, &mut out);
-            varint(bytes.len(), &mut out);
+            lying_varint(tag as usize, lie, &mut out);
+            lying_varint(bytes.len(), lie, &mut out);
             out.extend(bytes);
         }
     }
@@ -244,50 +317,69 @@ fn varint(mut value: usize, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-fn length(length: Option<usize>, is_short: bool, is_flexible: bool, out: &mut Vec<u8>) {
+fn lying_varint(value: usize, lie: &mut Lie, out: &mut Vec<u8>) {
+    let mut honest = Vec::new();
+    varint(value, &mut honest);
+    lie.put(VARINTS, &honest, out);
+}
+
+fn length(
+    length: Option<usize>,
+    is_short: bool,
+    is_flexible: bool,
+    lie: &mut Lie,
+    out: &mut Vec<u8>,
+) {
+    let or_null = |length: Option<usize>| length.map_or(-1, |length| length as i32);
     match (is_flexible, is_short) {
-        (true, _) => varint(length.map_or(0, |length| length + 1), out),
-        (false, true) => out.extend(length.map_or(-1, |length| length as i16).to_be_bytes()),
-        (false, false) => out.extend(length.map_or(-1, |length| length as i32).to_be_bytes()),
+        (true, _) => lying_varint(length.map_or(0, |length| length + 1), lie, out),
+        (false, true) => lie.put(NUMBERS[1], &(or_null(length) as i16).to_be_bytes(), out),
+        (false, false) => lie.put(NUMBERS[2], &or_null(length).to_be_bytes(), out),
     }
 }
 
-fn encode_field(field: &Field, value: &Value, version: i16, is_flexible: bool, out: &mut Vec<u8>) {
+fn encode_field(
+    field: &Field,
+    value: &Value,
+    (version, is_flexible): (i16, bool),
+    lie: &mut Lie,
+    out: &mut Vec<u8>,
+) {
     let is_text = field.kind == "string" && !field.is_array;
     match value {
         Value::Null if field.kind == "struct" && !field.is_array => out.push(0xff),
-        Value::Null => length(None, is_text, is_flexible, out),
+        Value::Null => length(None, is_text, is_flexible, lie, out),
         Value::Number(number) => {
-            let bytes = match &*field.kind {
-                "bool" | "int8" => 1,
-                "int16" => 2,
-                "int32" => 4,
-                _ => 8,
+            let width: usize = match &*field.kind {
+                "bool" | "int8" => 0,
+                "int16" => 1,
+                "int32" => 2,
+                _ => 3,
             };
-            out.extend(&number.to_be_bytes()[8 - bytes..]);
+            lie.put(NUMBERS[width], &number.to_be_bytes()[8 - (1 << width)..], out);
         }
         Value::Text(text) => {
-            length(Some(text.len()), true, is_flexible, out);
+            length(Some(text.len()), true, is_flexible, lie, out);
             out.extend(text.as_bytes());
         }
         Value::Bytes(bytes) => {
             if field.kind != "uuid" {
-                length(Some(bytes.len()), false, is_flexible, out);
+                length(Some(bytes.len()), false, is_flexible, lie, out);
             }
             out.extend(bytes);
         }
         Value::List(list) => {
-            length(Some(list.len()), false, is_flexible, out);
+            length(Some(list.len()), false, is_flexible, lie, out);
             let element = Field { is_array: false, nulls: None, ..field.clone() };
             for value in list {
-                encode_field(&element, value, version, is_flexible, out);
+                encode_field(&element, value, (version, is_flexible), lie, out);
             }
         }
         Value::Struct(_) => {
             if field.nulls.is_some_and(|nulls| holds(nulls, version)) {
                 out.push(1);
             }
-            out.extend(encode(&field.fields, value, version, is_flexible));
+            out.extend(encode_with(&field.fields, value, version, is_flexible, lie));
         }
     }
 }

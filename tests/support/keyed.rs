@@ -196,6 +196,7 @@ impl Keyed {
             end_offset: appended.end_offset,
             segment: appended.segment,
             position: appended.position,
+            is_written: appended.is_written,
             bytes: batch.into(),
         });
         Some(())

@@ -302,6 +302,7 @@ impl Node {
         let entries = std::mem::take(&mut self.entries);
         self.journal.commit(&entries).expect("the disk works");
         if let Some(job) = self.journal.checkpoint_due() {
+            assert!(self.shards.iter_mut().all(Shard::settle_all), "the disk works");
             let done = job.run().expect("the disk works");
             self.journal.checkpoint_done(done).expect("the disk works");
         }

@@ -127,6 +127,7 @@ fn entries(disk: &SimDisk) -> Vec<Entry<SimFile>> {
         end_offset: Offset(base + 2),
         segment: segment.clone(),
         position: 100,
+        is_written: true,
         bytes: vec![7; 20].into(),
     };
     let state = |state| Entry::State { topic_partition: partition(1), state };

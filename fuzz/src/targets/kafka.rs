@@ -1,6 +1,10 @@
 //! Kafka's protocol: every message in every version, the headers, and what consumers put into
 //! group requests.
 
+#[macro_use]
+#[path = "../../../tests/kafka_wire/messages.rs"]
+mod messages;
+
 use odradek::limits::{KAFKA_DECODED_BYTES_ALWAYS, KAFKA_DECODED_RATIO_MAX};
 use odradek::wire::kafka::consumer_protocol::{
     ConsumerProtocolAssignment, ConsumerProtocolSubscription, VERSION_MAX,
@@ -50,39 +54,7 @@ macro_rules! messages {
     };
 }
 
-messages! {
-    produce: ProduceRequest, ProduceResponse;
-    fetch: FetchRequest, FetchResponse;
-    list_offsets: ListOffsetsRequest, ListOffsetsResponse;
-    metadata: MetadataRequest, MetadataResponse;
-    api_versions: ApiVersionsRequest, ApiVersionsResponse;
-    create_topics: CreateTopicsRequest, CreateTopicsResponse;
-    delete_topics: DeleteTopicsRequest, DeleteTopicsResponse;
-    delete_records: DeleteRecordsRequest, DeleteRecordsResponse;
-    create_partitions: CreatePartitionsRequest, CreatePartitionsResponse;
-    describe_configs: DescribeConfigsRequest, DescribeConfigsResponse;
-    alter_configs: AlterConfigsRequest, AlterConfigsResponse;
-    incremental_alter_configs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
-    describe_log_dirs: DescribeLogDirsRequest, DescribeLogDirsResponse;
-    describe_cluster: DescribeClusterRequest, DescribeClusterResponse;
-    describe_topic_partitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
-    offset_for_leader_epoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
-    init_producer_id: InitProducerIdRequest, InitProducerIdResponse;
-    describe_producers: DescribeProducersRequest, DescribeProducersResponse;
-    find_coordinator: FindCoordinatorRequest, FindCoordinatorResponse;
-    join_group: JoinGroupRequest, JoinGroupResponse;
-    sync_group: SyncGroupRequest, SyncGroupResponse;
-    heartbeat: HeartbeatRequest, HeartbeatResponse;
-    leave_group: LeaveGroupRequest, LeaveGroupResponse;
-    offset_commit: OffsetCommitRequest, OffsetCommitResponse;
-    offset_fetch: OffsetFetchRequest, OffsetFetchResponse;
-    offset_delete: OffsetDeleteRequest, OffsetDeleteResponse;
-    describe_groups: DescribeGroupsRequest, DescribeGroupsResponse;
-    list_groups: ListGroupsRequest, ListGroupsResponse;
-    delete_groups: DeleteGroupsRequest, DeleteGroupsResponse;
-    consumer_group_heartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
-    consumer_group_describe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
-}
+every_message!(messages);
 
 /// The bytes of the example lines of one message, with their versions.
 fn vectors(name: &str) -> impl Iterator<Item = (i16, Vec<u8>)> {

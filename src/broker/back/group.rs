@@ -254,7 +254,7 @@ impl<D: Disk> Back<D> {
             return Err(ErrorCode::MESSAGE_TOO_LARGE);
         }
         let (produced, end_offset) =
-            self.append_as_is(now, topic_partition, BytesMut::from(batch))?;
+            self.append_as_is(now, topic_partition, -1, BytesMut::from(batch))?;
         Ok((produced.base_offset, end_offset))
     }
 

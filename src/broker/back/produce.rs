@@ -27,7 +27,7 @@ impl<D: Disk> Back<D> {
     ) {
         let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
         for ProduceItem { place, topic_partition, batch } in items {
-            match self.append(now, topic_partition, batch) {
+            match self.append(now, topic_partition, acks, batch) {
                 Err(error) => parked.done.push((place, ProducedPartition::failed(error))),
                 Ok((produced, end_offset)) => {
                     let state = self.partitions.get_mut(&topic_partition).expect("appended to");
@@ -52,6 +52,7 @@ impl<D: Disk> Back<D> {
         &mut self,
         now: Now,
         topic_partition: TopicPartition,
+        acks: i8,
         mut batch: BytesMut,
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
         self.check_writable()?;
@@ -62,7 +63,7 @@ impl<D: Disk> Back<D> {
             // No transaction is ever open here.
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
-        self.append_as_is(now, topic_partition, batch)
+        self.append_as_is(now, topic_partition, acks, batch)
     }
 
     fn check_writable(&self) -> Result<(), ErrorCode> {
@@ -75,13 +76,21 @@ impl<D: Disk> Back<D> {
         &mut self,
         now: Now,
         topic_partition: TopicPartition,
+        acks: i8,
         mut batch: BytesMut,
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
         self.check_writable()?;
         self.pay_flush(topic_partition)?;
         let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
         let known_count = state.log.producer_count();
-        let appended = match state.log.append(now, &mut batch) {
+        let may_hold =
+            acks == -1 && state.log.config().acks_durable && self.held.has_room(batch.len());
+        let appended = if may_hold {
+            state.log.append_held(now, &mut batch)
+        } else {
+            state.log.append(now, &mut batch)
+        };
+        let appended = match appended {
             Ok(appended) => appended,
             Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => {
                 self.metrics.duplicate_count += 1;
@@ -96,6 +105,9 @@ impl<D: Disk> Back<D> {
             log_append_time: appended.log_append_time.unwrap_or(Timestamp::NONE),
             log_start_offset: state.log.start_offset(),
         };
+        if !appended.is_written {
+            self.held.hold(state, batch.len());
+        }
         let is_stranger = known_count < state.log.producer_count();
         self.metrics.append_count += 1;
         self.metrics.append_bytes += batch.len() as u64;
@@ -136,6 +148,7 @@ impl<D: Disk> Back<D> {
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
         let before = state.high_watermark();
         state.log.mark_durable(durable_offset);
+        self.held.committed(state);
         state.is_flushing = false;
         let is_weak = !state.log.config().acks_durable;
         if is_weak && state.log.durable_offset() < state.log.end_offset() {

@@ -132,7 +132,7 @@ impl ClassicGroup {
     ) {
         let session_ms = super::member::millis(request.session_timeout_ms);
         self.pending.insert(member_id.into(), now.boot.plus_ms(session_ms));
-        context.pending.push_back((self.id.clone(), member_id.into()));
+        context.push_pending(&self.id, member_id);
         let required = ErrorCode::MEMBER_ID_REQUIRED;
         context.answer(token, &JoinGroupResponse::failed(required, member_id));
     }

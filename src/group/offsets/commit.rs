@@ -3,7 +3,7 @@
 use super::super::groups::Members;
 use super::super::writes::{After, Record};
 use super::super::{Coordinator, ids};
-use super::{OFFSET_BYTES, tombstone};
+use super::{Committed, OFFSET_BYTES, tombstone};
 use crate::limits::GROUP_OFFSETS_MAX;
 use crate::time::Now;
 use crate::wire::kafka::group_records::{OffsetCommitKey, OffsetCommitValue};
@@ -43,18 +43,28 @@ impl Coordinator {
         if !ids::is_legal(group_id) {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
-        let metadata = request.partitions.iter().map(|item| item.metadata.len() + OFFSET_BYTES);
-        let is_too_much = !self.context.has_room(metadata.sum());
+        let cost = |item: &CommitPartition<'_>| item.metadata.len() + OFFSET_BYTES;
         let generation = request.generation_id_or_member_epoch;
         let Some(group) = self.groups.get_mut(group_id) else {
             if 0 <= generation {
                 return Err(ErrorCode::GROUP_ID_NOT_FOUND);
             }
-            if is_too_much || !self.make_room(now) {
+            let bytes = request.partitions.iter().map(cost).sum();
+            if !self.make_room(now, group_id, bytes) {
                 return Err(ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
             }
             return Ok(());
         };
+        // What takes another's place takes no more room: whoever is there goes on when all is full.
+        let growth = |item: &CommitPartition<'_>| match item.topic {
+            TopicRef::Name(topic) => {
+                let before = group.offsets.find(topic, item.partition).map_or(0, Committed::cost);
+                cost(item).saturating_sub(before)
+            }
+            TopicRef::Id(_) => 0,
+        };
+        let growth_bytes = request.partitions.iter().map(growth).sum();
+        let is_too_much = 0 < growth_bytes && !self.context.has_room(growth_bytes);
         if is_too_much || GROUP_OFFSETS_MAX < group.offsets.count() + request.partitions.len() {
             return Err(ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
         }

@@ -132,7 +132,7 @@ impl Coordinator {
     ) {
         let cost = committed.as_ref().map_or(0, Committed::cost);
         let before = if committed.is_some() {
-            let group = self.groups.entry(group_id.into()).or_default();
+            let group = self.group_or_new(group_id);
             group.offsets.set(topic, partition, committed)
         } else {
             let Some(group) = self.groups.get_mut(group_id) else { return };

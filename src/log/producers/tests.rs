@@ -215,3 +215,19 @@ fn the_state_answers_as_the_whole_history_would() {
     }
     assert!(verdicts.len() == 4 && verdicts.values().all(|&count| 100 < count), "{verdicts:?}");
 }
+
+/// The million (fewer here show the same: beyond the bound nothing changes any more): those
+/// that wrote last are remembered, and the others cost nothing.
+#[test]
+fn a_million_producers_leave_the_last_few_thousand() {
+    let mut producers = Producers::default();
+    let million = 50_000;
+    for id in 0..million {
+        producers.observe(&header(id, 0, 0, 1, id), Boot(0));
+    }
+    assert_eq!(producers.count(), PARTITION_PRODUCERS_MAX);
+    let first = million - PARTITION_PRODUCERS_MAX as i64;
+    assert!(producers.known().map(|known| known.producer_id).eq(first..million));
+    // One that was forgotten begins anew: what it sent then is no duplicate any more.
+    assert_eq!(producers.check(&header(0, 0, 7, 1, million)), Ok(()));
+}

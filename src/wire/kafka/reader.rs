@@ -15,7 +15,7 @@
 //! **Invariant:** a count is compared with the bytes that are left, each element at its smallest,
 //! and with the memory that is left, before a vector is reserved. One message therefore reserves at
 //! most [`limits::KAFKA_DECODED_BYTES_ALWAYS`] and [`limits::KAFKA_DECODED_RATIO_MAX`] times the
-//! bytes it came in.
+//! bytes it came in, and [`limits::KAFKA_DECODED_BYTES_MAX`] in any case.
 
 use alloc::vec::Vec;
 
@@ -48,7 +48,9 @@ impl<'a> Reader<'a> {
             bytes,
             version,
             is_flexible,
-            memory_left: ratio.saturating_add(limits::KAFKA_DECODED_BYTES_ALWAYS),
+            memory_left: ratio
+                .saturating_add(limits::KAFKA_DECODED_BYTES_ALWAYS)
+                .min(limits::KAFKA_DECODED_BYTES_MAX),
             place: &Place { structure: "message", field: "first" },
         }
     }
