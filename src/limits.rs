@@ -104,6 +104,18 @@ pub const GROUP_STATE_BYTES_MAX: usize = 16 << 20;
 /// Partitions that one group may have offsets of.
 pub const GROUP_OFFSETS_MAX: usize = 100_000;
 
+/// Bytes of a regular expression that a member of a group reads topics by.
+pub const GROUP_EXPRESSION_BYTES_MAX: usize = 1024;
+
+/// Bytes that such an expression may take when it is compiled.
+pub const GROUP_EXPRESSION_COMPILED_BYTES_MAX: usize = 64 << 10;
+
+/// How deep such an expression may nest.
+pub const GROUP_EXPRESSION_NESTING_MAX: u32 = 24;
+
+/// Different expressions of the members of one group.
+pub const GROUP_EXPRESSIONS_MAX: usize = 64;
+
 /// States or kinds that a list of groups may be narrowed to.
 pub const GROUP_FILTERS_MAX: usize = 16;
 

@@ -23,7 +23,7 @@ const SLACK_BYTES: u64 = 2 << 20;
 const CALLER: Caller<'_> = Caller { client_id: "c", client_host: "/10.0.0.1" };
 
 fn million() -> usize {
-    if std::env::var_os("CI_LONG").is_some() { 1_000_000 } else { 10_000 }
+    if std::env::var_os("CI_LONG").is_some() { 1_000_000 } else { 5_000 }
 }
 
 fn now() -> Now {

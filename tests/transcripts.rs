@@ -7,7 +7,15 @@ mod transcript;
 #[path = "support/wire_examples.rs"]
 mod wire_examples;
 
-use odradek::group::GroupRules;
+use odradek::group::{GroupRules, MigrationPolicy};
+
+/// By their numbers in a transcript.
+const MIGRATION_POLICIES: [MigrationPolicy; 4] = [
+    MigrationPolicy::Disabled,
+    MigrationPolicy::Upgrade,
+    MigrationPolicy::Downgrade,
+    MigrationPolicy::Bidirectional,
+];
 
 #[test]
 fn every_message_of_the_wire_has_these_bytes() {
@@ -38,6 +46,30 @@ fn a_group_coordinator_answers_like_this() {
     });
 }
 
+#[test]
+fn a_coordinator_of_consumer_groups_answers_like_this() {
+    let mut rig = group_rig::Rig::new(GroupRules::default());
+    transcript::check("consumer_group.txt", |command| {
+        if let Some(rules) = command.strip_prefix("new") {
+            rig = group_rig::Rig::new(group_rules(rules));
+            return "ok".into();
+        }
+        rig.run(command)
+    });
+}
+
+#[test]
+fn groups_change_over_with_their_members_like_this() {
+    let mut rig = group_rig::Rig::new(GroupRules::default());
+    transcript::check("group_migration.txt", |command| {
+        if let Some(rules) = command.strip_prefix("new") {
+            rig = group_rig::Rig::new(group_rules(rules));
+            return "ok".into();
+        }
+        rig.run(command)
+    });
+}
+
 /// `key=value` pairs over the defaults.
 fn group_rules(text: &str) -> GroupRules {
     let mut rules = GroupRules::default();
@@ -46,6 +78,8 @@ fn group_rules(text: &str) -> GroupRules {
         match key {
             "delay" => rules.initial_rebalance_delay_ms = value.into(),
             "size" => rules.group_size_max = value as usize,
+            "migration" => rules.consumer_migration_policy = MIGRATION_POLICIES[value as usize],
+            "consumers" => rules.consumer_group_size_max = value as usize,
             "groups" => rules.groups_max = value as usize,
             "pending" => rules.pending_members_max = value as usize,
             "retention" => rules.offsets_retention_ms = value.into(),

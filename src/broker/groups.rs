@@ -23,6 +23,10 @@ use crate::controller::OFFSETS_TOPIC;
 use crate::group;
 use crate::ids::{Partition, TopicPartition};
 use crate::time::{Boot, Now};
+use crate::wire::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+};
+use crate::wire::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use crate::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use crate::wire::find_coordinator::{
@@ -126,7 +130,10 @@ impl<F: Clone> Front<F> {
     /// Whether the topic of groups must be made first. Whoever only looks finds nothing without.
     fn needs_offsets_topic(&self, request: &GroupRequest) -> bool {
         let only_looks = match request.api {
-            ApiKey::ListGroups | ApiKey::DescribeGroups | ApiKey::DeleteGroups => true,
+            ApiKey::ListGroups
+            | ApiKey::DescribeGroups
+            | ApiKey::ConsumerGroupDescribe
+            | ApiKey::DeleteGroups => true,
             ApiKey::FindCoordinator => frame::decode::<FindCoordinatorRequest<'_>>(&request.body)
                 .is_ok_and(|find| find.kind != CoordinatorKind::Group || find.keys.is_empty()),
             _ => false,
@@ -233,6 +240,17 @@ impl<F: Clone> Front<F> {
                     (place(group), frame::encode_body(&DescribeGroupsRequest { groups }))
                 };
                 decoded::<DescribeGroupsRequest<'_>>(body).groups.into_iter().map(part).collect()
+            }
+            ApiKey::ConsumerGroupHeartbeat => {
+                whole(decoded::<ConsumerGroupHeartbeatRequest<'_>>(body).group_id)
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                let part = |group| {
+                    let groups = vec![group];
+                    (place(group), frame::encode_body(&ConsumerGroupDescribeRequest { groups }))
+                };
+                let request: ConsumerGroupDescribeRequest<'_> = decoded(body);
+                request.groups.into_iter().map(part).collect()
             }
             ApiKey::DeleteGroups => {
                 let part = |group| {
@@ -351,6 +369,12 @@ fn check(api: ApiKey, body: &[u8]) -> Result<(), FrameError> {
         ApiKey::DescribeGroups => frame::decode::<DescribeGroupsRequest<'_>>(body).map(drop),
         ApiKey::ListGroups => frame::decode::<ListGroupsRequest>(body).map(drop),
         ApiKey::DeleteGroups => frame::decode::<DeleteGroupsRequest<'_>>(body).map(drop),
+        ApiKey::ConsumerGroupHeartbeat => {
+            frame::decode::<ConsumerGroupHeartbeatRequest<'_>>(body).map(drop)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            frame::decode::<ConsumerGroupDescribeRequest<'_>>(body).map(drop)
+        }
         _ => Err(FrameError::Malformed),
     }
 }
@@ -359,7 +383,7 @@ fn check(api: ApiKey, body: &[u8]) -> Result<(), FrameError> {
 fn absent(api: ApiKey, body: &[u8]) -> Vec<u8> {
     match api {
         ApiKey::ListGroups => refusal(api, body, ErrorCode::NONE),
-        ApiKey::DescribeGroups | ApiKey::DeleteGroups => {
+        ApiKey::DescribeGroups | ApiKey::ConsumerGroupDescribe | ApiKey::DeleteGroups => {
             refusal(api, body, ErrorCode::GROUP_ID_NOT_FOUND)
         }
         // The topic of groups could not be made.
@@ -396,6 +420,14 @@ fn merge(
                 groups.extend(frame::decode::<DescribeGroupsResponse<'_>>(answer).ok()?.groups);
             }
             Some(frame::encode_body(&DescribeGroupsResponse { groups }))
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let mut groups = Vec::new();
+            for answer in &answers {
+                let answer: ConsumerGroupDescribeResponse<'_> = frame::decode(answer).ok()?;
+                groups.extend(answer.groups);
+            }
+            Some(frame::encode_body(&ConsumerGroupDescribeResponse { groups }))
         }
         ApiKey::DeleteGroups => {
             let mut groups = Vec::new();

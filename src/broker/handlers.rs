@@ -166,7 +166,9 @@ impl<F: Clone> Front<F> {
             | ApiKey::OffsetDelete
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
-            | ApiKey::DeleteGroups => {
+            | ApiKey::DeleteGroups
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe => {
                 let (client_id, client_host) = self.caller(call.connection);
                 self.group(call, GroupRequest { api, body, client_id, client_host })
             }

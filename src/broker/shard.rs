@@ -1,6 +1,6 @@
 //! A shard: one front and one back, and the agenda between them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
@@ -9,6 +9,7 @@ use crate::broker::front::{Answer, ControlAsk, Front, FrontOutput, Request, Resp
 use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
 use crate::broker::scrub::ScrubJob;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig, Topics};
+use crate::controller::OFFSETS_TOPIC;
 use crate::controller::change::Change;
 use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
@@ -259,6 +260,7 @@ impl<D: Disk> Shard<D> {
 
     fn apply(&mut self, now: Now, apply: Apply<D>) {
         let mut reconfigured: Vec<TopicId> = Vec::new();
+        let mut touched: BTreeSet<TopicId> = BTreeSet::new();
         for change in &apply.changes {
             if let Change::RemoveTopic { topic_id } = change {
                 if let Some(topic) = self.front.image().topic(*topic_id) {
@@ -269,12 +271,18 @@ impl<D: Disk> Shard<D> {
             match change {
                 Change::RemoveTopic { topic_id } => self.back.retire_topic(*topic_id),
                 Change::Config { topic_id, .. } => reconfigured.push(*topic_id),
+                Change::Topic { topic_id, .. } | Change::Partition { topic_id, .. } => {
+                    touched.insert(*topic_id);
+                }
                 _ => {}
             }
         }
+        let mut has_coordinators = false;
         for log in apply.adopted {
+            has_coordinators |= log.name().as_str() == OFFSETS_TOPIC;
             self.back.adopt(log);
         }
+        self.note_topics(has_coordinators, &touched);
         reconfigured.dedup();
         for topic_id in reconfigured {
             if let Some(topic) = self.front.image().topic(topic_id) {
@@ -286,6 +294,16 @@ impl<D: Disk> Shard<D> {
         // a topic of the same name, and its directory must not be the one that is taken away.
         self.pump(now);
         self.outputs.push_back(Output::Applied(apply.version));
+    }
+
+    /// Tells coordinators of the topics that changed, or of all where there are new coordinators.
+    fn note_topics(&mut self, all: bool, touched: &BTreeSet<TopicId>) {
+        let image = self.front.image();
+        let of_touched = touched.iter().filter_map(|id| Some((*id, image.topic(*id)?)));
+        let of_all = image.topics().filter(|_| all);
+        for (topic_id, topic) in of_all.chain(of_touched) {
+            self.back.note_topic(&topic.name, topic_id, topic.partitions.len() as i32);
+        }
     }
 
     fn reconfigure(&mut self, now: Now, config: LiveConfig) {

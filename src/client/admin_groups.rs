@@ -11,6 +11,10 @@ use crate::client::admin::{Admin, checked};
 use crate::client::cluster::Cluster;
 use crate::client::offsets::TopicPartition;
 use crate::ids::{LeaderEpoch, NodeId, Offset};
+use crate::wire::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerMember,
+    DescribedConsumerGroup,
+};
 use crate::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::wire::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedMember,
@@ -48,6 +52,8 @@ pub struct GroupListing {
 pub struct GroupInfo {
     /// Its id.
     pub group_id: String,
+    /// By which protocol.
+    pub kind: GroupKind,
     /// What it is doing.
     pub state: GroupState,
     /// What kind of members it has: `consumer`.
@@ -90,15 +96,45 @@ impl GroupInfo {
         let members = group.members.iter().map(|member| GroupMember::new(member, is_consumer));
         GroupInfo {
             group_id: group_id.to_owned(),
+            kind: GroupKind::Classic,
             state: group.state,
             protocol_type: group.protocol_type.to_owned(),
             protocol_name: group.protocol_name.to_owned(),
             members: members.collect(),
         }
     }
+
+    /// A group of KIP-848.
+    fn assigned(group_id: &str, group: &DescribedConsumerGroup<'_>) -> GroupInfo {
+        GroupInfo {
+            group_id: group_id.to_owned(),
+            kind: GroupKind::Consumer,
+            state: group.state,
+            protocol_type: "consumer".to_owned(),
+            protocol_name: group.assignor.to_owned(),
+            members: group.members.iter().map(GroupMember::assigned).collect(),
+        }
+    }
 }
 
 impl GroupMember {
+    /// A member of a group of KIP-848.
+    fn assigned(member: &ConsumerMember<'_>) -> GroupMember {
+        let partitions = member.assignment.iter().flat_map(|topic| {
+            let numbers = topic.partitions.iter();
+            numbers.map(|number| TopicPartition::new(topic.topic, number.0))
+        });
+        let mut partitions: Vec<TopicPartition> = partitions.collect();
+        partitions.sort();
+        GroupMember {
+            member_id: member.member_id.to_owned(),
+            group_instance_id: member.instance_id.map(str::to_owned),
+            client_id: member.client_id.to_owned(),
+            client_host: member.client_host.trim_start_matches('/').to_owned(),
+            partitions,
+        }
+    }
+
     fn new(member: &DescribedMember<'_>, is_consumer: bool) -> GroupMember {
         // Other kinds of members (Connect's, for one) share out what is theirs in their own form.
         let assignment = match member.assignment {
@@ -213,6 +249,10 @@ impl Admin {
                 let frame = cluster.call_node(Some(node), api, &request, timeout)?;
                 let response: DescribeGroupsResponse<'_> = frame.body()?;
                 let group = one(response.groups)?;
+                if group.error == ErrorCode::GROUP_ID_NOT_FOUND {
+                    // Those of KIP-848 are asked about by themselves.
+                    return describe_assigned(cluster, node, group_id, timeout);
+                }
                 let error = group.error;
                 let is_ok = error.is_ok();
                 Ok((error, if is_ok { Ok(GroupInfo::new(group_id, &group)) } else { Err(error) }))
@@ -345,6 +385,23 @@ impl Admin {
         };
         group_ids.iter().map(delete).collect()
     }
+}
+
+/// One group of KIP-848.
+fn describe_assigned(
+    cluster: &mut Cluster,
+    node: NodeId,
+    group_id: &str,
+    timeout: Duration,
+) -> Result<(ErrorCode, Result<GroupInfo, ErrorCode>), ClientError> {
+    let request = ConsumerGroupDescribeRequest { groups: vec![group_id] };
+    let api = ApiKey::ConsumerGroupDescribe;
+    let frame = cluster.call_node(Some(node), api, &request, timeout)?;
+    let response: ConsumerGroupDescribeResponse<'_> = frame.body()?;
+    let group = one(response.groups)?;
+    let error = group.error;
+    let is_ok = error.is_ok();
+    Ok((error, if is_ok { Ok(GroupInfo::assigned(group_id, &group)) } else { Err(error) }))
 }
 
 /// The one answer to one question.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::error::Expected;
 use super::listener::{Listener, Protocol};
 use super::raw::RawValue;
-use super::{Config, DiskFullPolicy};
+use super::{Config, DiskFullPolicy, MigrationPolicy};
 use crate::ids::NodeId;
 use crate::limits;
 use crate::topic_config::{self, TopicConfig, TopicConfigError};
@@ -45,6 +45,11 @@ enum Kind {
         words: &'static [&'static str],
         put: fn(&mut Config, usize),
     },
+    /// Some of these names, the most wanted first.
+    Names {
+        names: &'static [&'static str],
+        put: fn(&mut Config, Vec<&'static str>),
+    },
     Directories,
     Listeners,
     Advertised,
@@ -66,6 +71,15 @@ const UNITS: &[(&str, &str)] = &[
 const DISK_FULL_WORDS: &[&str] = &["delete-oldest", "refuse"];
 const DISK_FULL_POLICIES: [DiskFullPolicy; 2] =
     [DiskFullPolicy::DeleteOldest, DiskFullPolicy::Refuse];
+
+/// In the order of [`MIGRATION_POLICIES`].
+const MIGRATION_POLICY_WORDS: &[&str] = &["bidirectional", "upgrade", "downgrade", "disabled"];
+const MIGRATION_POLICIES: [MigrationPolicy; 4] = [
+    MigrationPolicy::Bidirectional,
+    MigrationPolicy::Upgrade,
+    MigrationPolicy::Downgrade,
+    MigrationPolicy::Disabled,
+];
 
 /// In the order of [`LOG_LEVELS`].
 const LOG_LEVEL_WORDS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
@@ -510,6 +524,50 @@ pub(super) const KEYS: &[Key] = &[
         "Members that one group may have; never more than 10000.",
     ),
     reload(
+        "group.consumer.session.timeout.ms",
+        "45000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_consumer_session_timeout_ms = n as u64,
+        },
+        "How long a member may be silent in a group whose partitions the broker assigns (KIP-848).",
+    ),
+    reload(
+        "group.consumer.heartbeat.interval.ms",
+        "5000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_consumer_heartbeat_interval_ms = n as i32,
+        },
+        "How often such a member is to be heard of; at least three times in that time.",
+    ),
+    reload(
+        "group.consumer.max.size",
+        "2147483647",
+        Kind::Integer { min: 1, max: I32_MAX, put: |c, n| c.group_consumer_max_size = n as u32 },
+        "Members that one such group may have; never more than 10000.",
+    ),
+    reload(
+        "group.consumer.assignors",
+        "[\"uniform\", \"range\"]",
+        Kind::Names {
+            names: &["uniform", "range"],
+            put: |c, names| c.group_consumer_assignors = names,
+        },
+        "How the broker may assign; the first is for groups whose members do not choose.",
+    ),
+    reload(
+        "group.consumer.migration.policy",
+        "\"bidirectional\"",
+        Kind::Word {
+            words: MIGRATION_POLICY_WORDS,
+            put: |c, place| c.group_consumer_migration_policy = MIGRATION_POLICIES[place],
+        },
+        "Whether groups with members may change to such a one (\"upgrade\"), back, both, neither.",
+    ),
+    reload(
         "scrub.interval.ms",
         "604800000",
         Kind::Integer { min: 0, max: MS_MAX, put: |c, n| c.scrub_interval_ms = n as u64 },
@@ -625,6 +683,15 @@ impl Key {
                 };
                 put(config, place);
                 Ok(words[place].to_owned())
+            }
+            Kind::Names { names, put } => {
+                let find = |text: &str| names.iter().copied().find(|name| *name == text);
+                let chosen = list(value).and_then(|texts| texts.into_iter().map(find).collect());
+                let Some(chosen) = chosen else {
+                    return simple(topic_config::Expected::OneOf(names));
+                };
+                put(config, Vec::clone(&chosen));
+                Ok(chosen.join(","))
             }
             Kind::Directories => {
                 config.log_dirs = directories(value).ok_or(Expected::Directories)?;

@@ -44,6 +44,19 @@ pub enum DiskFullPolicy {
     Refuse,
 }
 
+/// Which groups may change their protocol while they have members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Both kinds.
+    Bidirectional,
+    /// Classic ones to that of KIP-848.
+    Upgrade,
+    /// Those of KIP-848 to the classic one.
+    Downgrade,
+    /// None.
+    Disabled,
+}
+
 /// The checked configuration; each field bears its key's name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -119,6 +132,16 @@ pub struct Config {
     pub group_initial_rebalance_delay_ms: u64,
     /// Members of one group.
     pub group_max_size: u32,
+    /// How long a member of a group of KIP-848 may be silent.
+    pub group_consumer_session_timeout_ms: u64,
+    /// How often such a member is to be heard of.
+    pub group_consumer_heartbeat_interval_ms: i32,
+    /// Members of one such group.
+    pub group_consumer_max_size: u32,
+    /// The assignors of such groups, the default first.
+    pub group_consumer_assignors: Vec<&'static str>,
+    /// Which groups may change their protocol while they have members.
+    pub group_consumer_migration_policy: MigrationPolicy,
     /// Time between two passes that verify every sealed segment; 0 never.
     pub scrub_interval_ms: u64,
     /// How fast sealed segments are read to verify them.
@@ -351,6 +374,11 @@ impl Config {
             group_max_session_timeout_ms: 0,
             group_initial_rebalance_delay_ms: 0,
             group_max_size: 0,
+            group_consumer_session_timeout_ms: 0,
+            group_consumer_heartbeat_interval_ms: 0,
+            group_consumer_max_size: 0,
+            group_consumer_assignors: Vec::new(),
+            group_consumer_migration_policy: MigrationPolicy::Disabled,
             log_cleaner_backoff_ms: 0,
             log_cleaner_dedupe_buffer_size: None,
             log_cleaner_io_max_bytes_per_second: 0,

@@ -1,9 +1,9 @@
 //! What operators ask: `DescribeGroups`, `ListGroups`, `DeleteGroups`.
 
+use super::Coordinator;
 use super::groups::{Group, Members};
 use super::offsets;
 use super::writes::After;
-use super::{Coordinator, classic};
 use crate::time::Now;
 use crate::wire::ErrorCode;
 use crate::wire::delete_groups::DeleteGroupsRequest;
@@ -14,7 +14,7 @@ impl Group {
     /// Whether its members use offsets in a way that is not known here.
     pub(super) fn is_opaque(&self) -> bool {
         match &self.members {
-            Members::Simple => false,
+            Members::Simple | Members::Consumer(_) => false,
             Members::Classic(group) => !group.is_empty() && !group.is_of_consumers(),
         }
     }
@@ -24,6 +24,7 @@ impl Group {
         match &self.members {
             Members::Simple => false,
             Members::Classic(group) => group.is_subscribed(topic),
+            Members::Consumer(group) => group.is_subscribed(topic),
         }
     }
 
@@ -37,6 +38,8 @@ impl Group {
                 members: Vec::new(),
             },
             Members::Classic(group) => group.describe(),
+            // Whoever asks about such a group by the other protocol finds none, as in Kafka.
+            Members::Consumer(_) => DescribedGroup::failed(ErrorCode::GROUP_ID_NOT_FOUND),
         }
     }
 }
@@ -86,9 +89,7 @@ impl Coordinator {
             records.extend(
                 offsets.map(|(topic, partition, _)| offsets::tombstone(group_id, topic, partition)),
             );
-            if group.stored().is_some() {
-                records.push(classic::tombstone(group_id));
-            }
+            records.extend(group.tombstones(group_id));
         }
         self.context.write(now, records, After::GroupsDeleted { token, results });
         self.settle(now);

@@ -1,8 +1,10 @@
 //! A group: its committed offsets, and its members by one protocol or another.
 
-use super::classic::{ClassicGroup, Stored};
+use super::classic::ClassicGroup;
+use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
-use super::{Caller, Coordinator};
+use super::writes::{After, Record};
+use super::{Caller, Coordinator, classic};
 use crate::time::Now;
 use crate::wire::ErrorCode;
 use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
@@ -30,6 +32,19 @@ pub(super) enum Members {
     Simple,
     /// By the classic protocol.
     Classic(Box<ClassicGroup>),
+    /// By that of KIP-848.
+    Consumer(Box<ConsumerGroup>),
+}
+
+impl Members {
+    /// What they take, roughly.
+    pub fn cost(&self) -> usize {
+        match self {
+            Members::Simple => 0,
+            Members::Classic(group) => group.cost(),
+            Members::Consumer(group) => group.cost(),
+        }
+    }
 }
 
 /// See the module.
@@ -45,6 +60,7 @@ impl Group {
         let is_vain = match &self.members {
             Members::Simple => true,
             Members::Classic(group) => group.is_vain(),
+            Members::Consumer(group) => group.is_vain(),
         };
         is_vain && self.offsets.is_empty()
     }
@@ -54,6 +70,7 @@ impl Group {
         match &self.members {
             Members::Simple => true,
             Members::Classic(group) => group.is_empty(),
+            Members::Consumer(group) => group.is_empty(),
         }
     }
 
@@ -61,12 +78,14 @@ impl Group {
         match &self.members {
             Members::Simple => GroupState::Empty,
             Members::Classic(group) => group.state(),
+            Members::Consumer(group) => group.state(),
         }
     }
 
     pub fn kind(&self) -> GroupKind {
         match &self.members {
             Members::Simple | Members::Classic(_) => GroupKind::Classic,
+            Members::Consumer(_) => GroupKind::Consumer,
         }
     }
 
@@ -74,36 +93,70 @@ impl Group {
         match &self.members {
             Members::Simple => "",
             Members::Classic(group) => group.protocol_type(),
-        }
-    }
-
-    pub fn classic(&self) -> Option<&ClassicGroup> {
-        match &self.members {
-            Members::Simple => None,
-            Members::Classic(group) => Some(group),
+            Members::Consumer(_) => classic::CONSUMER,
         }
     }
 
     pub fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match &mut self.members {
-            Members::Simple => None,
             Members::Classic(group) => Some(group),
+            Members::Simple | Members::Consumer(_) => None,
         }
     }
 
-    /// What is durable of its members.
-    pub fn stored(&self) -> Option<&Stored> {
+    pub fn consumer(&self) -> Option<&ConsumerGroup> {
+        match &self.members {
+            Members::Consumer(group) => Some(group),
+            Members::Simple | Members::Classic(_) => None,
+        }
+    }
+
+    pub fn consumer_mut(&mut self) -> Option<&mut ConsumerGroup> {
+        match &mut self.members {
+            Members::Consumer(group) => Some(group),
+            Members::Simple | Members::Classic(_) => None,
+        }
+    }
+
+    /// The records that forget its members' protocol, once there are no members.
+    pub fn tombstones(&self, group_id: &str) -> Vec<Record> {
+        match &self.members {
+            Members::Simple => Vec::new(),
+            Members::Classic(group) => {
+                group.stored().map(|_| classic::tombstone(group_id)).into_iter().collect()
+            }
+            Members::Consumer(group) => group.tombstones(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn classic(&self) -> Option<&ClassicGroup> {
+        match &self.members {
+            Members::Classic(group) => Some(group),
+            Members::Simple | Members::Consumer(_) => None,
+        }
+    }
+
+    /// What is durable of its classic members.
+    #[cfg(test)]
+    pub fn stored(&self) -> Option<&super::classic::Stored> {
         self.classic().and_then(ClassicGroup::stored)
     }
 
     pub fn invariants(&self) {
-        if let Members::Classic(group) = &self.members {
-            group.invariants();
+        match &self.members {
+            Members::Simple => {}
+            Members::Classic(group) => group.invariants(),
+            Members::Consumer(group) => group.invariants(),
         }
     }
 }
 
 impl Coordinator {
+    pub(super) fn consumer_mut(&mut self, group_id: &str) -> Option<&mut ConsumerGroup> {
+        self.groups.get_mut(group_id).and_then(Group::consumer_mut)
+    }
+
     pub(super) fn join(
         &mut self,
         now: Now,
@@ -113,6 +166,13 @@ impl Coordinator {
     ) {
         let group_id = request.group_id;
         let checked = check_join(&self.context.rules, request);
+        if checked.is_ok() && self.has_consumers(group_id) {
+            if let Err(error) = self.join_consumers(now, token, caller, request) {
+                let refusal = JoinGroupResponse::failed(error, request.member_id);
+                self.context.answer(token, &refusal);
+            }
+            return self.settle(now);
+        }
         let entered = checked.and_then(|()| self.enter(now, group_id, request.member_id));
         if let Err(error) = entered {
             let refusal = JoinGroupResponse::failed(error, request.member_id);
@@ -130,18 +190,25 @@ impl Coordinator {
         match self.groups.get_mut(group_id) {
             Some(Group { members: Members::Classic(_), .. }) => return Ok(()),
             _ if !member_id.is_empty() => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
-            Some(_) => {}
+            Some(group) => {
+                // It was one of KIP-848, and has no members left.
+                let records = group.tombstones(group_id);
+                self.context.write(now, records, After::Nothing);
+            }
             None => {
                 let has_room = self.make_room(now, group_id, 0);
                 has_room.then_some(()).ok_or(ErrorCode::GROUP_MAX_SIZE_REACHED)?;
             }
         }
-        let group = self.group_or_new(group_id);
-        group.members = Members::Classic(Box::new(ClassicGroup::new(group_id)));
+        self.swap(group_id, Members::Classic(Box::new(ClassicGroup::new(group_id))));
         Ok(())
     }
 
     pub(super) fn sync(&mut self, now: Now, token: u64, request: &SyncGroupRequest<'_>) {
+        if self.has_consumers(request.group_id) {
+            self.sync_consumers(now, token, request);
+            return self.settle(now);
+        }
         let group = self.groups.get_mut(request.group_id).and_then(Group::classic_mut);
         if let Some(group) = group {
             group.sync(&mut self.context, now, token, request);
@@ -152,8 +219,10 @@ impl Coordinator {
     }
 
     pub(super) fn heartbeat(&mut self, now: Now, token: u64, request: &HeartbeatRequest<'_>) {
+        let is_of_consumers = self.has_consumers(request.group_id);
         let result = match self.groups.get_mut(request.group_id).and_then(Group::classic_mut) {
             Some(group) => group.heartbeat(now, request),
+            None if is_of_consumers => self.heartbeat_consumers(now, request),
             None => Err(absent(request.group_id)),
         };
         let error = result.err().unwrap_or(ErrorCode::NONE);
@@ -162,6 +231,10 @@ impl Coordinator {
 
     pub(super) fn leave(&mut self, now: Now, token: u64, request: &LeaveGroupRequest<'_>) {
         let group_id = request.group_id;
+        if self.has_consumers(group_id) {
+            self.leave_consumers(now, token, request);
+            return self.settle(now);
+        }
         let response = match self.groups.get_mut(group_id).and_then(Group::classic_mut) {
             Some(group) => LeaveGroupResponse {
                 error: ErrorCode::NONE,
@@ -185,6 +258,7 @@ impl Coordinator {
         if let Some(group) = self.groups.get_mut(group_id).and_then(Group::classic_mut) {
             group.expire(&mut self.context, now);
         }
+        self.expire_consumers(now, group_id);
         self.settle(now);
         self.forget_if_vain(group_id);
     }

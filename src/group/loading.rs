@@ -2,6 +2,7 @@
 
 use super::Coordinator;
 use super::classic::{ClassicGroup, Stored};
+use super::consumer::ConsumerGroup;
 use super::groups::{Group, Members};
 use super::offsets::Committed;
 use super::writes::{After, Returned, told};
@@ -10,6 +11,7 @@ use crate::time::{Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::delete_groups::DeleteGroupsResponse;
 use crate::wire::join_group::JoinGroupResponse;
+use crate::wire::kafka::consumer_group_records::ConsumerGroupKey;
 use crate::wire::kafka::group_records::{GroupKey, GroupMetadataValue, OffsetCommitValue};
 use crate::wire::offset_commit::OffsetCommitResponse;
 use crate::wire::offset_delete::OffsetDeleteResponse;
@@ -57,26 +59,59 @@ impl Coordinator {
                 let value = value.map_err(|_| GroupError::Value)?;
                 self.replay_group(key.group, value.as_ref().map(Stored::of));
             }
+            GroupKey::ConsumerGroup(key) => self.replay_consumers(&key, value)?,
             GroupKey::Unknown(_) => {}
         }
         Ok(())
     }
 
+    fn replay_consumers(
+        &mut self,
+        key: &ConsumerGroupKey<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<(), GroupError> {
+        let group_id = key.group();
+        if value.is_none() && !self.groups.contains_key(group_id) {
+            return Ok(());
+        }
+        let group = self.group_or_new(group_id);
+        if group.consumer().is_none() {
+            // Of two protocols the later counts, unless the group has members by the other.
+            if value.is_none() || !group.is_empty() {
+                return Ok(());
+            }
+            group.members = Members::Consumer(Box::new(ConsumerGroup::new(group_id)));
+        }
+        let consumers = group.consumer_mut().expect("it was put in if it was not there");
+        let more_bytes = consumers.replay(key, value).map_err(|_| GroupError::Value)?;
+        if consumers.is_vain() {
+            group.members = Members::Simple;
+        }
+        self.context.state_bytes = self.context.state_bytes.saturating_add_signed(more_bytes);
+        self.forget_if_vain(group_id);
+        Ok(())
+    }
+
     fn replay_group(&mut self, group_id: &str, stored: Option<Stored>) {
         let Some(stored) = stored else {
-            if let Some(group) = self.groups.get_mut(group_id) {
-                if let Members::Classic(classic) = &mut group.members {
-                    classic.replay(None);
-                    // Members that joined meanwhile stay.
-                    if classic.is_vain() {
-                        group.members = Members::Simple;
-                    }
-                }
+            // One that is of KIP-848 by now comes behind this record.
+            let Some(group) = self.groups.get_mut(group_id) else { return };
+            let Some(classic) = group.classic_mut() else { return };
+            classic.replay(None);
+            // Members that joined meanwhile stay.
+            if classic.is_vain() {
+                group.members = Members::Simple;
+                self.forget_if_vain(group_id);
             }
-            return self.forget_if_vain(group_id);
+            return;
         };
         let group = self.group_or_new(group_id);
-        if let Members::Simple = group.members {
+        let is_of_others = match &group.members {
+            Members::Simple => true,
+            Members::Classic(_) => false,
+            Members::Consumer(consumers) => consumers.is_empty(),
+        };
+        if is_of_others {
             group.members = Members::Classic(Box::new(ClassicGroup::new(group_id)));
         }
         if let Members::Classic(classic) = &mut group.members {
@@ -89,8 +124,10 @@ impl Coordinator {
         self.is_loaded = true;
         self.context.retention.begin(now, &self.context.rules);
         for group in self.groups.values_mut() {
-            if let Some(group) = group.classic_mut() {
-                group.restore(&mut self.context, now);
+            match &mut group.members {
+                Members::Simple => {}
+                Members::Classic(group) => group.restore(&mut self.context, now),
+                Members::Consumer(group) => group.restore(&mut self.context, now),
             }
         }
         self.settle(now);
@@ -165,6 +202,11 @@ impl Coordinator {
                 }
                 self.forget_if_vain(&group_id);
             }
+            After::Told { group_id, reader } => {
+                self.context.tell(vec![reader], result);
+                self.forget_if_vain(&group_id);
+            }
+            After::Moved(moved) => self.moved(now, *moved, result),
             After::Returned(returned) => self.returned(now, *returned, result),
         }
     }

@@ -19,7 +19,7 @@
 //! What is not durable (who is joining, whose session runs until when) is changed at once; it is
 //! lost at a restart, and the members join again. A failed append undoes such a change.
 //!
-//! Read semantics.md 2.18 and 2.20 first; the authority behind them is Kafka's
+//! Read semantics.md 2.18 to 2.20 first; the authority behind them is Kafka's
 //! `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager`.
 //!
 //! # Why
@@ -30,6 +30,7 @@
 
 mod admin;
 mod classic;
+mod consumer;
 mod context;
 mod groups;
 mod ids;
@@ -38,19 +39,22 @@ mod offsets;
 mod refusal;
 mod rules;
 mod timers;
+mod topics;
 mod writes;
 
 #[cfg(test)]
 mod tests;
 
+pub use consumer::Assignor;
 pub use loading::GroupError;
 pub use refusal::refusal;
-pub use rules::GroupRules;
+pub use rules::{GroupRules, MigrationPolicy};
 
 use std::collections::BTreeMap;
 
 use self::context::Context;
 use self::groups::Group;
+use self::topics::Topics;
 use crate::time::{Boot, Now};
 use crate::wire::{ApiKey, FrameError, frame};
 
@@ -86,6 +90,7 @@ pub enum GroupOutput {
 #[derive(Debug)]
 pub struct Coordinator {
     groups: BTreeMap<Box<str>, Group>,
+    topics: Topics,
     context: Context,
     is_loaded: bool,
 }
@@ -94,7 +99,8 @@ impl Coordinator {
     /// A coordinator that knows no groups yet; `seed` must differ at each start.
     pub fn new(rules: GroupRules, seed: u64) -> Coordinator {
         let context = Context::new(rules, seed);
-        Coordinator { groups: BTreeMap::new(), context, is_loaded: false }
+        let topics = Topics::default();
+        Coordinator { groups: BTreeMap::new(), topics, context, is_loaded: false }
     }
 
     /// Replaces what SIGHUP may replace.
@@ -128,6 +134,12 @@ impl Coordinator {
             ApiKey::DescribeGroups => self.describe(token, &frame::decode(body)?),
             ApiKey::ListGroups => self.list(token, &frame::decode(body)?),
             ApiKey::DeleteGroups => self.delete_groups(now, token, &frame::decode(body)?),
+            ApiKey::ConsumerGroupHeartbeat => {
+                self.consumer_heartbeat(now, token, caller, &frame::decode(body)?);
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                self.describe_consumers(token, &frame::decode(body)?);
+            }
             _ => return Err(FrameError::Malformed),
         }
         Ok(())

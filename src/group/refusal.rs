@@ -1,6 +1,12 @@
 //! Answers of a broker that cannot serve a request about groups: it is loading, or is not the
 //! coordinator.
 
+use crate::wire::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribedConsumerGroup,
+};
+use crate::wire::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use crate::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
@@ -58,6 +64,15 @@ pub fn refusal(api_key: ApiKey, body: &[u8], error: ErrorCode) -> Result<Vec<u8>
         ApiKey::DeleteGroups => {
             let request: DeleteGroupsRequest<'_> = frame::decode(body)?;
             frame::encode_body(&DeleteGroupsResponse { groups: vec![error; request.groups.len()] })
+        }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let _: ConsumerGroupHeartbeatRequest<'_> = frame::decode(body)?;
+            frame::encode_body(&ConsumerGroupHeartbeatResponse::failed(error))
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let request: ConsumerGroupDescribeRequest<'_> = frame::decode(body)?;
+            let groups = vec![DescribedConsumerGroup::failed(error); request.groups.len()];
+            frame::encode_body(&ConsumerGroupDescribeResponse { groups })
         }
         _ => return Err(FrameError::Malformed),
     })

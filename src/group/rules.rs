@@ -1,6 +1,32 @@
 //! What a coordinator is configured with, by Kafka's names.
 
+use super::consumer::Assignor;
 use crate::limits;
+
+/// Which groups may change their protocol while they have members:
+/// `group.consumer.migration.policy`. Those without members always may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Both kinds.
+    #[default]
+    Bidirectional,
+    /// Classic ones, when a member joins by KIP-848's protocol.
+    Upgrade,
+    /// Those of KIP-848, when only members of the classic protocol are left.
+    Downgrade,
+    /// None.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    pub(super) const fn upgrades(self) -> bool {
+        matches!(self, MigrationPolicy::Bidirectional | MigrationPolicy::Upgrade)
+    }
+
+    pub(super) const fn downgrades(self) -> bool {
+        matches!(self, MigrationPolicy::Bidirectional | MigrationPolicy::Downgrade)
+    }
+}
 
 /// A coordinator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +49,16 @@ pub struct GroupRules {
     pub offsets_commit_timeout_ms: u64,
     /// A new member that does not answer for so long while it joins is dropped.
     pub new_member_join_timeout_ms: u64,
+    /// `group.consumer.session.timeout.ms`: the same for all members of groups of KIP-848.
+    pub consumer_session_timeout_ms: u64,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub consumer_group_size_max: usize,
+    /// `group.consumer.assignors`, the default first; at least one.
+    pub consumer_assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration_policy: MigrationPolicy,
     /// Groups; a member of one more is refused.
     pub groups_max: usize,
     /// Member ids that were given out and have not come back; the oldest gives way.
@@ -45,6 +81,11 @@ impl Default for GroupRules {
             offsets_retention_check_interval_ms: 600_000,
             offsets_commit_timeout_ms: 5_000,
             new_member_join_timeout_ms: 5 * 60_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_group_size_max: limits::GROUP_MEMBERS_MAX,
+            consumer_assignors: Assignor::ALL.to_vec(),
+            consumer_migration_policy: MigrationPolicy::default(),
             groups_max: limits::GROUPS_MAX,
             pending_members_max: limits::GROUP_PENDING_MEMBERS_MAX,
             state_bytes_max: limits::GROUP_STATE_BYTES_MAX,

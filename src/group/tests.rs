@@ -19,7 +19,7 @@ use crate::wire::{ErrorCode, TopicRef};
 
 #[path = "../../tests/support/group_rig.rs"]
 #[allow(dead_code, reason = "the transcripts use the rest of it")]
-mod group_rig;
+pub(super) mod group_rig;
 use group_rig::Rig;
 
 mod random;

@@ -38,6 +38,10 @@ pub(super) enum After {
     OffsetsDeleted { token: u64, results: Vec<ErrorCode> },
     /// A classic group's assignment stands.
     Assigned { group_id: Box<str>, generation: i32 },
+    /// Answer a request about a group.
+    Told { group_id: Box<str>, reader: Reader },
+    /// A group with members speaks another protocol.
+    Moved(Box<Moved>),
     /// A static member of a classic group has its new id.
     Returned(Box<Returned>),
 }
@@ -55,6 +59,16 @@ pub(super) struct Returned {
     pub token: u64,
     /// What the member had said before, should the write fail.
     pub before: super::classic::Said,
+}
+
+/// A group that changes over.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub group_id: Box<str>,
+    /// Its members as they were, should the write fail.
+    pub before: super::groups::Members,
+    /// Whoever brought it about.
+    pub reader: Option<Reader>,
 }
 
 /// An answer that tells of what was appended, and waits until it is durable.

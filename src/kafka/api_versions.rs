@@ -6,7 +6,7 @@ use crate::wire::kafka::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersio
 use crate::wire::kafka::{ApiKey, KafkaError, Message};
 
 /// The APIs that are served, in ascending order, each in all versions the codec describes.
-const SERVED: [ApiKey; 29] = [
+const SERVED: [ApiKey; 31] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -35,6 +35,8 @@ const SERVED: [ApiKey; 29] = [
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
 ];
 

@@ -23,6 +23,7 @@
 mod api_versions;
 mod authorized;
 mod configs;
+mod consumer_groups;
 mod describe;
 mod fetch;
 mod fetch_session;
@@ -217,6 +218,8 @@ fn is_of_groups(api: ApiKey) -> bool {
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe
     )
 }
 
@@ -288,6 +291,12 @@ fn translate_group(
         ApiKey::DescribeGroups => (Wire::DescribeGroups, group_admin::ask_describe(version, body)?),
         ApiKey::ListGroups => (Wire::ListGroups, group_admin::ask_list(version, body)?),
         ApiKey::DeleteGroups => (Wire::DeleteGroups, group_admin::ask_delete(version, body)?),
+        ApiKey::ConsumerGroupHeartbeat => {
+            (Wire::ConsumerGroupHeartbeat, consumer_groups::ask_beat(version, body)?)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            (Wire::ConsumerGroupDescribe, consumer_groups::ask_describe(version, body)?)
+        }
         _ => return Err(KafkaError::UnsupportedVersion { api, version }),
     })
 }
@@ -346,6 +355,8 @@ fn respond_of_group(api: ApiKey, call: Call<'_>) -> Result<Vec<u8>, AnswerError>
         ApiKey::OffsetDelete => group_offsets::deleted(call),
         ApiKey::DescribeGroups => group_admin::described(call),
         ApiKey::ListGroups => group_admin::listed(call),
+        ApiKey::ConsumerGroupHeartbeat => consumer_groups::beaten(call),
+        ApiKey::ConsumerGroupDescribe => consumer_groups::described(call),
         _ => group_admin::deleted(call),
     }
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::{ConfigText, LiveConfig};
-use crate::config::{Config, DiskFullPolicy, Protocol, Setting, Source};
+use crate::config::{self, Config, DiskFullPolicy, Protocol, Setting, Source};
 use crate::controller::{ControllerConfig, OffsetsTopic};
-use crate::group::GroupRules;
+use crate::group::{Assignor, GroupRules, MigrationPolicy};
 use crate::ids::NodeId;
 use crate::journal::disk::Space;
 use crate::limits::GROUP_MEMBERS_MAX;
@@ -155,6 +155,10 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
 
 /// The coordinators' share of the configuration.
 fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
+    let session_timeout_ms = config.group_consumer_session_timeout_ms;
+    // A member that is heard of less often would be lost with one heartbeat.
+    let interval_ms_max = i32::try_from(session_timeout_ms / 3).unwrap_or(i32::MAX).max(1);
+    let assignors = config.group_consumer_assignors.iter();
     GroupRules {
         session_timeout_ms_min: config.group_min_session_timeout_ms,
         session_timeout_ms_max: config.group_max_session_timeout_ms,
@@ -165,6 +169,18 @@ fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
         offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
         batch_bytes_max: config.topic_defaults.max_message_bytes as usize,
         state_bytes_max: fixed.group_state_bytes_max,
+        consumer_session_timeout_ms: session_timeout_ms,
+        consumer_heartbeat_interval_ms: config
+            .group_consumer_heartbeat_interval_ms
+            .min(interval_ms_max),
+        consumer_group_size_max: (config.group_consumer_max_size as usize).min(GROUP_MEMBERS_MAX),
+        consumer_assignors: assignors.filter_map(|name| Assignor::parse(name)).collect(),
+        consumer_migration_policy: match config.group_consumer_migration_policy {
+            config::MigrationPolicy::Bidirectional => MigrationPolicy::Bidirectional,
+            config::MigrationPolicy::Upgrade => MigrationPolicy::Upgrade,
+            config::MigrationPolicy::Downgrade => MigrationPolicy::Downgrade,
+            config::MigrationPolicy::Disabled => MigrationPolicy::Disabled,
+        },
         ..GroupRules::default()
     }
 }
@@ -273,6 +289,11 @@ mod tests {
         ("group.max.session.timeout.ms", "7"),
         ("group.initial.rebalance.delay.ms", "7"),
         ("group.max.size", "7"),
+        ("group.consumer.session.timeout.ms", "7000"),
+        ("group.consumer.heartbeat.interval.ms", "7"),
+        ("group.consumer.max.size", "7"),
+        ("group.consumer.assignors", "range"),
+        ("group.consumer.migration.policy", "disabled"),
         ("scrub.interval.ms", "7"),
         ("scrub.bytes.per.second", "4097"),
         ("producer.id.expiration.ms", "7"),

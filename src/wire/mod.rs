@@ -26,6 +26,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic))]
 
 pub mod configs;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_groups;
@@ -95,12 +97,14 @@ pub enum ApiKey {
     OffsetDelete = 47,
     DescribeCluster = 60,
     DescribeProducers = 61,
+    ConsumerGroupHeartbeat = 68,
+    ConsumerGroupDescribe = 69,
     DescribeMetrics = 200,
 }
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 28] = [
+    pub const ALL: [ApiKey; 30] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -128,6 +132,8 @@ impl ApiKey {
         ApiKey::OffsetDelete,
         ApiKey::DescribeCluster,
         ApiKey::DescribeProducers,
+        ApiKey::ConsumerGroupHeartbeat,
+        ApiKey::ConsumerGroupDescribe,
         ApiKey::DescribeMetrics,
     ];
 

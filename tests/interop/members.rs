@@ -1,5 +1,5 @@
 //! Groups of mixed descent: our consumer and Java's share the partitions of a topic, whoever leads
-//! and assigns, by each of Kafka's classic assignors.
+//! and assigns, by each of Kafka's classic assignors, or where the broker assigns (KIP-848).
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -31,7 +31,14 @@ struct Java {
 }
 
 impl Java {
-    fn start(jars: &Path, properties: &Path, broker: &Broker, group: &str, strategy: &str) -> Java {
+    /// One that assigns by `strategy` when it leads, or for which the broker assigns.
+    fn start(
+        jars: &Path,
+        properties: &Path,
+        broker: &Broker,
+        group: &str,
+        strategy: Option<&str>,
+    ) -> Java {
         let door = broker.kafka.clone().expect("the ready line names it");
         let mut command = Command::new("java");
         command.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"]);
@@ -39,9 +46,15 @@ impl Java {
             .arg(format!("{}/*", jars.display()))
             .arg("org.apache.kafka.tools.VerifiableConsumer");
         command.args(["--bootstrap-server", &door, "--topic", TOPIC, "--group-id", group]);
-        command.args(["--reset-policy", "earliest", "--assignment-strategy", strategy]);
-        // Or each rebalance waits three seconds for its next heartbeat.
-        command.arg("--command-config").arg(properties);
+        command.args(["--reset-policy", "earliest"]);
+        match strategy {
+            // Or each rebalance waits three seconds for its next heartbeat.
+            Some(strategy) => command
+                .args(["--assignment-strategy", strategy])
+                .arg("--command-config")
+                .arg(properties),
+            None => command.args(["--group-protocol", "consumer"]),
+        };
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("java starts");
         let output = BufReader::new(child.stdout.take().expect("piped"));
@@ -129,7 +142,7 @@ fn javas_consumer_and_ours_share_a_group() {
         // Ours comes first and leads; then it goes, Java's has all and leads, and ours comes again.
         let mut leader = ours(&broker, class, Arc::clone(&assignor));
         wait_for(class, &mut leader, |one| one.assignment().len() == PARTITIONS);
-        let mut java = Java::start(&jars, &properties, &broker, class, &strategy);
+        let mut java = Java::start(&jars, &properties, &broker, class, Some(&strategy));
         both_share(class, &mut leader, &mut java);
         leader.close();
         let deadline = Instant::now() + WAIT;
@@ -141,4 +154,70 @@ fn javas_consumer_and_ours_share_a_group() {
         both_share(class, &mut follower, &mut java);
         drop(java);
     }
+}
+
+/// A broker that notices within seconds when a member of KIP-848 has died.
+fn quick(folder: &Folder) -> Broker {
+    let broker = Setup::new(&folder.join("data"))
+        .set("listeners", "wire://127.0.0.1:0,kafka://127.0.0.1:0")
+        .set("group.initial.rebalance.delay.ms", "0")
+        .set("group.consumer.session.timeout.ms", "9000")
+        .set("group.consumer.heartbeat.interval.ms", "300")
+        .start();
+    broker.text(&["topic", "create", TOPIC, "--partitions", &PARTITIONS.to_string()]);
+    broker
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in {WAIT:?}");
+        thread::sleep(20 * MS);
+    }
+}
+
+/// semantics.md 2.19: two members share four partitions, and what a dead one had goes to the other.
+#[test]
+fn javas_consumers_share_what_the_broker_assigns_and_one_takes_over() {
+    let Some(jars) = jars() else { return };
+    let folder = Folder::new();
+    let broker = quick(&folder);
+    let start = || Java::start(&jars, Path::new(""), &broker, "assigned", None);
+    let (mut first, mut second) = (start(), start());
+    wait_until("both have two", || {
+        first.owned() == PARTITIONS / 2
+            && second.owned() == PARTITIONS / 2
+            && first.owned.is_disjoint(&second.owned)
+    });
+    let described = broker.text(&["group", "describe", "assigned"]);
+    assert!(described.contains("members 2"), "{described}");
+    let rows = described.lines().filter(|line| line.starts_with(TOPIC));
+    assert_eq!(rows.count(), PARTITIONS, "{described}");
+    let described = broker.text(&["group", "describe", "assigned", "--json"]);
+    assert!(described.contains("\"kind\":\"Consumer\""), "{described}");
+    drop(second);
+    wait_until("the other has all", || first.owned() == PARTITIONS);
+}
+
+/// KIP-848, online migration: ours speaks the classic protocol and reads on while the group changes
+/// over and back.
+#[test]
+fn a_group_changes_over_under_our_consumer_and_back() {
+    let Some(jars) = jars() else { return };
+    let folder = Folder::new();
+    let broker = quick(&folder);
+    let mut consumer = ours(&broker, "mixed", Arc::new(CooperativeStickyAssignor));
+    wait_for("ours is alone", &mut consumer, |one| one.assignment().len() == PARTITIONS);
+    let kind = || {
+        let described = broker.text(&["group", "describe", "mixed", "--json"]);
+        let kinds = ["Classic", "Consumer"];
+        kinds.into_iter().find(|kind| described.contains(&format!("\"kind\":\"{kind}\"")))
+    };
+    assert_eq!(kind(), Some("Classic"));
+    let mut java = Java::start(&jars, Path::new(""), &broker, "mixed", None);
+    both_share("the broker assigns", &mut consumer, &mut java);
+    assert_eq!(kind(), Some("Consumer"));
+    drop(java);
+    wait_for("ours is alone again", &mut consumer, |one| one.assignment().len() == PARTITIONS);
+    assert_eq!(kind(), Some("Classic"));
 }

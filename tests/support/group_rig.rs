@@ -2,19 +2,26 @@
 //!
 //! ```text
 //! join g as=NAME [instance=I] [fresh] [old] [type=T] [session=MS] [rebalance=MS] [with=P:TOPICS,..]
-//! sync g as=NAME gen=N [assign=NAME:TEXT,..]
+//!        [holds=A-0+B-1]
+//! sync g as=NAME gen=N [assign=NAME:TEXT,..], TEXT being @A-0+B-1 for an assignment of consumers
 //! heartbeat g as=NAME gen=N
 //! leave g as=NAME,..
 //! commit g [as=NAME gen=N] [retention=MS] TOPIC-PARTITION=OFFSET[:METADATA] ..
-//! fetch g [TOPIC-PARTITION ..]
+//! fetch g [as=NAME epoch=N] [TOPIC-PARTITION ..]
 //! forget g TOPIC-PARTITION ..
 //! describe g | list [STATE ..] | delete g ..
+//! beat g as=NAME epoch=N [topics=A+B] [regex=R] [owned=A-0+B-1] [instance=I] [assignor=X] ..
+//! inspect g ..
+//! topic NAME PARTITIONS
 //! time MS | restart (what is held is lost) | hold | release | fail CODE | untrusted | trusted | topic-deleted NAME
 //! ```
 //!
 //! A name stands for a member id: the one that the first join under that name was given. `old` is
 //! a client from before KIP-394, `fresh` one that has forgotten its id. Answers to requests
 //! that waited are named by them.
+
+#[path = "group_rig_consumers.rs"]
+mod consumers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -63,6 +70,7 @@ pub struct Rig {
     last_token: u64,
     asked: BTreeMap<u64, (ApiKey, String)>,
     names: BTreeMap<String, String>,
+    topics: BTreeMap<String, i32>,
     shown: String,
 }
 
@@ -86,6 +94,7 @@ impl Rig {
             last_token: 0,
             asked: BTreeMap::new(),
             names: BTreeMap::new(),
+            topics: BTreeMap::new(),
             shown: String::new(),
         }
     }
@@ -103,7 +112,10 @@ impl Rig {
             "fail" => self.failure = Some(ErrorCode(rest[0].parse().expect("a code"))),
             "untrusted" => self.now.wall_trusted = false,
             "trusted" => self.now.wall_trusted = true,
+            "topic" => self.set_topic(rest[0], rest[1].parse().expect("a number")),
             "topic-deleted" => {
+                self.topics.remove(rest[0]);
+                self.coordinator.topic_gone(rest[0]);
                 self.coordinator.topic_deleted(self.now, rest[0]);
                 self.drain();
             }
@@ -150,6 +162,9 @@ impl Rig {
     /// A coordinator that knows what the log says, and serves nobody.
     pub fn replayed(&self) -> Coordinator {
         let mut coordinator = Coordinator::new(self.rules.clone(), self.seed);
+        for (name, partition_count) in &self.topics {
+            coordinator.topic_changed(name, consumers::topic_id(name), *partition_count);
+        }
         for (place, (key, value)) in self.log.iter().enumerate() {
             let offset = Offset(place as i64);
             let replayed =
@@ -157,6 +172,13 @@ impl Rig {
             replayed.expect("our own records");
         }
         coordinator
+    }
+
+    /// There is a topic with so many partitions.
+    pub fn set_topic(&mut self, name: &str, partition_count: i32) {
+        self.topics.insert(name.to_owned(), partition_count);
+        self.coordinator.topic_changed(name, consumers::topic_id(name), partition_count);
+        self.drain();
     }
 
     /// Sends a request; the answer may come at once or later.
@@ -225,6 +247,8 @@ impl Rig {
             "sync" => self.ask_sync(args),
             "heartbeat" => self.ask_heartbeat(args),
             "leave" => self.ask_leave(args),
+            "beat" => self.ask_beat(args),
+            "inspect" => self.ask_inspect(args),
             "commit" => self.ask_commit(args),
             "fetch" => self.ask_fetch(args),
             "forget" => self.ask_forget(args),
@@ -259,8 +283,12 @@ impl Rig {
             .map(|text| {
                 let (protocol, topics) = text.split_once(':').expect("protocol:topics");
                 let topics = topics.split('+').collect();
-                let said = ConsumerProtocolSubscription { topics, ..<_>::default() };
-                (protocol, said.encode(0))
+                let owned_partitions = args.find("holds").map(consumers::places);
+                let version = i16::from(owned_partitions.is_some());
+                let owned_partitions = owned_partitions.unwrap_or_default();
+                let said =
+                    ConsumerProtocolSubscription { topics, owned_partitions, ..<_>::default() };
+                (protocol, said.encode(version))
             })
             .collect();
         let protocols = protocols.iter();
@@ -282,11 +310,11 @@ impl Rig {
     fn ask_sync(&mut self, args: &Args<'_>) {
         let name = args.text("as", "?");
         let member_id = self.id(name);
-        let given: Vec<(String, &str)> = args
+        let given: Vec<(String, Vec<u8>)> = args
             .text("assign", "")
             .split(',')
             .filter_map(|text| text.split_once(':'))
-            .map(|(name, assignment)| (self.id(name), assignment))
+            .map(|(name, assignment)| (self.id(name), consumers::assignment(assignment)))
             .collect();
         let request = SyncGroupRequest {
             group_id: args.words[0],
@@ -297,7 +325,7 @@ impl Rig {
             protocol_name: args.find("protocol"),
             assignments: given
                 .iter()
-                .map(|(member_id, text)| SyncAssignment { member_id, assignment: text.as_bytes() })
+                .map(|(member_id, assignment)| SyncAssignment { member_id, assignment })
                 .collect(),
         };
         self.send(&format!("sync {name}"), ApiKey::SyncGroup, &request);
@@ -353,6 +381,7 @@ impl Rig {
 
     fn ask_fetch(&mut self, args: &Args<'_>) {
         let (group_id, places) = args.words.split_first().expect("a group");
+        let member_id = args.find("as").map(|name| self.id(name));
         let partitions: Vec<FetchOffset<'_>> = places
             .iter()
             .map(|place| {
@@ -362,8 +391,8 @@ impl Rig {
             .collect();
         let group = FetchOffsetsGroup {
             group_id,
-            member_id: None,
-            member_epoch: -1,
+            member_id: member_id.as_deref(),
+            member_epoch: args.number("epoch", -1),
             partitions: Some(partitions).filter(|partitions| !partitions.is_empty()),
         };
         let request = OffsetFetchRequest { require_stable: true, groups: vec![group] };
@@ -401,13 +430,14 @@ impl Rig {
                 Some(value) => {
                     let value = GroupMetadataValue::decode(value).expect("our own value");
                     let members = value.members.iter().map(|member| {
-                        let assignment = String::from_utf8_lossy(member.assignment);
+                        let assignment = consumers::assigned(member.assignment);
                         format!(" {}={assignment}", member.member_id)
                     });
                     let members: String = members.collect();
                     format!("  record: {} generation {}{members}", key.group, value.generation)
                 }
             },
+            GroupKey::ConsumerGroup(key) => consumers::record(&key, value),
             GroupKey::Unknown(kind) => panic!("we write no records of kind {kind}"),
         };
         self.show(&line);
@@ -419,7 +449,7 @@ impl Rig {
             ApiKey::JoinGroup => self.joined(&name, body),
             ApiKey::SyncGroup => {
                 let answer: SyncGroupResponse<'_> = frame::decode(body).expect("our own answer");
-                let assignment = String::from_utf8_lossy(answer.assignment);
+                let assignment = consumers::assigned(answer.assignment);
                 ok_or(answer.error, &format!("assigned [{assignment}]"))
             }
             ApiKey::Heartbeat => {
@@ -445,6 +475,8 @@ impl Rig {
                 let answer: DeleteGroupsResponse = frame::decode(body).expect("our own answer");
                 all(&answer.groups)
             }
+            ApiKey::ConsumerGroupHeartbeat => self.beaten(&name, body),
+            ApiKey::ConsumerGroupDescribe => consumers::inspected(body),
             other => panic!("nobody asks {other:?}"),
         };
         self.show(&format!("{name}: {line}"));
@@ -481,7 +513,7 @@ impl Rig {
             );
             text.push_str(&ok_or(group.error, &what));
             for member in &group.members {
-                let assignment = String::from_utf8_lossy(member.assignment);
+                let assignment = consumers::assigned(member.assignment);
                 let id = member.member_id;
                 let host = member.client_host;
                 write!(text, "\n  {id} {}{host} [{assignment}]", member.client_id)

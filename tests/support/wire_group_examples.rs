@@ -1,6 +1,13 @@
 //! The examples of the messages about groups; see `wire_examples.rs`.
 
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition};
+use odradek::wire::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerMember,
+    DescribedConsumerGroup, NamedPartitions,
+};
+use odradek::wire::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
+};
 use odradek::wire::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use odradek::wire::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedMember,
@@ -33,6 +40,7 @@ pub fn all() -> Vec<Example> {
     examples.extend(committed());
     examples.extend(forgotten());
     examples.extend(groups());
+    examples.extend(consumer_groups());
     examples
 }
 
@@ -317,6 +325,80 @@ fn described() -> DescribedGroup<'static> {
             client_host: "/127.0.0.1",
             metadata: b"m",
             assignment: b"as",
+        }],
+    }
+}
+
+fn consumer_groups() -> [Example; 4] {
+    let held = || TopicPartitions { topic_id: ID, partitions: vec![Partition(2)] };
+    [
+        request(
+            "request consumer-group-heartbeat",
+            ApiKey::ConsumerGroupHeartbeat,
+            &ConsumerGroupHeartbeatRequest {
+                group_id: "g",
+                member_id: "m",
+                member_epoch: 5,
+                instance_id: Some("i"),
+                rack_id: None,
+                rebalance_timeout_ms: -1,
+                subscribed_topics: Some(vec!["a"]),
+                subscribed_regex: Some("b.*"),
+                server_assignor: None,
+                owned: Some(vec![held()]),
+            },
+            b"",
+        ),
+        response(
+            "response consumer-group-heartbeat",
+            &ConsumerGroupHeartbeatResponse {
+                error: ErrorCode::NONE,
+                member_id: "m",
+                member_epoch: 6,
+                heartbeat_interval_ms: 5_000,
+                assignment: Some(vec![held()]),
+            },
+            b"",
+        ),
+        request(
+            "request consumer-group-describe",
+            ApiKey::ConsumerGroupDescribe,
+            &ConsumerGroupDescribeRequest { groups: vec!["g", "h"] },
+            b"",
+        ),
+        response(
+            "response consumer-group-describe",
+            &ConsumerGroupDescribeResponse {
+                groups: vec![
+                    described_consumers(),
+                    DescribedConsumerGroup::failed(ErrorCode::GROUP_ID_NOT_FOUND),
+                ],
+            },
+            b"",
+        ),
+    ]
+}
+
+fn described_consumers() -> DescribedConsumerGroup<'static> {
+    let named = || NamedPartitions { topic_id: ID, topic: "a", partitions: vec![Partition(2)] };
+    DescribedConsumerGroup {
+        error: ErrorCode::NONE,
+        state: GroupState::Reconciling,
+        epoch: 6,
+        assignment_epoch: 6,
+        assignor: "uniform",
+        members: vec![ConsumerMember {
+            member_id: "m",
+            instance_id: None,
+            rack_id: None,
+            member_epoch: 5,
+            client_id: "c",
+            client_host: "/127.0.0.1",
+            subscribed_topics: vec!["a"],
+            subscribed_regex: None,
+            assignment: vec![],
+            target: vec![named()],
+            kind: GroupKind::Consumer,
         }],
     }
 }

@@ -70,7 +70,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("argh", &["cli", "main"]),
     ("toml", &["config"]),
     ("raft", &["quorum"]),
-    ("regex_lite", &["client"]),
+    ("regex_lite", &["client", "group/consumer/expressions"]),
     ("rustls", &["runtime"]),
     ("polling", &["runtime"]),
     ("smol", &["runtime"]),

@@ -23,7 +23,7 @@ use crate::broker::groups::refusal;
 use crate::broker::mail::{GroupAsk, GroupItem, Place, ReplyBody, RequestId};
 use crate::controller::OFFSETS_TOPIC;
 use crate::group::{Caller, Coordinator, GroupOutput, GroupRules};
-use crate::ids::{Offset, TopicPartition};
+use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::limits::{DECOMPRESSED_BYTES_ALWAYS, GROUP_ASKS_MAX, GROUP_LOAD_BYTES};
 use crate::log::{ReadError, Slice};
@@ -307,11 +307,19 @@ impl<D: Disk> Back<D> {
         let hosted: Vec<_> = self.groups.hosted.keys().copied().collect();
         for topic_partition in hosted {
             let hosted = self.groups.hosted.get_mut(&topic_partition).expect("listed just now");
+            hosted.coordinator.topic_gone(name);
             match &mut hosted.stage {
                 Stage::Loading { deleted, .. } => deleted.push(name.into()),
                 Stage::Serving => hosted.coordinator.topic_deleted(now, name),
             }
             self.pump_group(now, topic_partition);
+        }
+    }
+
+    /// Groups that are assigned partitions here hear of a topic and how many it has.
+    pub fn note_topic(&mut self, name: &str, topic_id: TopicId, partition_count: i32) {
+        for hosted in self.groups.hosted.values_mut() {
+            hosted.coordinator.topic_changed(name, topic_id, partition_count);
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Describe {
     #[argh(positional, arg_name = "group")]
     groups: Vec<String>,
 
-    /// one JSON array, an object a group: its state, partitions and members
+    /// one JSON array, an object a group: its kind, state, partitions and members
     #[argh(switch)]
     json: bool,
 
@@ -178,6 +178,7 @@ impl Described {
         });
         Json::object([
             ("group", Json::from(self.info.group_id.as_str())),
+            ("kind", Json::from(self.info.kind.name())),
             ("state", Json::from(self.info.state.name())),
             ("protocol_type", Json::from(self.info.protocol_type.as_str())),
             ("assignor", Json::from(self.info.protocol_name.as_str())),

@@ -53,7 +53,7 @@ impl Said {
         found.map_or(&[], |(_, metadata)| metadata)
     }
 
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len() + 32).sum()
     }
 }
@@ -148,6 +148,6 @@ impl Member {
 }
 
 /// A timeout that a client gave: negative ones are none.
-pub(super) fn millis(timeout_ms: i32) -> u64 {
+pub(in super::super) fn millis(timeout_ms: i32) -> u64 {
     u64::try_from(timeout_ms).unwrap_or(0)
 }

@@ -17,6 +17,7 @@ mod describe;
 mod join;
 mod leave;
 mod member;
+mod moving;
 mod rebalance;
 mod static_member;
 mod stored;
@@ -25,7 +26,8 @@ mod sync;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use join::check as check_join;
-pub(super) use member::Said;
+pub(super) use member::{Said, millis};
+pub(super) use moving::Moving;
 pub(super) use stored::{Stored, tombstone};
 
 use self::member::Member;
@@ -37,7 +39,7 @@ use crate::wire::kafka::consumer_protocol::ConsumerProtocolSubscription;
 use crate::wire::list_groups::GroupState;
 
 /// The protocol type of consumers.
-const CONSUMER: &str = "consumer";
+pub(super) const CONSUMER: &str = "consumer";
 
 /// What a group is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

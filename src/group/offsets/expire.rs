@@ -9,7 +9,6 @@
 //! clock, because the times in the records come from another clock. A record from before 2020 was
 //! written by a clock that was never set: it counts from when this coordinator began to serve.
 
-use super::super::classic;
 use super::super::groups::{Group, Members};
 use super::super::writes::{After, Record};
 use super::super::{Coordinator, GroupRules};
@@ -120,8 +119,8 @@ impl Coordinator {
         for (group_id, group) in &self.groups {
             let expired_count =
                 if may_expire { expire(&limits, group_id, group, &mut records) } else { 0 };
-            if expired_count == group.offsets.count() && group.is_empty() && is_written(group) {
-                records.push(classic::tombstone(group_id));
+            if expired_count == group.offsets.count() && group.is_empty() {
+                records.extend(group.tombstones(group_id));
             }
         }
         self.context.write(now, records, After::Nothing);
@@ -137,10 +136,6 @@ struct Limits {
     served_ms: u64,
 }
 
-fn is_written(group: &Group) -> bool {
-    group.stored().is_some()
-}
-
 /// Tombstones for the expired offsets of a group; answers how many they are.
 fn expire(limits: &Limits, group_id: &str, group: &Group, records: &mut Vec<Record>) -> usize {
     let before = records.len();
@@ -148,6 +143,7 @@ fn expire(limits: &Limits, group_id: &str, group: &Group, records: &mut Vec<Reco
         let idle = match &group.members {
             Members::Simple => Idle::SinceCommit,
             Members::Classic(classic) => classic.idle(topic),
+            Members::Consumer(consumers) => consumers.idle(topic),
         };
         if limits.is_expired(idle, committed) {
             records.push(tombstone(group_id, topic, partition));

@@ -23,6 +23,12 @@ impl Coordinator {
             return FetchedOffsets { error: ErrorCode::INVALID_GROUP_ID, partitions: Vec::new() };
         }
         let group = self.groups.get(asked.group_id);
+        let consumers = group.and_then(Group::consumer);
+        let checked = consumers
+            .map_or(Ok(()), |group| group.check_fetch(asked.member_epoch, asked.member_id));
+        if let Err(error) = checked {
+            return FetchedOffsets { error, partitions: Vec::new() };
+        }
         let partitions = if let Some(asked) = &asked.partitions {
             asked.iter().map(|item| fetched(group, item.topic, item.partition)).collect()
         } else {

@@ -11,10 +11,11 @@
 //! Kafka's own bytes, so that its tools read our directories (`kafka-dump-log --offsets-decoder`)
 //! and an imported directory brings its groups. The authority is Kafka's
 //! `group-coordinator/src/main/resources/common/message`. Other kinds of keys exist (groups of
-//! KIP-848, share groups); whoever does not know one skips it.
+//! KIP-848 in `consumer_group_records.rs`, share groups); whoever does not know one skips it.
 
 use alloc::vec::Vec;
 
+use super::consumer_group_records::ConsumerGroupKey;
 use super::error::KafkaError;
 use super::versioned;
 use crate::ids::{LeaderEpoch, Offset, Partition};
@@ -88,6 +89,8 @@ pub enum GroupKey<'a> {
     Offset(OffsetCommitKey<'a>),
     /// A classic group.
     Group(GroupMetadataKey<'a>),
+    /// Something of a group of KIP-848.
+    ConsumerGroup(ConsumerGroupKey<'a>),
     /// A kind that this version does not know.
     Unknown(i16),
 }
@@ -101,7 +104,10 @@ impl<'a> GroupKey<'a> {
                 GroupKey::Offset(versioned::read(kind, false, rest)?)
             }
             GROUP_METADATA => GroupKey::Group(versioned::read(kind, false, rest)?),
-            kind => GroupKey::Unknown(kind),
+            kind => match ConsumerGroupKey::read(kind, rest)? {
+                Some(key) => GroupKey::ConsumerGroup(key),
+                None => GroupKey::Unknown(kind),
+            },
         })
     }
 }
@@ -219,7 +225,7 @@ mod tests {
         let key = GroupMetadataKey { group: "g" };
         assert_eq!(key.encode(), hex("0002 0001 67"));
         assert_eq!(GroupKey::decode(&hex("0002 0001 67")), Ok(GroupKey::Group(key)));
-        assert_eq!(GroupKey::decode(&hex("0003 0001 67")), Ok(GroupKey::Unknown(3)));
+        assert_eq!(GroupKey::decode(&hex("0009 0001 67")), Ok(GroupKey::Unknown(9)));
 
         let mut value = GroupMetadataValue {
             protocol_type: "consumer",
