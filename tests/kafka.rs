@@ -458,6 +458,35 @@ fn topic_configs(client: &mut Client) -> Vec<(String, String)> {
     own.map(|config| (config.name.to_owned(), config.value.expect("told").to_owned())).collect()
 }
 
+/// Administrators ask what they may do; Kafka without an authorizer says all that there is, in these
+/// numbers, and librdkafka's tests count the operations.
+#[test]
+fn whoever_asks_is_told_what_is_allowed() {
+    let broker = start("kafka-allowed", 1);
+    let mut client = Client::to(&broker);
+    create(&mut client, "logs", 1);
+    for (is_asked, on_topic, on_cluster) in [(false, i32::MIN, i32::MIN), (true, 3576, 8096)] {
+        for version in 8..=13 {
+            let request = MetadataRequest {
+                include_cluster_authorized_operations: is_asked && version < 11,
+                include_topic_authorized_operations: is_asked,
+                ..MetadataRequest::default()
+            };
+            let body = client.ask(version, &request);
+            let metadata: MetadataResponse<'_> = decode(version, &body);
+            assert_eq!(metadata.topics[0].topic_authorized_operations, on_topic);
+            let expected = if version < 11 { on_cluster } else { i32::MIN };
+            assert_eq!(metadata.cluster_authorized_operations, expected, "version {version}");
+        }
+        let include_cluster_authorized_operations = is_asked;
+        let request =
+            DescribeClusterRequest { include_cluster_authorized_operations, ..<_>::default() };
+        let body = client.ask(2, &request);
+        let cluster: DescribeClusterResponse<'_> = decode(2, &body);
+        assert_eq!(cluster.cluster_authorized_operations, on_cluster);
+    }
+}
+
 #[test]
 fn the_broker_describes_itself() {
     let broker = start("kafka-describe", 2);
