@@ -3,10 +3,17 @@
 use std::collections::BTreeMap;
 
 use odradek::group::{Caller, Coordinator, GroupOutput, GroupRules};
-use odradek::ids::{LeaderEpoch, Offset, Partition};
+use odradek::ids::{LeaderEpoch, Offset, Partition, TopicId, Uuid};
 use odradek::limits::FRAME_PREFIX_BYTES;
 use odradek::record::Batch;
 use odradek::time::{Boot, Now, Timestamp};
+use odradek::wire::kafka::consumer_group_records::{
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupKey, ConsumerGroupMemberMetadataValue, ConsumerGroupMetadataValue,
+    ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMemberValue,
+    ConsumerGroupTargetAssignmentMetadataValue, ExpressionKey, GroupIdKey, MemberIdKey,
+    StoredPartitions,
+};
 use odradek::wire::kafka::group_records::{
     GroupKey, GroupMetadataKey, GroupMetadataValue, MemberMetadata, OffsetCommitKey,
     OffsetCommitValue,
@@ -25,6 +32,7 @@ pub fn all() -> Vec<Target> {
     vec![
         Target::new("group/key", records().into_iter().map(|record| record.0).collect(), key),
         Target::new("group/value", values(), value),
+        Target::new("group/consumer_value", values(), consumer_value),
         coordinator,
     ]
 }
@@ -58,10 +66,74 @@ fn records() -> Vec<(Vec<u8>, Vec<u8>)> {
         members: vec![member],
     };
     let expiring = OffsetCommitValue { expire_timestamp: 1_900_000_000_000, ..offset.clone() };
-    vec![
+    let mut records = vec![
         (key.encode(), offset.encode()),
         (key.encode(), expiring.encode()),
         (GroupMetadataKey { group: "readers" }.encode(), group.encode()),
+    ];
+    records.extend(consumer_records());
+    records
+}
+
+/// A group of KIP-848 with a member that reads by name and by expression, and once spoke the classic
+/// protocol.
+fn consumer_records() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let group = GroupIdKey { group: "sharers" };
+    let member = MemberIdKey { group: "sharers", member_id: "client-2" };
+    let partitions = vec![StoredPartitions {
+        topic_id: TopicId(Uuid([7; 16])),
+        partitions: vec![Partition(0), Partition(3)],
+    }];
+    let said = ConsumerGroupMemberMetadataValue {
+        instance_id: Some("static"),
+        rack_id: None,
+        client_id: "client",
+        client_host: "/127.0.0.1",
+        subscribed_topic_names: vec!["topic"],
+        subscribed_topic_regex: Some("t.*"),
+        rebalance_timeout_ms: 60_000,
+        server_assignor: Some("uniform"),
+        classic_member_metadata: Some(ClassicMemberMetadata {
+            session_timeout_ms: 10_000,
+            supported_protocols: vec![ClassicProtocol { name: "range", metadata: &[0, 1, 2] }],
+        }),
+    };
+    let current = ConsumerGroupCurrentMemberAssignmentValue {
+        member_epoch: 3,
+        previous_member_epoch: 2,
+        state: 1,
+        assigned_partitions: partitions.clone(),
+        partitions_pending_revocation: vec![],
+    };
+    let expression = ConsumerGroupRegularExpressionValue {
+        topics: vec!["topic", "top"],
+        version: 0,
+        timestamp: 1_800_000_000_000,
+    };
+    vec![
+        (ConsumerGroupKey::Member(member.clone()).encode(), said.encode()),
+        (
+            ConsumerGroupKey::Expression(ExpressionKey { group: "sharers", expression: "t.*" })
+                .encode(),
+            expression.encode(),
+        ),
+        (
+            ConsumerGroupKey::Group(group.clone()).encode(),
+            ConsumerGroupMetadataValue { epoch: 3, metadata_hash: 5 }.encode(),
+        ),
+        (
+            ConsumerGroupKey::TargetMember(member.clone()).encode(),
+            ConsumerGroupTargetAssignmentMemberValue { topic_partitions: partitions }.encode(),
+        ),
+        (
+            ConsumerGroupKey::Target(group).encode(),
+            ConsumerGroupTargetAssignmentMetadataValue {
+                assignment_epoch: 3,
+                assignment_timestamp: 9,
+            }
+            .encode(),
+        ),
+        (ConsumerGroupKey::CurrentMember(member).encode(), current.encode()),
     ]
 }
 
@@ -80,8 +152,38 @@ fn key(bytes: &[u8]) {
             note(&"group");
             assert_eq!(GroupKey::decode(&key.encode()), Ok(GroupKey::Group(key)));
         }
+        Ok(GroupKey::ConsumerGroup(key)) => {
+            note(&"consumer group");
+            assert_eq!(GroupKey::decode(&key.encode()), Ok(GroupKey::ConsumerGroup(key)));
+        }
         Ok(GroupKey::Unknown(_)) => note(&"unknown"),
     }
+}
+
+/// What is read of a value is written so that it is read the same.
+macro_rules! check_value {
+    ($bytes:expr, $($value:ident)*) => { $(
+        match $value::decode($bytes) {
+            Err(error) => note(&error),
+            Ok(value) => {
+                note(&stringify!($value));
+                let encoded = value.encode();
+                assert_eq!($value::decode(&encoded), Ok(value));
+            }
+        }
+    )* };
+}
+
+fn consumer_value(bytes: &[u8]) {
+    check_value!(
+        bytes,
+        ConsumerGroupMetadataValue
+        ConsumerGroupMemberMetadataValue
+        ConsumerGroupTargetAssignmentMetadataValue
+        ConsumerGroupTargetAssignmentMemberValue
+        ConsumerGroupCurrentMemberAssignmentValue
+        ConsumerGroupRegularExpressionValue
+    );
 }
 
 fn value(bytes: &[u8]) {
