@@ -23,7 +23,7 @@ const SLACK_BYTES: u64 = 2 << 20;
 const CALLER: Caller<'_> = Caller { client_id: "c", client_host: "/10.0.0.1" };
 
 fn million() -> usize {
-    if std::env::var_os("CI_LONG").is_some() { 1_000_000 } else { 10_000 }
+    if std::env::var_os("CI_LONG").is_some() { 1_000_000 } else { 5_000 }
 }
 
 fn now() -> Now {
@@ -37,7 +37,7 @@ fn anonymous_bytes() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
 }
 
-fn join_request<'a>(group_id: &'a str, needs_known_member_id: bool) -> JoinGroupRequest<'a> {
+fn join_request(group_id: &str, needs_known_member_id: bool) -> JoinGroupRequest<'_> {
     JoinGroupRequest {
         group_id,
         session_timeout_ms: 10_000,

@@ -26,9 +26,10 @@ const LATENCIES: [(&str, &str); 2] =
     [("produce, to the answer", "produce_latency_us"), ("flush, to the disk", "flush_us")];
 
 /// Who holds memory that `memory.limit` bounds.
-const MEMORY: [(&str, &str); 4] = [
+const MEMORY: [(&str, &str); 5] = [
     ("requests", "memory_frames_bytes_now"),
     ("to be flushed", "memory_flusher_bytes_now"),
+    ("kept for requests", "memory_buffers_bytes_now"),
     ("answers", "memory_responses_bytes_now"),
     ("decompression", "memory_windows_bytes_now"),
 ];

@@ -1,6 +1,6 @@
 //! The broker about itself: `DescribeCluster`, `DescribeLogDirs`.
 
-use super::{AnswerError, Call};
+use super::{AnswerError, Call, authorized};
 use crate::broker::Topics;
 use crate::wire::describe_cluster::{
     DescribeClusterRequest as WireCluster, DescribeClusterResponse as WireClusterAnswer,
@@ -50,6 +50,10 @@ pub(super) fn cluster(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         cluster_id: &cluster_id,
         controller_id: answer.controller_id,
         brokers: brokers.collect(),
+        cluster_authorized_operations: authorized::if_asked(
+            request.include_cluster_authorized_operations,
+            authorized::CLUSTER,
+        ),
         ..DescribeClusterResponse::default()
     }))
 }

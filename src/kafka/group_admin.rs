@@ -1,6 +1,6 @@
 //! Groups seen from outside: `DescribeGroups`, `ListGroups`, `DeleteGroups`.
 
-use super::{AnswerError, Call};
+use super::{AnswerError, Call, authorized};
 use crate::wire::delete_groups::{
     DeleteGroupsRequest as WireDelete, DeleteGroupsResponse as WireDeleted,
 };
@@ -52,7 +52,10 @@ pub(super) fn described(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             protocol_type: group.protocol_type,
             protocol_data: group.protocol_name,
             members: members.collect(),
-            ..DescribedGroup::default()
+            authorized_operations: authorized::if_asked(
+                request.include_authorized_operations && error_code.is_ok(),
+                authorized::GROUP,
+            ),
         }
     });
     Ok(call.encode(&DescribeGroupsResponse { groups: groups.collect(), ..<_>::default() }))

@@ -21,6 +21,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic))]
 
 mod api_versions;
+mod authorized;
 mod configs;
 mod consumer_groups;
 mod describe;

@@ -1,7 +1,7 @@
 //! Topics: `Metadata`, `DescribeTopicPartitions`, `CreateTopics`, `DeleteTopics`,
 //! `CreatePartitions`.
 
-use super::{AnswerError, Call, message_of, millis};
+use super::{AnswerError, Call, authorized, message_of, millis};
 use crate::broker::Topics;
 use crate::ids::TopicId;
 use crate::wire::create_partitions::{
@@ -60,6 +60,7 @@ pub(super) fn ask_metadata(version: i16, body: &[u8]) -> Result<Vec<u8>, KafkaEr
 }
 
 pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
+    let request: MetadataRequest<'_> = call.request()?;
     let answer: WireMetadataAnswer<'_> = call.answer()?;
     let brokers = answer.brokers.iter().map(|broker| MetadataResponseBroker {
         node_id: broker.node_id,
@@ -74,7 +75,10 @@ pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         topic_id: topic.topic_id,
         is_internal: topic.is_internal,
         partitions: topic.partitions.iter().map(partition).collect(),
-        ..MetadataResponseTopic::default()
+        topic_authorized_operations: authorized::if_asked(
+            request.include_topic_authorized_operations && topic.error.is_ok(),
+            authorized::TOPIC,
+        ),
     });
     let cluster_id = answer.cluster_id.to_string();
     Ok(call.encode(&MetadataResponse {
@@ -82,6 +86,10 @@ pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         cluster_id: Some(&cluster_id),
         controller_id: answer.controller_id,
         topics: topics.collect(),
+        cluster_authorized_operations: authorized::if_asked(
+            request.include_cluster_authorized_operations,
+            authorized::CLUSTER,
+        ),
         ..MetadataResponse::default()
     }))
 }
@@ -164,7 +172,8 @@ fn described<'a>(
         topic_id: topic.topic_id,
         is_internal: topic.is_internal,
         partitions: page.iter().map(partition).collect(),
-        ..DescribeTopicPartitionsResponseTopic::default()
+        // Nobody need ask: this API always tells.
+        topic_authorized_operations: authorized::if_asked(topic.error.is_ok(), authorized::TOPIC),
     }
 }
 

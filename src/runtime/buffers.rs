@@ -20,14 +20,14 @@ const UNIT_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Buffers {
     kept: Mutex<Vec<Vec<u8>>>,
-    kept_bytes: AtomicU64,
+    kept_bytes: &'static AtomicU64,
     kept_bytes_max: u64,
 }
 
 impl Buffers {
-    /// None yet, and at most so many bytes at any time.
-    pub fn new(kept_bytes_max: u64) -> Buffers {
-        Buffers { kept: Mutex::default(), kept_bytes: AtomicU64::new(0), kept_bytes_max }
+    /// None yet, and at most so many bytes at any time; they are counted there.
+    pub fn new(kept_bytes_max: u64, kept_bytes: &'static AtomicU64) -> Buffers {
+        Buffers { kept: Mutex::default(), kept_bytes, kept_bytes_max }
     }
 
     /// What they take.
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_into_the_buffer_of_one_before_it() {
-        let buffers = Buffers::new(4 << 20);
+        let buffers = Buffers::new(4 << 20, Box::leak(Box::default()));
         let first = buffers.take(1_000_000);
         let place = first.as_ptr();
         buffers.give(batch_of(first, 1_000_000));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_fits() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, Box::leak(Box::default()));
         let [first, second] = [buffers.take(600_000), buffers.take(600_000)];
         buffers.give(batch_of(first, 600_000));
         buffers.give(batch_of(second, 600_000));
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_somebody_still_reads_is_not_kept() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, Box::leak(Box::default()));
         let batch = batch_of(buffers.take(200_000), 200_000);
         let reader = batch.clone();
         buffers.give(batch);

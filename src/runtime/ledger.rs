@@ -35,7 +35,8 @@ impl Ledger {
     pub fn new(memory_limit: u64, metrics: &'static ProcessMetrics) -> Ledger {
         let windows_bytes_max = memory_limit / WINDOWS_SHARE_OF_MEMORY;
         let (budget_bytes, responses_bytes) = (memory_limit / 2, memory_limit / 4);
-        let buffers = Buffers::new(memory_limit / BUFFERS_SHARE_OF_MEMORY);
+        let buffers_bytes_max = memory_limit / BUFFERS_SHARE_OF_MEMORY;
+        let buffers = Buffers::new(buffers_bytes_max, &metrics.memory_buffers_bytes_now);
         Ledger { budget_bytes, responses_bytes, windows_bytes_max, buffers, metrics }
     }
 

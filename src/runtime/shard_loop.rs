@@ -221,10 +221,11 @@ where
     active: BTreeSet<usize>,
     /// Connections that wait for memory or for room in a mailbox.
     blocked: BTreeSet<usize>,
-    /// What is for the flusher and not in its queue yet, the bytes of that, and for how many turns.
+    /// What is for the flusher and not in its queue yet, and the bytes of that.
     appended: Vec<Entry<D::File>>,
     appended_bytes: u64,
-    withheld_for: u32,
+    /// Turns since the flusher was last given something, or there was nothing to give.
+    since_hand_over: u32,
     /// A connection had its share of the turn and may have more.
     has_more: bool,
     scratch: Vec<u8>,
@@ -255,7 +256,7 @@ where
             blocked: BTreeSet::new(),
             appended: Vec::new(),
             appended_bytes: 0,
-            withheld_for: 0,
+            since_hand_over: 0,
             has_more: false,
             scratch: Vec::with_capacity(READ_BYTES),
             sweep_at: Boot(0),
@@ -278,8 +279,8 @@ where
                 self.act();
             }
             self.read_all(now);
-            self.withheld_for += 1;
-            if !self.has_more || HAND_OVER_TURNS <= self.withheld_for {
+            self.since_hand_over += 1;
+            if !self.has_more || HAND_OVER_TURNS <= self.since_hand_over {
                 self.hand_over();
             }
             self.write_all(now.boot);
@@ -331,7 +332,7 @@ where
 
     /// Gives the flusher what was appended since the last time.
     fn hand_over(&mut self) {
-        self.withheld_for = 0;
+        self.since_hand_over = 0;
         if self.appended.is_empty() {
             return;
         }

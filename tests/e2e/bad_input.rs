@@ -44,7 +44,7 @@ use super::peer::Peer;
 use crate::broker::{Broker, Folder};
 
 /// The correlation id of the question whether a connection lives.
-const ALIVE: i32 = 0x0a11_7e;
+const ALIVE: i32 = 0x000a_117e;
 
 /// A broker with both doors that makes no topics by itself.
 fn start(folder: &Folder) -> Broker {

@@ -22,7 +22,9 @@ fn ranges(printed: &str) -> BTreeMap<String, RangeInclusive<i16>> {
         let (name, _) = name.split_once('(')?;
         Some((name.to_owned(), first.parse().ok()?..=last.parse().ok()?))
     };
-    printed.lines().filter_map(parse).collect()
+    let ranges: BTreeMap<_, _> = printed.lines().filter_map(parse).collect();
+    assert_eq!(ranges.len(), printed.matches("[usable: ").count(), "each line is read: {printed}");
+    ranges
 }
 
 #[test]

@@ -204,15 +204,12 @@ pub struct Lie {
     /// Whether there is such a place and such a limit.
     pub is_told: bool,
     /// Nothing is wrong.
-    is_honest: bool,
-    seen: usize,
+    pub is_honest: bool,
+    /// How many places there were so far.
+    pub seen: usize,
 }
 
 impl Lie {
-    pub fn new(at: usize, limit: usize) -> Lie {
-        Lie { at, limit, ..Lie::default() }
-    }
-
     fn put(&mut self, limits: &[&[u8]], honest: &[u8], out: &mut Vec<u8>) {
         let limit = limits.get(self.limit).filter(|_| !self.is_honest && self.seen == self.at);
         self.is_told |= limit.is_some();

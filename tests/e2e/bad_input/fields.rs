@@ -29,7 +29,8 @@ fn every_field_at_its_limits() {
                     break;
                 }
                 let is_told = lie.is_told;
-                lie = if is_told { Lie::new(at, limit + 1) } else { Lie::new(at + 1, 0) };
+                let (at, limit) = if is_told { (at, limit + 1) } else { (at + 1, 0) };
+                lie = Lie { at, limit, ..Lie::default() };
                 if !is_told {
                     continue;
                 }

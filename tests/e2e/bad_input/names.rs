@@ -75,7 +75,7 @@ fn a_log_line_stays_a_line() {
     }
 }
 
-fn join<'a>(group_id: &'a str) -> JoinGroupRequest<'a> {
+fn join(group_id: &str) -> JoinGroupRequest<'_> {
     JoinGroupRequest {
         group_id,
         session_timeout_ms: 10_000,

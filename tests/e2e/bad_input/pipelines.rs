@@ -44,7 +44,7 @@ fn answers_that_nobody_reads_are_bounded() {
     is_unharmed(&broker, &before);
 }
 
-fn fetch<'a>(topic: &'a str, partitions: i32, max_bytes: i32) -> FetchRequest<'a> {
+fn fetch(topic: &str, partitions: i32, max_bytes: i32) -> FetchRequest<'_> {
     let partition = |index| FetchPartition {
         partition: Partition(index),
         fetch_offset: Offset(0),
