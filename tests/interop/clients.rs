@@ -27,7 +27,7 @@ pub fn run(command: &mut Command, input: &str) -> String {
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {words}");
+    assert!(output.status.success(), "{command:?}: {}: {words}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

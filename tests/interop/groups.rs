@@ -41,9 +41,10 @@ fn read_assigned(jars: &Path, broker: &Broker, group: &str, count: usize) -> Vec
     read(jars, broker, group, count, &["--command-property", "group.protocol=consumer"])
 }
 
-/// What `kafka-consumer-groups` prints.
+/// What `kafka-consumer-groups` prints. It gives up after five seconds unless it is told otherwise.
 fn groups(jars: &Path, broker: &Broker, words: &[&str]) -> String {
-    run(&mut tool(jars, "consumer.group.ConsumerGroupCommand", broker, words), "")
+    let words = [words, &["--timeout", "50000"]].concat();
+    run(&mut tool(jars, "consumer.group.ConsumerGroupCommand", broker, &words), "")
 }
 
 /// The cells of a partition's row.
