@@ -66,6 +66,12 @@ pub(super) fn file_name(base: Offset, suffix: &str) -> String {
     format!("{:020}.{suffix}", base.0)
 }
 
+/// What a segment holds; few hold anything, and it is to cost the others no more than a pointer.
+#[derive(Default)]
+struct Held {
+    batches: Vec<u8>,
+}
+
 /// A batch that was looked for, and a walk that goes on behind it.
 pub(super) struct Located<'a, F> {
     pub walk: Walk<'a, F>,
@@ -90,7 +96,7 @@ pub(super) struct Segment<D: Disk> {
     pub first_timestamp: Timestamp,
     reserved_bytes: u64,
     /// Batches that are not in the file yet: the last of `bytes`, for which space is reserved.
-    held: RefCell<Vec<u8>>,
+    held: Cell<Option<Box<Held>>>,
     log: RefCell<Option<D::File>>,
     pub derived: RefCell<Derived<D::File>>,
     /// Where the last read ended: the next one of the same reader begins there.
@@ -110,7 +116,7 @@ impl<D: Disk> Segment<D> {
             appended: now,
             first_timestamp: Timestamp::NONE,
             reserved_bytes: bytes,
-            held: RefCell::new(Vec::new()),
+            held: Cell::new(None),
             log: RefCell::new(file),
             derived: RefCell::new(Derived::new(base)),
             hint: Cell::new((base, 0)),
@@ -142,7 +148,7 @@ impl<D: Disk> Segment<D> {
         self.reserve(&file, batch.len() as u64, u64::from(config.segment_bytes));
         let is_held = may_hold && self.can_hold(batch.len());
         if is_held {
-            self.held.get_mut().extend_from_slice(batch);
+            self.held.get_mut().get_or_insert_default().batches.extend_from_slice(batch);
         } else {
             self.settle(place)?;
             file.write_all_at(batch, self.bytes)?;
@@ -175,19 +181,22 @@ impl<D: Disk> Segment<D> {
 
     /// Bytes that are not in the file yet.
     pub fn held_bytes(&self) -> usize {
-        self.held.borrow().len()
+        let held = self.held.take();
+        let bytes = held.as_ref().map_or(0, |held| held.batches.len());
+        self.held.set(held);
+        bytes
     }
 
     /// Writes what is held. What fails stays held.
     pub fn settle(&self, place: Place<'_, D>) -> io::Result<()> {
-        let mut held = self.held.borrow_mut();
-        if !held.is_empty() {
-            let position = self.bytes - held.len() as u64;
-            self.handle(place)?.write_all_at(&held, position)?;
-            // The memory goes too: most partitions are quiet most of the time.
-            *held = Vec::new();
+        let Some(held) = self.held.take() else { return Ok(()) };
+        let position = self.bytes - held.batches.len() as u64;
+        let written =
+            self.handle(place).and_then(|file| file.write_all_at(&held.batches, position));
+        if written.is_err() {
+            self.held.set(Some(held));
         }
-        Ok(())
+        written
     }
 
     /// Cuts the file back to its batches after a failed write.
