@@ -88,7 +88,12 @@ fn kafka_reads_what_compaction_has_left() {
     assert!(broker.stop().success());
     for codec in CODECS {
         let files = log_files(&data.join(format!("{codec}-0")));
-        let dump = dump(&jars, &files);
+        let mut dump = dump(&jars, &files);
+        // The newest segment may have come to one batch only, which no index has an entry for.
+        let newest = files.iter().filter(|file| file.extension().is_some_and(|it| it == "index"));
+        let newest = newest.max().expect("a partition has an index");
+        let remark = format!("{} is empty.", newest.display());
+        dump.complaints.retain(|line| *line != remark);
         assert_eq!(dump.complaints, Vec::<String>::new(), "{codec}");
         let records: BTreeMap<i64, String> = dump.records.into_values().flatten().collect();
         let newest = wanted();
