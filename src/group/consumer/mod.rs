@@ -109,6 +109,7 @@ impl ConsumerGroup {
 
     /// Goes on after a restart: sessions start now.
     pub fn restore(&mut self, context: &mut Context, now: Now) {
+        self.mend();
         for (member_id, member) in &self.members {
             let session_timeout_ms = member.session_timeout_ms(&context.rules);
             self.sessions.renew(member_id, now.boot, session_timeout_ms);

@@ -7,6 +7,8 @@ use super::member::{Member, Said};
 use super::partitions::PartitionSet;
 use super::reconcile::{Current, MemberState};
 use crate::group::writes::Record;
+use crate::ids::TopicPartition;
+use crate::wire::consumer_group_heartbeat::LEAVING_FOR_A_WHILE;
 use crate::wire::kafka::KafkaError;
 use crate::wire::kafka::consumer_group_records::{
     ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupKey, ConsumerGroupMemberMetadataValue,
@@ -149,6 +151,21 @@ impl ConsumerGroup {
         Ok(self.cost as isize - before as isize)
     }
 
+    /// Makes of what a log says what can be. A log that others wrote, or that we wrote by mistake, may
+    /// give a partition to two members; a member that is told less comes to no harm.
+    pub(super) fn mend(&mut self) {
+        self.target_epoch = self.target_epoch.min(self.epoch);
+        self.held.clear();
+        for member in self.members.values_mut() {
+            let current = &mut member.current;
+            current.epoch = current.epoch.max(LEAVING_FOR_A_WHILE);
+            for partitions in [&mut current.assigned, &mut current.revoking] {
+                let is_free = |it: &TopicPartition| self.held.insert(*it, 1).is_none();
+                *partitions = partitions.iter().filter(is_free).collect();
+            }
+        }
+    }
+
     fn replay_said(&mut self, member_id: &str, said: Option<Said>) {
         self.charge(member_id, false);
         let old = self.members.get(member_id).and_then(|member| member.said.instance_id.clone());
@@ -235,5 +252,43 @@ fn current_of(value: &ConsumerGroupCurrentMemberAssignmentValue) -> Current {
         state: MemberState::of_stored(value.state),
         assigned: PartitionSet::of_stored(&value.assigned_partitions),
         revoking: PartitionSet::of_stored(&value.partitions_pending_revocation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Partition, TopicId};
+    use crate::wire::kafka::group_records::GroupKey;
+
+    /// Found by fuzzing: a target of an epoch that the group never had, and a partition with two
+    /// members, were taken as they stood, and later steps rest on neither being so.
+    #[test]
+    fn a_log_that_cannot_be_is_mended() {
+        let mut group = ConsumerGroup::new("g");
+        let partitions: PartitionSet =
+            [TopicPartition { topic_id: TopicId::default(), partition: Partition(0) }]
+                .into_iter()
+                .collect();
+        let held = |epoch| Current { epoch, assigned: partitions.clone(), ..Current::default() };
+        let records = [
+            epoch("g", 3, 0),
+            target_epoch("g", 9),
+            said("g", "a", Some(&Said::default())),
+            said("g", "b", Some(&Said::default())),
+            current("g", "a", Some(&held(3))),
+            current("g", "b", Some(&held(-7))),
+        ];
+        for record in &records {
+            let Ok(GroupKey::ConsumerGroup(key)) = GroupKey::decode(&record.key) else {
+                panic!("a key of a consumer group")
+            };
+            group.replay(&key, record.value.as_deref()).expect("it decodes");
+        }
+        group.mend();
+        group.invariants();
+        assert_eq!(group.target_epoch, 3);
+        assert_eq!(group.members["a"].current, held(3));
+        assert_eq!(group.members["b"].current, Current { epoch: -2, ..Current::default() });
     }
 }
