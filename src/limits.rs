@@ -165,6 +165,9 @@ pub const PRODUCERS_SHARE_OF_MEMORY: u64 = 32;
 /// Records of one batch; a batch of more is refused before any is looked at.
 pub const BATCH_RECORDS_MAX: i32 = 1 << 20;
 
+/// Records of a refused batch that its producer is told of by their places.
+pub const BAD_RECORDS_MAX: usize = 1000;
+
 /// Headers of one record.
 pub const RECORD_HEADERS_MAX: i32 = 10_000;
 

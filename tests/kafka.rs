@@ -305,6 +305,46 @@ fn errors_are_told_by_partition() {
     assert_eq!(values(12, &body), [Err(ErrorCode::INVALID_REQUEST)]);
 }
 
+/// KIP-467: from version 8 on a producer hears which records its batch is refused for.
+#[test]
+fn records_that_spoil_a_batch_are_named() {
+    let broker = start("kafka-spoiled", 1);
+    let mut client = Client::to(&broker);
+    let compact = CreatableTopicConfig { name: "cleanup.policy", value: Some("compact") };
+    let topic = CreatableTopic {
+        name: "keyed",
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: vec![compact],
+        ..CreatableTopic::default()
+    };
+    client.ask(7, &CreateTopicsRequest { topics: vec![topic], ..<_>::default() });
+    let mut builder = BatchBuilder::new();
+    for number in 0..5 {
+        let key = (number % 3 == 0).then_some(&b"key"[..]);
+        builder.push(Timestamp(1_700_000_000_000), key, Some(b"value"), &[]);
+    }
+    let bytes = builder.finish(Compression::None);
+    for version in 3..=12 {
+        let records = Records::Bytes(&bytes);
+        let item = PartitionProduceData { index: Partition(0), records };
+        let topic =
+            TopicProduceData { name: "keyed", partition_data: vec![item], ..<_>::default() };
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 10_000,
+            topic_data: vec![topic],
+            ..ProduceRequest::default()
+        };
+        let body = client.ask(version, &request);
+        let response: ProduceResponse<'_> = decode(version, &body);
+        let result = &response.responses[0].partition_responses[0];
+        assert_eq!(result.error_code, ErrorCode::INVALID_RECORD);
+        let bad: Vec<i32> = result.record_errors.iter().map(|bad| bad.batch_index).collect();
+        assert_eq!(bad, if version < 8 { vec![] } else { vec![1, 2, 4] }, "version {version}");
+    }
+}
+
 #[test]
 fn answers_keep_the_order_of_the_requests() {
     let broker = start("kafka-order", 2);

@@ -350,7 +350,7 @@ proptest! {
         let mut batch = sound.clone();
         odradek::record::stamp_max_timestamp(&mut batch, Timestamp(lie));
         let rules = rules(TimestampType::CreateTime, Some(target));
-        let admitted = admit_produce(&mut batch, &rules).expect("sound but for the maximum");
+        let admitted = admit_produce(&mut batch, &rules, &mut Vec::new()).expect("sound but for the maximum");
         let stored = admitted.rewritten.as_deref().unwrap_or(&batch);
         prop_assert_eq!(admitted.rewritten.is_some(), source != target);
         if source == target {

@@ -18,12 +18,14 @@ use crate::wire::ErrorCode;
 /// it holds.
 const GROWTH: u64 = 2;
 
-/// Validates a batch by its topic's rules, and brings it into the topic's codec.
+/// Validates a batch by its topic's rules, and brings it into the topic's codec. `bad_records` is
+/// empty, and names those that are to blame when it is refused for some of its records.
 pub(super) fn admit(
     now: Now,
     config: &TopicConfig,
     memory: &dyn Memory,
     batch: &mut BytesMut,
+    bad_records: &mut Vec<u32>,
 ) -> Result<(), ErrorCode> {
     let mut rules = ProduceRules {
         now: now.wall,
@@ -38,11 +40,13 @@ pub(super) fn admit(
     let codec = BatchHeader::parse(batch).ok().and_then(|header| header.attributes.compression());
     let admitted = match codec {
         // Checked where it lies, or refused unseen.
-        None | Some(Compression::None) => admit_produce(batch, &rules).map_err(error_code)?,
+        None | Some(Compression::None) => {
+            admit_produce(batch, &rules, bad_records).map_err(error_code)?
+        }
         Some(codec) => {
             let is_rewritten = rules.compression.is_some_and(|target| target != codec);
             let cost = if is_rewritten { GROWTH + 1 } else { GROWTH };
-            admit_compressed(&mut rules, memory, cost, batch)?
+            admit_compressed(&mut rules, memory, cost, batch, bad_records)?
         }
     };
     if let Some(rewritten) = admitted.rewritten {
@@ -57,6 +61,7 @@ fn admit_compressed(
     memory: &dyn Memory,
     cost: u64,
     batch: &mut BytesMut,
+    bad_records: &mut Vec<u32>,
 ) -> Result<Admitted, ErrorCode> {
     let largest = (memory.windows_bytes_max() / cost).min(DECOMPRESSED_BYTES_MAX as u64);
     let guess = (batch.len() as u64).saturating_mul(DECOMPRESSION_GUESS_RATIO);
@@ -66,7 +71,7 @@ fn admit_compressed(
             return Err(ErrorCode::THROTTLING_QUOTA_EXCEEDED);
         }
         rules.window_bytes_max = window as usize;
-        let admitted = admit_produce(batch, rules);
+        let admitted = admit_produce(batch, rules, bad_records);
         memory.release_window(window * cost);
         match admitted {
             Err(Rejection::Window) if window < largest => {
@@ -139,7 +144,8 @@ mod tests {
 
     fn check(value_bytes: usize, codec: Compression, memory: &Counted) -> Result<(), ErrorCode> {
         let free = memory.free.get();
-        let found = admit(NOW, &TopicConfig::default(), memory, &mut batch(value_bytes, codec));
+        let mut batch = batch(value_bytes, codec);
+        let found = admit(NOW, &TopicConfig::default(), memory, &mut batch, &mut Vec::new());
         assert_eq!(memory.free.get(), free, "all of it is given back");
         found
     }
@@ -177,7 +183,7 @@ mod tests {
         let mut config = TopicConfig::default();
         config.set("compression.type", "zstd").expect("legal");
         let mut bytes = batch(10_000, Compression::Gzip);
-        admit(NOW, &config, &memory, &mut bytes).expect("fits");
+        admit(NOW, &config, &memory, &mut bytes, &mut Vec::new()).expect("fits");
         assert_eq!(memory.most.get(), 3 * (64 << 10));
         let header = BatchHeader::parse(&bytes).expect("whole");
         assert_eq!(header.attributes.compression(), Some(Compression::Zstd));

@@ -483,7 +483,7 @@ impl Sender {
         for ((lane, batch), answer) in request.batches.into_iter().zip(response.partitions) {
             self.results.landed.push(lane);
             if let Some(batch) = batch {
-                self.batch_answered(now, lane, batch, answer);
+                self.batch_answered(now, lane, batch, &answer);
             }
         }
         Ok(())
@@ -494,7 +494,7 @@ impl Sender {
         now: Instant,
         lane: Lane,
         batch: Batch,
-        answer: ProducedPartition,
+        answer: &ProducedPartition,
     ) {
         if answer.error.is_ok() {
             self.results.is_well = true;

@@ -11,8 +11,8 @@ use crate::broker::front::{Request, Response};
 use crate::ids::{Partition, TopicPartition};
 use crate::record::BatchHeader;
 use crate::wire::kafka::produce::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use crate::wire::kafka::{ApiKey, KafkaError, Message, Place};
 use crate::wire::produce::ProducedPartition;
@@ -144,6 +144,14 @@ fn cut(
     places.into_iter().map(piece).collect()
 }
 
+/// A record for which its batch was refused (KIP-467); what is wrong with it, the batch's error says.
+fn bad_record<'a>(place: u32) -> BatchIndexAndErrorMessage<'a> {
+    BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(place).unwrap_or(i32::MAX),
+        batch_index_error_message: None,
+    }
+}
+
 /// The response to a request whose batches met these fates.
 pub(super) fn respond<F>(
     version: i16,
@@ -160,6 +168,7 @@ pub(super) fn respond<F>(
             base_offset: produced.base_offset,
             log_append_time_ms: produced.log_append_time.0,
             log_start_offset: produced.log_start_offset,
+            record_errors: produced.bad_records.iter().map(|place| bad_record(*place)).collect(),
             error_message: super::message_of(produced.error, ""),
             ..PartitionProduceResponse::default()
         }

@@ -14,7 +14,9 @@
 //! in a record, no bytes after the last record. Kafka rewrites batches whose inner offsets are not
 //! 0, 1, 2 (a bug of clients of 2016); they are refused here.
 
-use crate::limits::BATCH_RECORDS_MAX;
+use alloc::vec::Vec;
+
+use crate::limits::{BAD_RECORDS_MAX, BATCH_RECORDS_MAX};
 use crate::record::batch::{Batch, BatchError, BatchHeader};
 use crate::record::record::Records;
 use crate::record::{Compression, TimestampType};
@@ -63,9 +65,10 @@ pub enum Rejection {
 pub fn validate_produce(bytes: &[u8], rules: &ProduceRules) -> Result<BatchHeader, Rejection> {
     let batch = check_batch(bytes, rules)?;
     let header = *batch.header();
+    let bad = &mut Vec::new();
     let max_timestamp = match batch.compression() {
         None => return Err(Rejection::Codec),
-        Some(Compression::None) => check_records(&header, batch.records_section(), rules)?,
+        Some(Compression::None) => check_records(&header, batch.records_section(), rules, bad)?,
         Some(_) => check_compressed(&batch, rules)?,
     };
     // With LogAppendTime the broker's own time goes over it.
@@ -82,20 +85,25 @@ pub struct Admitted {
     /// The header of what is to be appended.
     pub header: BatchHeader,
     /// What to append in place of the producer's bytes, when the topic has another codec.
-    pub rewritten: Option<alloc::vec::Vec<u8>>,
+    pub rewritten: Option<Vec<u8>>,
 }
 
 /// Checks a batch that a producer sent and makes it fit for the topic, as Kafka does: a wrong
 /// `max_timestamp` is put right in place, and a batch in another codec than the topic's is written
-/// anew and measured again.
+/// anew and measured again. Where some records are to blame for a refusal, `bad_records` names the
+/// first of them by their places in the batch (KIP-467).
 #[cfg(feature = "std")]
-pub fn admit_produce(bytes: &mut [u8], rules: &ProduceRules) -> Result<Admitted, Rejection> {
+pub fn admit_produce(
+    bytes: &mut [u8],
+    rules: &ProduceRules,
+    bad_records: &mut Vec<u32>,
+) -> Result<Admitted, Rejection> {
     use crate::record::compression::{decompress, recompress_section};
     use crate::record::{CompressionError, stamp_max_timestamp};
 
     let batch = check_batch(bytes, rules)?;
     let section = decompress(&batch, rules.window_bytes_max)?;
-    let max_timestamp = check_records(batch.header(), &section, rules)?;
+    let max_timestamp = check_records(batch.header(), &section, rules, bad_records)?;
     let source = batch.compression().ok_or(CompressionError::Codec)?;
     let header = BatchHeader { max_timestamp, ..*batch.header() };
     if let Some(target) = rules.compression.filter(|target| *target != source) {
@@ -170,7 +178,7 @@ fn check_header(header: &BatchHeader) -> Result<(), Rejection> {
 #[cfg(feature = "std")]
 fn check_compressed(batch: &Batch<'_>, rules: &ProduceRules) -> Result<Timestamp, Rejection> {
     let section = crate::record::decompress(batch, rules.window_bytes_max)?;
-    check_records(batch.header(), &section, rules)
+    check_records(batch.header(), &section, rules, &mut Vec::new())
 }
 
 #[cfg(not(feature = "std"))]
@@ -191,34 +199,45 @@ impl From<crate::record::CompressionError> for Rejection {
     }
 }
 
-/// Walks the records and returns their largest timestamp.
+/// Walks the records and returns their largest timestamp. All of them are looked at, for the
+/// producer is to hear which of them the topic does not take.
 fn check_records(
     header: &BatchHeader,
     section: &[u8],
     rules: &ProduceRules,
+    bad_records: &mut Vec<u32>,
 ) -> Result<Timestamp, Rejection> {
     let window = Window::of(rules);
+    let mut rejection = None;
     let mut records = Records::new(header, section);
     let mut expected_delta = 0;
     let mut max_timestamp = Timestamp(i64::MIN);
     for record in &mut records {
-        let record = record.map_err(|_| Rejection::Invalid)?;
-        let is_sound = record.offset_delta == expected_delta
-            && record.attributes == 0
-            && !(rules.compacted && record.key.is_none());
-        if !is_sound {
+        let Ok(record) = record else {
+            bad_records.clear();
+            return Err(Rejection::Invalid);
+        };
+        if record.offset_delta != expected_delta || record.attributes != 0 {
+            bad_records.clear();
             return Err(Rejection::Invalid);
         }
-        if !window.contains(record.timestamp) {
-            return Err(Rejection::Timestamp);
+        let is_in_time = window.contains(record.timestamp);
+        let lacks_key = rules.compacted && record.key.is_none();
+        if lacks_key || !is_in_time {
+            let is_late = !is_in_time || rejection == Some(Rejection::Timestamp);
+            rejection = Some(if is_late { Rejection::Timestamp } else { Rejection::Invalid });
+            if bad_records.len() < BAD_RECORDS_MAX {
+                bad_records.push(expected_delta as u32);
+            }
         }
         max_timestamp = max_timestamp.max(record.timestamp);
         expected_delta += 1;
     }
     if expected_delta != header.record_count || records.remaining_bytes() != 0 {
+        bad_records.clear();
         return Err(Rejection::Invalid);
     }
-    Ok(max_timestamp)
+    rejection.map_or(Ok(max_timestamp), Err)
 }
 
 /// The timestamps that a topic takes.

@@ -10,15 +10,15 @@
 //! list of                                     varint i64  base offset
 //!   topic ref                                 varint i64  log append time
 //!   varint i32  partition                     varint i64  log start offset
-//!   varint u32  bytes of its batch
-//! raw         the batches
+//!   varint u32  bytes of its batch            list of
+//! raw         the batches                       varint u32  place of a bad record
 //! ```
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Offset, Partition};
-use crate::limits::REQUEST_PARTITIONS_MAX;
+use crate::limits::{BAD_RECORDS_MAX, REQUEST_PARTITIONS_MAX};
 use crate::time::Timestamp;
 use crate::wire::{ErrorCode, TopicRef, frame};
 
@@ -48,7 +48,7 @@ pub struct ProduceRequest<'a> {
 }
 
 /// What became of one batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducedPartition {
     /// `NONE` when it was appended and, for `acks` −1, is durable.
     pub error: ErrorCode,
@@ -58,6 +58,10 @@ pub struct ProducedPartition {
     pub log_append_time: Timestamp,
     /// First offset the partition holds.
     pub log_start_offset: Offset,
+    /// The records for which the whole batch was refused, by their places in it; at most the first
+    /// [`BAD_RECORDS_MAX`].
+    #[serde(deserialize_with = "frame::list::<BAD_RECORDS_MAX, _, _>")]
+    pub bad_records: Vec<u32>,
 }
 
 impl ProducedPartition {
@@ -68,6 +72,7 @@ impl ProducedPartition {
             base_offset: Offset(-1),
             log_append_time: Timestamp::NONE,
             log_start_offset: Offset(-1),
+            bad_records: Vec::new(),
         }
     }
 }

@@ -338,6 +338,7 @@ impl Shared {
                 base_offset: Offset(offset),
                 log_append_time: Timestamp::NONE,
                 log_start_offset: Offset(0),
+                bad_records: Vec::new(),
             };
             let end = state.appended.entry(partition).or_default().len() as i64;
             let count = values.len() as i32;

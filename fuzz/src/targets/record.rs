@@ -181,7 +181,7 @@ fn admission(mut bytes: &[u8]) {
     let valid = validate_produce(&batch, &rules);
     note(&valid.map(|header| header.attributes));
     let mut sent = batch.clone();
-    match admit_produce(&mut sent, &rules) {
+    match admit_produce(&mut sent, &rules, &mut Vec::new()) {
         Err(rejection) => {
             note(&("refused", rejection));
             // Admission mends what validation refuses, never the other way round, save that the

@@ -27,8 +27,13 @@ impl<D: Disk> Back<D> {
     ) {
         let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
         for ProduceItem { place, topic_partition, batch } in items {
-            match self.append(now, topic_partition, acks, batch) {
-                Err(error) => parked.done.push((place, ProducedPartition::failed(error))),
+            let mut bad_records = Vec::new();
+            match self.append(now, topic_partition, acks, batch, &mut bad_records) {
+                Err(error) => {
+                    let failed =
+                        ProducedPartition { bad_records, ..ProducedPartition::failed(error) };
+                    parked.done.push((place, failed));
+                }
                 Ok((produced, end_offset)) => {
                     let state = self.partitions.get_mut(&topic_partition).expect("appended to");
                     if acks == -1 && state.high_watermark() < end_offset {
@@ -54,11 +59,12 @@ impl<D: Disk> Back<D> {
         topic_partition: TopicPartition,
         acks: i8,
         mut batch: BytesMut,
+        bad_records: &mut Vec<u32>,
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
         self.check_writable()?;
         let state = self.partitions.get(&topic_partition);
         let config = state.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.log.config();
-        admit(now, config, self.memory, &mut batch)?;
+        admit(now, config, self.memory, &mut batch, bad_records)?;
         if is_transactional(&batch) {
             // No transaction is ever open here.
             return Err(ErrorCode::INVALID_TXN_STATE);
@@ -104,6 +110,7 @@ impl<D: Disk> Back<D> {
             base_offset: appended.base_offset,
             log_append_time: appended.log_append_time.unwrap_or(Timestamp::NONE),
             log_start_offset: state.log.start_offset(),
+            bad_records: Vec::new(),
         };
         if !appended.is_written {
             self.held.hold(state, batch.len());
@@ -219,6 +226,7 @@ fn written_earlier<D: Disk>(log: &Log<D>, earlier: Earlier) -> ProducedPartition
         base_offset: earlier.base_offset,
         log_append_time: if is_stamped { earlier.timestamp } else { Timestamp::NONE },
         log_start_offset: log.start_offset(),
+        bad_records: Vec::new(),
     }
 }
 

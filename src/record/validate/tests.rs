@@ -51,7 +51,9 @@ fn set<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
 
 fn check(row: &str, bytes: &[u8], rules: &ProduceRules, expected: Rejection) {
     assert_eq!(validate_produce(bytes, rules), Err(expected), "{row}");
-    assert_eq!(admit_produce(&mut bytes.to_vec(), rules), Err(expected), "{row}, admitted");
+    let mut bad_records = Vec::new();
+    let admitted = admit_produce(&mut bytes.to_vec(), rules, &mut bad_records);
+    assert_eq!(admitted, Err(expected), "{row}, admitted");
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn sound_batches_pass_in_every_codec() {
         let mut bytes = sound(codec);
         let header = validate_produce(&bytes, &RULES).expect("sound");
         assert_eq!(header.max_timestamp, Timestamp(NOW + 5));
-        let admitted = admit_produce(&mut bytes, &RULES).expect("sound");
+        let admitted = admit_produce(&mut bytes, &RULES, &mut Vec::new()).expect("sound");
         assert_eq!(admitted, Admitted { header, rewritten: None });
         assert_eq!(bytes, sound(codec), "admitting a right batch changes nothing");
         let compacted = ProduceRules { compacted: true, ..RULES };
@@ -233,7 +235,8 @@ fn a_wrong_maximum_is_put_right_or_refused() {
             let mut bytes = sound(codec);
             stamp_max_timestamp(&mut bytes, Timestamp(lie));
             assert_eq!(validate_produce(&bytes, &RULES), Err(Rejection::Invalid));
-            let admitted = admit_produce(&mut bytes, &RULES).expect("sound but for the maximum");
+            let admitted = admit_produce(&mut bytes, &RULES, &mut Vec::new())
+                .expect("sound but for the maximum");
             assert_eq!(admitted.header.max_timestamp, Timestamp(NOW + 5));
             assert_eq!(bytes, sound(codec));
         }
@@ -248,14 +251,14 @@ fn a_topics_codec_is_applied_and_the_size_checked_again() {
     for codec in Compression::ALL.into_iter().skip(1) {
         let packed = builder.clone().finish(codec);
         let rules = ProduceRules { compression: Some(codec), ..RULES };
-        let admitted = admit_produce(&mut plain.clone(), &rules).expect("sound");
+        let admitted = admit_produce(&mut plain.clone(), &rules, &mut Vec::new()).expect("sound");
         assert_eq!(admitted.rewritten.as_deref(), Some(&packed[..]));
         let rules = ProduceRules {
             compression: Some(Compression::None),
             max_message_bytes: plain.len() - 1,
             ..RULES
         };
-        let found = admit_produce(&mut packed.clone(), &rules);
+        let found = admit_produce(&mut packed.clone(), &rules, &mut Vec::new());
         assert_eq!(found, Err(Rejection::TooLarge), "{codec:?} grows beyond the limit");
     }
 }
@@ -302,5 +305,31 @@ fn every_flipped_bit_is_found_but_in_the_leader_epoch() {
             let is_found = validate_produce(&bytes, &RULES).is_err();
             assert_eq!(is_found, !(12..16).contains(&(bit / 8)), "{codec:?}, bit {bit}");
         }
+    }
+}
+
+/// KIP-467: the producer hears which of its records the topic does not take, all of them.
+#[test]
+fn records_that_spoil_a_batch_are_named() {
+    let compacted = ProduceRules { compacted: true, ..RULES };
+    for codec in Compression::ALL {
+        let mut builder = BatchBuilder::new();
+        for number in 0..30 {
+            let key = (number % 10 != 0).then_some(&b"key"[..]);
+            let late = if number == 7 { 3_600_001 } else { 0 };
+            builder.push(Timestamp(NOW + late), key, Some(b"value"), &[]);
+        }
+        let mut bytes = builder.finish(codec);
+        let mut bad_records = Vec::new();
+        let found = admit_produce(&mut bytes, &compacted, &mut bad_records);
+        assert_eq!((found, &bad_records[..]), (Err(Rejection::Timestamp), &[0, 7, 10, 20][..]));
+        let later = ProduceRules { now: Timestamp(NOW + 5), ..compacted };
+        bad_records.clear();
+        let found = admit_produce(&mut bytes, &later, &mut bad_records);
+        assert_eq!((found, &bad_records[..]), (Err(Rejection::Invalid), &[0, 10, 20][..]));
+        bad_records.clear();
+        let any = ProduceRules { compacted: false, ..later };
+        admit_produce(&mut bytes, &any, &mut bad_records).expect("nothing is wrong with it here");
+        assert!(bad_records.is_empty());
     }
 }
