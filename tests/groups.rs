@@ -61,6 +61,7 @@ fn commit_request<'a>(
         member_id: "",
         group_instance_id: None,
         retention_time_ms: -1,
+        knows_member_epochs: true,
         partitions: offsets.iter().map(partition).collect(),
     }
 }

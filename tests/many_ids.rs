@@ -59,6 +59,7 @@ fn commit_request(group_id: &str) -> OffsetCommitRequest<'_> {
         member_id: "",
         group_instance_id: None,
         retention_time_ms: -1,
+        knows_member_epochs: true,
         partitions: vec![CommitPartition {
             topic: TopicRef::Name("t"),
             partition: Partition(0),

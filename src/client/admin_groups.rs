@@ -333,6 +333,7 @@ impl Admin {
                 member_id: "",
                 group_instance_id: None,
                 retention_time_ms: -1,
+                knows_member_epochs: true,
                 partitions: partitions.collect(),
             };
             let timeout = self.request_timeout();

@@ -168,6 +168,7 @@ pub(super) fn commit<'a>(
         member_id: &identity.member_id,
         group_instance_id: config.group_instance_id.as_deref().filter(|_| is_member),
         retention_time_ms: -1,
+        knows_member_epochs: true,
         partitions: partitions.collect(),
     })
 }

@@ -50,6 +50,7 @@ fn commit_request<'a>(
         member_id: "",
         group_instance_id: None,
         retention_time_ms: -1,
+        knows_member_epochs: true,
         partitions: vec![CommitPartition {
             topic: TopicRef::Name("t"),
             partition: Partition(0),

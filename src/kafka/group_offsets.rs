@@ -52,6 +52,7 @@ pub(super) fn ask_commit(version: i16, body: &[u8]) -> Result<Vec<u8>, KafkaErro
         member_id: request.member_id,
         group_instance_id: request.group_instance_id,
         retention_time_ms: request.retention_time_ms,
+        knows_member_epochs: MEMBER_EPOCH_VERSION <= version,
         partitions: request.topics.iter().flat_map(|topic| commits(version, topic)).collect(),
     }))
 }
@@ -73,9 +74,6 @@ fn older(version: i16, error: ErrorCode) -> ErrorCode {
     match error {
         ErrorCode::GROUP_ID_NOT_FOUND if version < MEMBER_EPOCH_VERSION => {
             ErrorCode::ILLEGAL_GENERATION
-        }
-        ErrorCode::STALE_MEMBER_EPOCH if version < MEMBER_EPOCH_VERSION => {
-            ErrorCode::UNSUPPORTED_VERSION
         }
         error => error,
     }

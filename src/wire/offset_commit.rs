@@ -7,6 +7,7 @@
 //! str         member id
 //! optional    str group instance id
 //! varint i64  retention, ms; -1 default
+//! bool        knows member epochs
 //! list of
 //!   topic ref
 //!   varint i32  partition
@@ -52,6 +53,9 @@ pub struct OffsetCommitRequest<'a> {
     pub group_instance_id: Option<&'a str>,
     /// How long they are kept from now on; −1 for the broker's rule.
     pub retention_time_ms: i64,
+    /// Whether the client knows of member epochs; Kafka's clients do from version 9 on. Members of
+    /// groups of KIP-848 must.
+    pub knows_member_epochs: bool,
     /// One per partition; none twice.
     #[serde(deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
     pub partitions: Vec<CommitPartition<'a>>,

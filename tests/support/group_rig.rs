@@ -6,7 +6,7 @@
 //! sync g as=NAME gen=N [assign=NAME:TEXT,..], TEXT being @A-0+B-1 for an assignment of consumers
 //! heartbeat g as=NAME gen=N
 //! leave g as=NAME,..
-//! commit g [as=NAME gen=N] [retention=MS] TOPIC-PARTITION=OFFSET[:METADATA] ..
+//! commit g [as=NAME gen=N] [retention=MS] [client=old] TOPIC-PARTITION=OFFSET[:METADATA] ..
 //! fetch g [as=NAME epoch=N] [TOPIC-PARTITION ..]
 //! forget g TOPIC-PARTITION ..
 //! describe g | list [STATE ..] | delete g ..
@@ -374,6 +374,7 @@ impl Rig {
             member_id: &member_id,
             group_instance_id: args.find("instance"),
             retention_time_ms: args.number("retention", -1).into(),
+            knows_member_epochs: args.find("client") != Some("old"),
             partitions: partitions.collect(),
         };
         self.send("commit", ApiKey::OffsetCommit, &request);

@@ -176,6 +176,7 @@ fn committed() -> [Example; 4] {
                 member_id: "c-1",
                 group_instance_id: None,
                 retention_time_ms: -1,
+                knows_member_epochs: true,
                 partitions: vec![CommitPartition {
                     topic: TopicRef::Name("a"),
                     partition: Partition(2),

@@ -57,6 +57,7 @@ use crate::time::Now;
 use crate::wire::ErrorCode;
 use crate::wire::consumer_group_heartbeat::LEAVING_FOR_A_WHILE;
 use crate::wire::list_groups::GroupState;
+use crate::wire::offset_commit::OffsetCommitRequest;
 
 /// A consumer group.
 #[derive(Debug)]
@@ -163,11 +164,17 @@ impl ConsumerGroup {
     }
 
     /// Whether a commit may come from whom it says it comes from.
-    pub fn check_commit(&self, epoch: i32, member_id: &str) -> Result<(), ErrorCode> {
+    pub fn check_commit(&self, request: &OffsetCommitRequest<'_>) -> Result<(), ErrorCode> {
+        let (epoch, member_id) = (request.generation_id_or_member_epoch, request.member_id);
         if epoch < 0 && self.members.is_empty() {
             return Ok(());
         }
         self.check_epoch(epoch, member_id)
+        let member = self.members.get(member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+        if !member.is_classic() && !request.knows_member_epochs {
+            // It could make nothing of STALE_MEMBER_EPOCH, so it does not get as far as that.
+            return Err(ErrorCode::UNSUPPORTED_VERSION);
+        }
     }
 
     /// Whether the committed offsets may be told to whom wants them; `None` is nobody in particular.

@@ -75,7 +75,7 @@ impl Coordinator {
                 let instance_id = request.group_instance_id;
                 classic.check_commit(now, generation, request.member_id, instance_id)
             }
-            Members::Consumer(consumers) => consumers.check_commit(generation, request.member_id),
+            Members::Consumer(consumers) => consumers.check_commit(request),
         }
     }
 
