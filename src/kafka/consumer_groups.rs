@@ -1,6 +1,6 @@
 //! Groups of KIP-848: `ConsumerGroupHeartbeat`, `ConsumerGroupDescribe`.
 
-use super::{AnswerError, Call, message_of};
+use super::{AnswerError, Call, authorized, message_of};
 use crate::wire::consumer_group_describe::{
     ConsumerGroupDescribeRequest as WireDescribe, ConsumerGroupDescribeResponse as WireDescribed,
     ConsumerMember, NamedPartitions,
@@ -81,7 +81,10 @@ pub(super) fn described(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             assignment_epoch: group.assignment_epoch,
             assignor_name: group.assignor,
             members: group.members.into_iter().map(member).collect(),
-            ..<_>::default()
+            authorized_operations: authorized::if_asked(
+                request.include_authorized_operations && is_found,
+                authorized::GROUP,
+            ),
         }
     });
     Ok(call.encode(&ConsumerGroupDescribeResponse { groups: groups.collect(), ..<_>::default() }))
