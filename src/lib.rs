@@ -47,7 +47,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | vocabulary (`no_std`) | [`ids`], [`time`], [`limits`], [`topic_config`], [`record`], [`wire`] |
+//! | vocabulary (`no_std`) | [`ids`], [`time`], [`limits`], [`topic_config`], [`group_config`], [`record`], [`wire`] |
 //! | core (deterministic) | [`journal`], [`log`], [`controller`], [`group`], [`broker`] |
 //! | doors (translation) | [`kafka`] |
 //! | shell (the only I/O) | [`runtime`] |
@@ -79,6 +79,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as odradek;
 
+pub mod group_config;
 pub mod ids;
 pub mod limits;
 pub mod metrics;

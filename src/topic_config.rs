@@ -172,7 +172,7 @@ impl TopicConfig {
     /// Sets `key` to what `value` says, or leaves everything as it was.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), TopicConfigError> {
         let Some(key) = TopicConfig::KEYS.iter().copied().find(|known| *known == key) else {
-            return Err(TopicConfigError::unknown_key(key));
+            return Err(TopicConfigError::unknown_key(key, TopicConfig::KEYS));
         };
         let value = Value { key, text: value.trim() };
         match key {
@@ -205,6 +205,11 @@ impl TopicConfig {
             _ => unreachable!("every key of KEYS has an arm, as the tests show"),
         }
         Ok(())
+    }
+
+    /// Whether the value of `key` is a list of words.
+    pub fn is_list(key: &str) -> bool {
+        key == "cleanup.policy"
     }
 
     /// Age at which a segment is rolled: what must be compacted must not stay in the active one.
@@ -274,14 +279,14 @@ pub enum TopicConfigError {
 }
 
 impl TopicConfigError {
-    fn unknown_key(key: &str) -> TopicConfigError {
+    pub(crate) fn unknown_key(key: &str, keys: &[&'static str]) -> TopicConfigError {
         let mut shown = heapless::String::new();
         for character in key.chars().filter(|character| !character.is_control()) {
             if shown.push(character).is_err() {
                 break;
             }
         }
-        let nearest = nearest_key(key, TopicConfig::KEYS);
+        let nearest = nearest_key(key, keys);
         TopicConfigError::UnknownKey { key: shown, nearest }
     }
 }

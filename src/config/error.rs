@@ -155,6 +155,19 @@ pub enum Problem {
         /// What it was given.
         found: String,
     },
+    /// The value is legal by itself, but not beside that of another key.
+    OutOfBounds {
+        /// The key whose value is to be the smaller one.
+        key: &'static str,
+        /// Its value.
+        value: i64,
+        /// The key whose value is to be the larger one.
+        other: &'static str,
+        /// Its value.
+        bound: i64,
+        /// Whether they may not even be alike.
+        is_strict: bool,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -178,6 +191,10 @@ impl fmt::Display for ConfigError {
             Problem::Duplicate { key } => write!(f, "`{key}` is given twice"),
             Problem::Value { key, expected, found } => {
                 write!(f, "`{key}` takes {expected}, not {found}")
+            }
+            Problem::OutOfBounds { key, value, other, bound, is_strict } => {
+                let relation = if *is_strict { "less than" } else { "at most" };
+                write!(f, "`{key}` is {value}, and must be {relation} `{other}`, which is {bound}")
             }
         }
     }

@@ -20,8 +20,6 @@ const NO_TIERS: &str = "there is no tiered storage";
 const OLD_FORMAT: &str = "gone with Kafka 4: record batches of format 2 are all there is";
 const SYNCED: &str = "not needed here: acks=all waits for stable storage, and a recovery reads the \
                       journal only";
-const ONE_TIMEOUT: &str = "not needed here: groups have no timeouts of their own, what \
-                           `group.consumer.` says without min and max holds for all";
 const NO_GROUP_KEY: &str = "consumer groups go without this one here";
 
 /// What is said of a key: its whole name, or, with a dot at the end, how it begins.
@@ -98,10 +96,6 @@ const KEYS: &[(&str, &str)] = &[
     ("log.local.retention.", NO_TIERS),
     ("log.remote.", NO_TIERS),
     ("offsets.", NO_GROUP_KEY),
-    ("group.consumer.min.session.timeout.ms", ONE_TIMEOUT),
-    ("group.consumer.max.session.timeout.ms", ONE_TIMEOUT),
-    ("group.consumer.min.heartbeat.interval.ms", ONE_TIMEOUT),
-    ("group.consumer.max.heartbeat.interval.ms", ONE_TIMEOUT),
     ("group.", NO_GROUP_KEY),
     ("share.", "share groups are not served"),
     ("transaction.state.log.", NO_TRANSACTIONS),

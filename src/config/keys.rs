@@ -529,9 +529,29 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer {
             min: 1,
             max: I32_MAX,
-            put: |c, n| c.group_consumer_session_timeout_ms = n as u64,
+            put: |c, n| c.group_consumer_session_timeout_ms = n as i32,
         },
         "How long a member may be silent in a group whose partitions the broker assigns (KIP-848).",
+    ),
+    reload(
+        "group.consumer.min.session.timeout.ms",
+        "45000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_consumer_min_session_timeout_ms = n as i32,
+        },
+        "Shortest time that may be set for it, here or for one group.",
+    ),
+    reload(
+        "group.consumer.max.session.timeout.ms",
+        "60000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_consumer_max_session_timeout_ms = n as i32,
+        },
+        "Longest time that may be set for it.",
     ),
     reload(
         "group.consumer.heartbeat.interval.ms",
@@ -542,6 +562,26 @@ pub(super) const KEYS: &[Key] = &[
             put: |c, n| c.group_consumer_heartbeat_interval_ms = n as i32,
         },
         "How often such a member is to be heard of; at least three times in that time.",
+    ),
+    reload(
+        "group.consumer.min.heartbeat.interval.ms",
+        "5000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_consumer_min_heartbeat_interval_ms = n as i32,
+        },
+        "Shortest interval that may be set for it, here or for one group.",
+    ),
+    reload(
+        "group.consumer.max.heartbeat.interval.ms",
+        "15000",
+        Kind::Integer {
+            min: 1,
+            max: I32_MAX,
+            put: |c, n| c.group_consumer_max_heartbeat_interval_ms = n as i32,
+        },
+        "Longest interval that may be set for it.",
     ),
     reload(
         "group.consumer.max.size",

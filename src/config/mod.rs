@@ -15,6 +15,7 @@
 //! the nearest key of an unknown one nor where an effective value came from, and the comments of
 //! `config.toml` would live in a second place.
 
+mod bounds;
 mod error;
 mod kafka_keys;
 mod keys;
@@ -133,9 +134,17 @@ pub struct Config {
     /// Members of one group.
     pub group_max_size: u32,
     /// How long a member of a group of KIP-848 may be silent.
-    pub group_consumer_session_timeout_ms: u64,
+    pub group_consumer_session_timeout_ms: i32,
+    /// Shortest time that may be set for it.
+    pub group_consumer_min_session_timeout_ms: i32,
+    /// Longest time that may be set for it.
+    pub group_consumer_max_session_timeout_ms: i32,
     /// How often such a member is to be heard of.
     pub group_consumer_heartbeat_interval_ms: i32,
+    /// Shortest interval that may be set for it.
+    pub group_consumer_min_heartbeat_interval_ms: i32,
+    /// Longest interval that may be set for it.
+    pub group_consumer_max_heartbeat_interval_ms: i32,
     /// Members of one such group.
     pub group_consumer_max_size: u32,
     /// The assignors of such groups, the default first.
@@ -251,13 +260,15 @@ impl Config {
         };
         let environment = raw::from_environment(&sources.environment);
         let overrides = raw::from_overrides(&sources.overrides, &mut errors);
+        let mut places = BTreeMap::new();
         for (source, settings) in [
             (Source::File, file),
             (Source::Environment, environment),
             (Source::CommandLine, overrides),
         ] {
-            config.lay_over(source, settings, &mut errors);
+            config.lay_over(source, settings, &mut places, &mut errors);
         }
+        bounds::check(&config, &places, &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 
@@ -289,6 +300,7 @@ impl Config {
         &mut self,
         source: Source,
         settings: Vec<RawSetting>,
+        places: &mut BTreeMap<&'static str, Place>,
         errors: &mut Vec<ConfigError>,
     ) {
         let mut given: BTreeMap<usize, RawSetting> = BTreeMap::new();
@@ -311,6 +323,7 @@ impl Config {
                     self.settings[place].value = Some(text);
                     self.settings[place].source = source;
                     self.settings[place].line = setting.line();
+                    places.insert(key.name, setting.into_place());
                 }
                 Err(expected) => errors.push(setting.wrong_value(key.name, expected)),
             }
@@ -375,7 +388,11 @@ impl Config {
             group_initial_rebalance_delay_ms: 0,
             group_max_size: 0,
             group_consumer_session_timeout_ms: 0,
+            group_consumer_min_session_timeout_ms: 0,
+            group_consumer_max_session_timeout_ms: 0,
             group_consumer_heartbeat_interval_ms: 0,
+            group_consumer_min_heartbeat_interval_ms: 0,
+            group_consumer_max_heartbeat_interval_ms: 0,
             group_consumer_max_size: 0,
             group_consumer_assignors: Vec::new(),
             group_consumer_migration_policy: MigrationPolicy::Disabled,

@@ -66,6 +66,11 @@ impl RawSetting {
         }
     }
 
+    /// Where its value stands.
+    pub(super) fn into_place(self) -> Place {
+        self.value_place
+    }
+
     pub(super) fn unknown_key(self) -> ConfigError {
         let nearest = Key::nearest(&self.key);
         ConfigError {

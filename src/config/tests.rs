@@ -124,6 +124,21 @@ const MISTAKES: &[(&str, &str)] = &[
         "memory.limit = 32MiB # all of it",
         "c.toml:1:16: `memory.limit`: text stands in quotes: memory.limit = \"32MiB\"",
     ),
+    (
+        "group.consumer.session.timeout.ms = 9000",
+        "c.toml:1:37: `group.consumer.min.session.timeout.ms` is 45000, and must be at most \
+             `group.consumer.session.timeout.ms`, which is 9000",
+    ),
+    (
+        "group.consumer.min.session.timeout.ms = 50000",
+        "c.toml:1:41: `group.consumer.min.session.timeout.ms` is 50000, and must be at most \
+             `group.consumer.session.timeout.ms`, which is 45000",
+    ),
+    (
+        "group.consumer.heartbeat.interval.ms = 20000",
+        "c.toml:1:40: `group.consumer.heartbeat.interval.ms` is 20000, and must be at most \
+             `group.consumer.max.heartbeat.interval.ms`, which is 15000",
+    ),
     ("shards", "c.toml:1:7: key with no value, expected `=`"),
     (
         "[log
@@ -138,6 +153,31 @@ fn mistakes_name_line_column_and_the_key_that_was_meant() {
         let errors = load_file(text).expect_err(text);
         assert_eq!(errors.to_string(), *message, "{text}");
     }
+}
+
+/// Kafka's `GroupCoordinatorConfig`: what one key may be depends on others, whoever sets them.
+#[test]
+fn keys_bound_each_other_across_sources() {
+    let file = "group.consumer.min.session.timeout.ms = 1000\n\
+                group.consumer.session.timeout.ms = 3000";
+    let errors = load(file, &[], &[]).expect_err("the interval is longer");
+    assert_eq!(
+        errors.to_string(),
+        "c.toml:2:37: `group.consumer.heartbeat.interval.ms` is 5000, and must be less than \
+         `group.consumer.session.timeout.ms`, which is 3000"
+    );
+    let sets =
+        ["group.consumer.min.heartbeat.interval.ms=1", "group.consumer.heartbeat.interval.ms=300"];
+    let config = load(file, &[], &sets).expect("all are within their bounds");
+    assert_eq!(config.group_consumer_session_timeout_ms, 3000);
+    assert_eq!(config.group_consumer_heartbeat_interval_ms, 300);
+    let variable = [("ODRADEK_GROUP_CONSUMER_MAX_SESSION_TIMEOUT_MS", "2000")];
+    let errors = load(file, &variable, &sets).expect_err("the bound is lower");
+    let message = errors.to_string();
+    assert!(
+        message.contains("must be at most `group.consumer.max.session.timeout.ms`"),
+        "{message}"
+    );
 }
 
 #[test]

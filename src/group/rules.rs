@@ -1,6 +1,9 @@
 //! What a coordinator is configured with, by Kafka's names.
 
+use std::collections::BTreeMap;
+
 use super::consumer::Assignor;
+use crate::group_config::{GroupBounds, GroupConfig, GroupOverrides};
 use crate::limits;
 
 /// Which groups may change their protocol while they have members:
@@ -49,10 +52,12 @@ pub struct GroupRules {
     pub offsets_commit_timeout_ms: u64,
     /// A new member that does not answer for so long while it joins is dropped.
     pub new_member_join_timeout_ms: u64,
-    /// `group.consumer.session.timeout.ms`: the same for all members of groups of KIP-848.
-    pub consumer_session_timeout_ms: u64,
-    /// `group.consumer.heartbeat.interval.ms`.
-    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.session.timeout.ms` and `group.consumer.heartbeat.interval.ms`.
+    pub consumer_defaults: GroupConfig,
+    /// Their bounds, which hold for what a group has set itself, too.
+    pub consumer_bounds: GroupBounds,
+    /// What groups have set themselves, as the cluster's metadata has it.
+    pub consumer_overrides: BTreeMap<Box<str>, GroupOverrides>,
     /// `group.consumer.max.size`.
     pub consumer_group_size_max: usize,
     /// `group.consumer.assignors`, the default first; at least one.
@@ -69,6 +74,23 @@ pub struct GroupRules {
     pub batch_bytes_max: usize,
 }
 
+impl GroupRules {
+    /// What holds for the members of a group of KIP-848.
+    pub(super) fn consumer_config(&self, group_id: &str) -> GroupConfig {
+        let own = self.consumer_overrides.get(group_id).copied().unwrap_or_default();
+        own.effective(self.consumer_defaults, &self.consumer_bounds)
+    }
+
+    /// Takes note of what a group has set itself.
+    pub fn configure_group(&mut self, group_id: &str, own: GroupOverrides) {
+        if own.is_empty() {
+            self.consumer_overrides.remove(group_id);
+        } else {
+            self.consumer_overrides.insert(group_id.into(), own);
+        }
+    }
+}
+
 impl Default for GroupRules {
     fn default() -> GroupRules {
         GroupRules {
@@ -81,8 +103,9 @@ impl Default for GroupRules {
             offsets_retention_check_interval_ms: 600_000,
             offsets_commit_timeout_ms: 5_000,
             new_member_join_timeout_ms: 5 * 60_000,
-            consumer_session_timeout_ms: 45_000,
-            consumer_heartbeat_interval_ms: 5_000,
+            consumer_defaults: GroupConfig::default(),
+            consumer_bounds: GroupBounds::default(),
+            consumer_overrides: BTreeMap::new(),
             consumer_group_size_max: limits::GROUP_MEMBERS_MAX,
             consumer_assignors: Assignor::ALL.to_vec(),
             consumer_migration_policy: MigrationPolicy::default(),

@@ -11,6 +11,7 @@ use crate::broker::{ConfigText, LiveConfig};
 use crate::config::{self, Config, DiskFullPolicy, Protocol, Setting, Source};
 use crate::controller::{ControllerConfig, OffsetsTopic};
 use crate::group::{Assignor, GroupRules, MigrationPolicy};
+use crate::group_config::{GroupBounds, GroupConfig};
 use crate::ids::NodeId;
 use crate::journal::disk::Space;
 use crate::limits::GROUP_MEMBERS_MAX;
@@ -155,9 +156,6 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
 
 /// The coordinators' share of the configuration.
 fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
-    let session_timeout_ms = config.group_consumer_session_timeout_ms;
-    // A member that is heard of less often would be lost with one heartbeat.
-    let interval_ms_max = i32::try_from(session_timeout_ms / 3).unwrap_or(i32::MAX).max(1);
     let assignors = config.group_consumer_assignors.iter();
     GroupRules {
         session_timeout_ms_min: config.group_min_session_timeout_ms,
@@ -169,10 +167,8 @@ fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
         offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
         batch_bytes_max: config.topic_defaults.max_message_bytes as usize,
         state_bytes_max: fixed.group_state_bytes_max,
-        consumer_session_timeout_ms: session_timeout_ms,
-        consumer_heartbeat_interval_ms: config
-            .group_consumer_heartbeat_interval_ms
-            .min(interval_ms_max),
+        consumer_defaults: group_defaults(config),
+        consumer_bounds: group_bounds(config),
         consumer_group_size_max: (config.group_consumer_max_size as usize).min(GROUP_MEMBERS_MAX),
         consumer_assignors: assignors.filter_map(|name| Assignor::parse(name)).collect(),
         consumer_migration_policy: match config.group_consumer_migration_policy {
@@ -182,6 +178,22 @@ fn group_rules(config: &Config, fixed: &Fixed) -> GroupRules {
             config::MigrationPolicy::Disabled => MigrationPolicy::Disabled,
         },
         ..GroupRules::default()
+    }
+}
+
+fn group_defaults(config: &Config) -> GroupConfig {
+    GroupConfig {
+        session_timeout_ms: config.group_consumer_session_timeout_ms,
+        heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+    }
+}
+
+fn group_bounds(config: &Config) -> GroupBounds {
+    GroupBounds {
+        session_timeout_ms: config.group_consumer_min_session_timeout_ms
+            ..=config.group_consumer_max_session_timeout_ms,
+        heartbeat_interval_ms: config.group_consumer_min_heartbeat_interval_ms
+            ..=config.group_consumer_max_heartbeat_interval_ms,
     }
 }
 
@@ -289,8 +301,12 @@ mod tests {
         ("group.max.session.timeout.ms", "7"),
         ("group.initial.rebalance.delay.ms", "7"),
         ("group.max.size", "7"),
-        ("group.consumer.session.timeout.ms", "7000"),
-        ("group.consumer.heartbeat.interval.ms", "7"),
+        ("group.consumer.session.timeout.ms", "50000"),
+        ("group.consumer.min.session.timeout.ms", "7"),
+        ("group.consumer.max.session.timeout.ms", "50000"),
+        ("group.consumer.heartbeat.interval.ms", "7000"),
+        ("group.consumer.min.heartbeat.interval.ms", "7"),
+        ("group.consumer.max.heartbeat.interval.ms", "7000"),
         ("group.consumer.max.size", "7"),
         ("group.consumer.assignors", "range"),
         ("group.consumer.migration.policy", "disabled"),

@@ -161,6 +161,8 @@ fn quick(folder: &Folder) -> Broker {
     let broker = Setup::new(&folder.join("data"))
         .set("listeners", "wire://127.0.0.1:0,kafka://127.0.0.1:0")
         .set("group.initial.rebalance.delay.ms", "0")
+        .set("group.consumer.min.session.timeout.ms", "1000")
+        .set("group.consumer.min.heartbeat.interval.ms", "100")
         .set("group.consumer.session.timeout.ms", "9000")
         .set("group.consumer.heartbeat.interval.ms", "300")
         .start();

@@ -6,7 +6,7 @@
 use super::lexer::{self, Word};
 use crate::{Finding, Source};
 
-const VOCABULARY: &[&str] = &["ids", "time", "limits", "metrics", "topic_config"];
+const VOCABULARY: &[&str] = &["ids", "time", "limits", "metrics", "topic_config", "group_config"];
 
 /// A module, what it may import beside itself, and whether it is part of the core.
 struct Rule {
@@ -36,6 +36,7 @@ const TABLE: &[Rule] = &[
     rule("limits", &[VOCABULARY_PLAIN], true),
     rule("metrics", &[VOCABULARY_PLAIN], true),
     rule("topic_config", &[VOCABULARY_PLAIN, &["record"]], true),
+    rule("group_config", &[VOCABULARY_PLAIN, &["topic_config"]], true),
     rule("record", &[VOCABULARY_PLAIN], true),
     rule("wire", &[VOCABULARY, &["record"]], true),
     rule("journal", &[VOCABULARY, RW], true),

@@ -68,7 +68,8 @@ impl Coordinator {
         let group = self.groups.get_mut(request.group_id).and_then(Group::consumer_mut);
         let group = group.expect("the caller looked");
         let session_ms = group.members.get(member_id);
-        let session_ms = session_ms.map(|it| it.session_timeout_ms(&self.context.rules));
+        let config = self.context.rules.consumer_config(request.group_id);
+        let session_ms = session_ms.map(|it| it.session_timeout_ms(config));
         match group.classic_sync(&self.topics, request) {
             Ok((assignment, protocol)) => {
                 let body = frame::encode_body(&SyncGroupResponse {
@@ -103,7 +104,8 @@ impl Coordinator {
         let group = self.groups.get_mut(request.group_id).and_then(Group::consumer_mut);
         let group = group.expect("the caller looked");
         let must_join = group.classic_heartbeat(request)?;
-        let session_ms = group.members[member_id].session_timeout_ms(&self.context.rules);
+        let config = self.context.rules.consumer_config(request.group_id);
+        let session_ms = group.members[member_id].session_timeout_ms(config);
         group.sessions.renew(member_id, now.boot, session_ms);
         if must_join {
             group.call(member_id, now);

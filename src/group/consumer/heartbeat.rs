@@ -106,7 +106,8 @@ impl ConsumerGroup {
             || is_late
             || member.current.assigned != held_before.assigned;
         let more_bytes = if has_changed { member.cost(member_id, 0) } else { 0 };
-        let body = told(rules, member_id, &member, is_told);
+        let interval_ms = rules.consumer_config(&self.id).heartbeat_interval_ms;
+        let body = told(interval_ms, member_id, &member, is_told);
         let records = draft.into_records();
         Ok(Outcome { records, body, member: Some(member), has_stepped, more_bytes })
     }
@@ -225,13 +226,13 @@ fn check_epoch(member: &Member, epoch: i32, owned: Option<&PartitionSet>) -> Res
     if is_late && !holds_too_much { Ok(()) } else { Err(ErrorCode::FENCED_MEMBER_EPOCH) }
 }
 
-fn told(rules: &GroupRules, member_id: &str, member: &Member, is_told: bool) -> Vec<u8> {
+fn told(heartbeat_interval_ms: i32, member_id: &str, member: &Member, is_told: bool) -> Vec<u8> {
     let assignment: Option<Vec<TopicPartitions>> = is_told.then(|| member.current.assigned.told());
     frame::encode_body(&ConsumerGroupHeartbeatResponse {
         error: ErrorCode::NONE,
         member_id,
         member_epoch: member.current.epoch,
-        heartbeat_interval_ms: rules.consumer_heartbeat_interval_ms,
+        heartbeat_interval_ms,
         assignment,
     })
 }

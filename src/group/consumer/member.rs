@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::reconcile::Current;
-use crate::group::{Caller, GroupRules, classic, ids};
+use crate::group::{Caller, classic, ids};
+use crate::group_config::GroupConfig;
 use crate::wire::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use crate::wire::join_group::JoinGroupRequest;
 use crate::wire::kafka::consumer_group_records::{
@@ -160,11 +161,10 @@ impl Member {
     }
 
     /// For how long it may be silent: it says so itself by the classic protocol only.
-    pub fn session_timeout_ms(&self, rules: &GroupRules) -> u64 {
+    pub fn session_timeout_ms(&self, config: GroupConfig) -> u64 {
         let classic = self.said.classic.as_ref();
-        classic.map_or(rules.consumer_session_timeout_ms, |classic| {
-            u64::try_from(classic.session_timeout_ms).unwrap_or(0)
-        })
+        let ms = classic.map_or(config.session_timeout_ms, |classic| classic.session_timeout_ms);
+        u64::try_from(ms).unwrap_or(0)
     }
 
     /// What keeping it takes, its target included.

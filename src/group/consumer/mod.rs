@@ -111,8 +111,9 @@ impl ConsumerGroup {
     /// Goes on after a restart: sessions start now.
     pub fn restore(&mut self, context: &mut Context, now: Now) {
         self.mend();
+        let config = context.rules.consumer_config(&self.id);
         for (member_id, member) in &self.members {
-            let session_timeout_ms = member.session_timeout_ms(&context.rules);
+            let session_timeout_ms = member.session_timeout_ms(config);
             self.sessions.renew(member_id, now.boot, session_timeout_ms);
             self.sessions.watch(member_id, member, now.boot);
         }
@@ -169,12 +170,12 @@ impl ConsumerGroup {
         if epoch < 0 && self.members.is_empty() {
             return Ok(());
         }
-        self.check_epoch(epoch, member_id)
         let member = self.members.get(member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         if !member.is_classic() && !request.knows_member_epochs {
             // It could make nothing of STALE_MEMBER_EPOCH, so it does not get as far as that.
             return Err(ErrorCode::UNSUPPORTED_VERSION);
         }
+        self.check_epoch(epoch, member_id)
     }
 
     /// Whether the committed offsets may be told to whom wants them; `None` is nobody in particular.

@@ -98,8 +98,9 @@ impl Coordinator {
         }
         // What it is comes from the records; only what they do not tell is there before.
         let mut fresh = ConsumerGroup::new(group_id);
+        let config = rules.consumer_config(group_id);
         for (member_id, member) in &begun.members {
-            fresh.sessions.renew(member_id, now.boot, member.session_timeout_ms(rules));
+            fresh.sessions.renew(member_id, now.boot, member.session_timeout_ms(config));
         }
         if let Some(classic) = self.groups.get_mut(group_id).and_then(Group::classic_mut) {
             classic.send_away(&mut self.context);
@@ -145,7 +146,8 @@ impl Coordinator {
         let group = self.groups.get_mut(group_id).and_then(Group::consumer_mut);
         let Some(group) = group else { return };
         if let Some(member) = &outcome.member {
-            group.sessions.renew(member_id, now.boot, member.session_timeout_ms(&context.rules));
+            let config = context.rules.consumer_config(group_id);
+            group.sessions.renew(member_id, now.boot, member.session_timeout_ms(config));
             if outcome.has_stepped {
                 group.sessions.watch(member_id, member, now.boot);
             }
@@ -177,7 +179,8 @@ impl Coordinator {
         let group = self.groups.get_mut(group_id).and_then(Group::consumer_mut);
         let Some(group) = group else { return };
         let overdue = group.sessions.overdue(&group.members, now.boot);
-        let again = now.boot.plus_ms(context.rules.consumer_session_timeout_ms);
+        let config = context.rules.consumer_config(group_id);
+        let again = now.boot.plus_ms(u64::try_from(config.session_timeout_ms).unwrap_or(0));
         group.sessions.put_off(&overdue, again);
         group.wake(context);
         if overdue.is_empty() {
