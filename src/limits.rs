@@ -122,6 +122,9 @@ pub const GROUP_FILTERS_MAX: usize = 16;
 /// Configuration entries in one request or response, per resource.
 pub const CONFIG_ENTRIES_MAX: usize = 256;
 
+/// Groups that may have a configuration of their own.
+pub const CONFIGURED_GROUPS_MAX: usize = 1000;
+
 /// Holes, and damaged segments, that the description of one partition names.
 pub const DESCRIBED_DAMAGE_MAX: usize = 1024;
 

@@ -15,6 +15,7 @@ use odradek::broker::control::{
 use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
 use odradek::controller::{ControllerConfig, OffsetsTopic};
+use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::{NodeId, TopicName, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal};
@@ -79,6 +80,8 @@ impl Node {
                     segment_bytes: 1 << 24,
                 },
                 topic_defaults: TopicConfig::default(),
+                group_defaults: GroupConfig::default(),
+                group_bounds: GroupBounds::default(),
             },
             log,
             shard_count: 1,

@@ -13,13 +13,27 @@ use std::time::{Duration, Instant};
 use odradek::config::Protocol;
 use odradek::ids::{NodeId, Offset, Partition, TopicId};
 use odradek::wire::ErrorCode;
+use odradek::wire::kafka::alter_configs::{self, AlterConfigsRequest, AlterConfigsResponse};
+use odradek::wire::kafka::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+};
+use odradek::wire::kafka::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use odradek::wire::kafka::create_topics::{
     CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
 };
 use odradek::wire::kafka::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use odradek::wire::kafka::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+};
 use odradek::wire::kafka::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use odradek::wire::kafka::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use odradek::wire::kafka::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use odradek::wire::kafka::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+};
 use odradek::wire::kafka::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
@@ -128,6 +142,16 @@ fn commit(
     client: &mut Client,
     version: i16,
     group_id: &str,
+    topic: (&str, TopicId),
+    generation: i32,
+) -> Vec<ErrorCode> {
+    commit_as(client, version, (group_id, ""), topic, generation)
+}
+
+fn commit_as(
+    client: &mut Client,
+    version: i16,
+    (group_id, member_id): (&str, &str),
     (name, topic_id): (&str, TopicId),
     generation: i32,
 ) -> Vec<ErrorCode> {
@@ -145,6 +169,7 @@ fn commit(
     let request = OffsetCommitRequest {
         group_id,
         generation_id_or_member_epoch: generation,
+        member_id,
         topics: vec![topic],
         ..<_>::default()
     };
@@ -261,6 +286,140 @@ fn offsets_are_committed_and_fetched_in_every_version() {
             assert_eq!(found, if wants_all { sorted } else { expected }, "version {version}");
         }
     }
+}
+
+/// semantics.md 2.19 (`ConsumerGroup.validateOffsetCommit`): who speaks KIP-848 and commits by a
+/// version of before it is refused, however right its epoch is.
+#[test]
+fn members_of_kip_848_commit_by_new_versions_and_are_described() {
+    let broker = start("kafka-consumers");
+    let mut client = Client::to(&broker);
+    let topic = ("plant", create(&mut client, "plant"));
+    await_coordinator(&mut client, "g");
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "g",
+        member_id: "m",
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["plant"]),
+        topic_partitions: Some(vec![]),
+        ..<_>::default()
+    };
+    let body = client.ask(1, &request);
+    let joined: ConsumerGroupHeartbeatResponse<'_> = decode(1, &body);
+    assert_eq!(joined.error_code, ErrorCode::NONE);
+    let epoch = joined.member_epoch;
+    for version in ApiKey::OffsetCommit.versions() {
+        let expected = match version {
+            ..9 => [ErrorCode::UNSUPPORTED_VERSION; 2],
+            _ => [ErrorCode::NONE, ErrorCode::STALE_MEMBER_EPOCH],
+        };
+        for (epoch, expected) in [epoch, epoch + 1].into_iter().zip(expected) {
+            let errors = commit_as(&mut client, version, ("g", "m"), topic, epoch);
+            assert_eq!(errors[0], expected, "version {version}, epoch {epoch}");
+        }
+    }
+    for version in ApiKey::ConsumerGroupDescribe.versions() {
+        for include_authorized_operations in [false, true] {
+            let group_ids = vec!["g", "nobody"];
+            let request = ConsumerGroupDescribeRequest { group_ids, include_authorized_operations };
+            let body = client.ask(version, &request);
+            let described: ConsumerGroupDescribeResponse<'_> = decode(version, &body);
+            let allowed = described.groups.iter().map(|group| group.authorized_operations);
+            let of_group = if include_authorized_operations { 0xd48 } else { i32::MIN };
+            assert_eq!(allowed.collect::<Vec<_>>(), [of_group, i32::MIN]);
+            assert_eq!(described.groups[0].members[0].member_id, "m");
+        }
+    }
+}
+
+/// KIP-848: a group may have times of its own, which its members are told and a restart keeps.
+#[test]
+fn a_group_is_configured_before_it_is_there() {
+    let mut broker = start("kafka-group-configs");
+    let mut client = Client::to(&broker);
+    create(&mut client, "plant");
+    let interval = "consumer.heartbeat.interval.ms";
+    let mut set = |group: &str, value: &str| {
+        let config = AlterableConfig { name: interval, value: Some(value), ..<_>::default() };
+        let resource = AlterConfigsResource {
+            resource_type: GROUP,
+            resource_name: group,
+            configs: vec![config],
+        };
+        let request =
+            IncrementalAlterConfigsRequest { resources: vec![resource], ..<_>::default() };
+        let body = client.ask(1, &request);
+        let altered: IncrementalAlterConfigsResponse<'_> = decode(1, &body);
+        altered.responses[0].error_code
+    };
+    assert_eq!(set("g", "7000"), ErrorCode::NONE);
+    assert_eq!(set("g", "70000"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(set("", "7000"), ErrorCode::INVALID_REQUEST);
+    for round in 0..2 {
+        assert_eq!(beat_interval(&mut client, "g", round), 7000);
+        assert_eq!(beat_interval(&mut client, "h", round), 5000);
+        let own = group_configs(&mut client, "g");
+        let session = ("consumer.session.timeout.ms".to_owned(), "45000".to_owned(), 5);
+        assert_eq!(own, [(interval.to_owned(), "7000".to_owned(), 8), session]);
+        drop(client);
+        broker.restart();
+        client = Client::to(&broker);
+    }
+    let config = alter_configs::AlterableConfig {
+        name: "consumer.session.timeout.ms",
+        value: Some("60000"),
+    };
+    let resource = alter_configs::AlterConfigsResource {
+        resource_type: GROUP,
+        resource_name: "g",
+        configs: vec![config],
+    };
+    let body = client.ask(2, &AlterConfigsRequest { resources: vec![resource], ..<_>::default() });
+    let replaced: AlterConfigsResponse<'_> = decode(2, &body);
+    assert_eq!(replaced.responses[0].error_code, ErrorCode::NONE);
+    let own = group_configs(&mut client, "g").into_iter().map(|(_, value, source)| (value, source));
+    assert_eq!(own.collect::<Vec<_>>(), [("5000".to_owned(), 5), ("60000".to_owned(), 8)]);
+    assert_eq!(beat_interval(&mut client, "g", 2), 5000);
+}
+
+/// Kafka's number for groups among what has a configuration.
+const GROUP: i8 = 32;
+
+/// Keys, values and sources.
+fn group_configs(client: &mut Client, group_id: &str) -> Vec<(String, String, i8)> {
+    let resource = DescribeConfigsResource {
+        resource_type: GROUP,
+        resource_name: group_id,
+        configuration_keys: None,
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..<_>::default() };
+    let body = client.ask(4, &request);
+    let described: DescribeConfigsResponse<'_> = decode(4, &body);
+    assert_eq!(described.results[0].error_code, ErrorCode::NONE);
+    let configs = described.results[0].configs.iter();
+    let told = configs.map(|config| {
+        assert!(!config.read_only);
+        (config.name.to_owned(), config.value.expect("told").to_owned(), config.config_source)
+    });
+    told.collect()
+}
+
+/// Joins a group of KIP-848; answers how often the member is to be heard of.
+fn beat_interval(client: &mut Client, group_id: &str, round: usize) -> i32 {
+    await_coordinator(client, group_id);
+    let member_id = format!("m{round}");
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id,
+        member_id: &member_id,
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["plant"]),
+        topic_partitions: Some(vec![]),
+        ..<_>::default()
+    };
+    let body = client.ask(1, &request);
+    let told: ConsumerGroupHeartbeatResponse<'_> = decode(1, &body);
+    assert_eq!(told.error_code, ErrorCode::NONE);
+    told.heartbeat_interval_ms
 }
 
 #[test]

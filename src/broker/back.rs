@@ -28,6 +28,7 @@ use crate::broker::metrics::BackMetrics;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
 use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::controller::OFFSETS_TOPIC;
+use crate::group_config::GroupOverrides;
 use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
@@ -311,6 +312,11 @@ impl<D: Disk> Back<D> {
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
         self.groups.reconfigure(&config.groups);
         self.clean.set(now.boot, config.cleaner_backoff_ms, config.cleaner_map_bytes);
+    }
+
+    /// A group has set something itself.
+    pub fn configure_group(&mut self, group_id: &str, own: GroupOverrides) {
+        self.groups.configure_group(group_id, own);
     }
 
     /// The log dir failed (or its flusher did): nothing more is acknowledged from it.

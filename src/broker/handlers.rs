@@ -19,7 +19,8 @@ use crate::broker::mail::{
 };
 use crate::broker::metrics::ShardMetrics;
 use crate::broker::{CloseReason, ConnectionId, Topics};
-use crate::controller::image::TopicImage;
+use crate::controller::image::{GroupConfigs, TopicImage};
+use crate::group_config::GroupConfig;
 use crate::ids::{NodeId, Partition, TopicId, TopicName, TopicPartition};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
@@ -607,6 +608,7 @@ impl<F: Clone> Front<F> {
         let name = match resource {
             ConfigResource::Broker => return (ErrorCode::NONE, self.config.live.shown.clone()),
             ConfigResource::Topic(name) => name,
+            ConfigResource::Group(group_id) => return self.group_config_texts(group_id),
         };
         let Some((_, image)) = self.image.find(TopicRef::Name(name)) else {
             return (unknown_topic(TopicRef::Name(name)), Vec::new());
@@ -625,6 +627,29 @@ impl<F: Clone> Front<F> {
             .collect();
         texts.sort_by(|a, b| a.0.cmp(&b.0));
         (ErrorCode::NONE, texts)
+    }
+
+    fn group_config_texts(&self, group_id: &str) -> (ErrorCode, Vec<ConfigText>) {
+        if group_id.is_empty() {
+            return (ErrorCode::INVALID_REQUEST, Vec::new());
+        }
+        let configs = self.image.group_configs(group_id);
+        let own = configs.map(GroupConfigs::overrides).unwrap_or_default();
+        let effective = own.over(self.config.live.groups.consumer_defaults);
+        let texts = GroupConfig::KEYS.iter().filter_map(|key| {
+            let is_own = configs.is_some_and(|configs| configs.keys().any(|known| known == *key));
+            let source = if is_own { ConfigSource::Group } else { self.source_of_group_key(key) };
+            Some(((*key).to_owned(), effective.text(key)?, source))
+        });
+        (ErrorCode::NONE, texts.collect())
+    }
+
+    /// Where what holds for all groups comes from.
+    fn source_of_group_key(&self, key: &str) -> ConfigSource {
+        let broker_key = GroupConfig::broker_key(key);
+        let mut shown = self.config.live.shown.iter();
+        let found = shown.find(|(known, ..)| Some(known.as_str()) == broker_key);
+        found.map_or(ConfigSource::Default, |(_, _, source)| *source)
     }
 }
 

@@ -28,7 +28,7 @@ pub use crate::log::Slice;
 use std::collections::BTreeMap;
 
 use crate::broker::metrics::ProcessMetrics;
-use crate::controller::image::Image;
+use crate::controller::image::{GroupConfigs, Image};
 use crate::group::GroupRules;
 use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
 use crate::journal::Entry;
@@ -163,6 +163,11 @@ impl<'a> Topics<'a> {
     pub fn configured(self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let image = self.image.find(TopicRef::Name(name)).map(|(_, image)| image);
         image.into_iter().flat_map(|image| image.configs.keys().map(|key| &**key))
+    }
+
+    /// The keys that a group sets itself.
+    pub fn configured_of_group(self, group_id: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.image.group_configs(group_id).into_iter().flat_map(GroupConfigs::keys)
     }
 
     /// This broker.

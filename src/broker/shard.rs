@@ -11,6 +11,7 @@ use crate::broker::scrub::ScrubJob;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig, Topics};
 use crate::controller::OFFSETS_TOPIC;
 use crate::controller::change::Change;
+use crate::controller::image::GroupConfigs;
 use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
@@ -271,6 +272,11 @@ impl<D: Disk> Shard<D> {
             match change {
                 Change::RemoveTopic { topic_id } => self.back.retire_topic(*topic_id),
                 Change::Config { topic_id, .. } => reconfigured.push(*topic_id),
+                Change::GroupConfig { group_id, .. } => {
+                    let configs = self.front.image().group_configs(group_id);
+                    let own = configs.map(GroupConfigs::overrides).unwrap_or_default();
+                    self.back.configure_group(group_id, own);
+                }
                 Change::Topic { topic_id, .. } | Change::Partition { topic_id, .. } => {
                     touched.insert(*topic_id);
                 }
@@ -306,7 +312,10 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    fn reconfigure(&mut self, now: Now, config: LiveConfig) {
+    fn reconfigure(&mut self, now: Now, mut config: LiveConfig) {
+        for (group_id, configs) in self.front.image().configured_groups() {
+            config.groups.configure_group(group_id, configs.overrides());
+        }
         for (topic_id, topic) in self.front.image().topics() {
             self.back.configure_topic(topic_id, &topic.effective(&config.topic_defaults));
         }

@@ -152,6 +152,8 @@ pub enum Resource {
     Topic(String),
     /// The broker that answers.
     Broker,
+    /// A consumer group of KIP-848, whether or not it is there.
+    Group(String),
 }
 
 impl Resource {
@@ -159,6 +161,7 @@ impl Resource {
         match self {
             Resource::Topic(name) => ConfigResource::Topic(name),
             Resource::Broker => ConfigResource::Broker,
+            Resource::Group(group_id) => ConfigResource::Group(group_id),
         }
     }
 }

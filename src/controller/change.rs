@@ -75,6 +75,15 @@ pub enum Change {
         /// The first id behind it, which is the first of the next block.
         next_id: i64,
     },
+    /// A group's configuration differs from the broker's default, or again does not.
+    GroupConfig {
+        /// The group, which need not be there.
+        group_id: Box<str>,
+        /// Kafka's name of the key.
+        key: Box<str>,
+        /// Its value, `None` for the default.
+        value: Option<Box<str>>,
+    },
 }
 
 /// Why a persisted list of changes cannot be read.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::controller::change::Change;
+use crate::group_config::GroupOverrides;
 use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, TopicPartition, Uuid};
 use crate::topic_config::TopicConfig;
 use crate::wire::TopicRef;
@@ -53,6 +54,29 @@ impl TopicImage {
     }
 }
 
+/// What a group has set itself: keys and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupConfigs(BTreeMap<Box<str>, Box<str>>);
+
+impl GroupConfigs {
+    /// The keys, in ascending order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|key| &**key)
+    }
+
+    /// The same, understood.
+    pub fn overrides(&self) -> GroupOverrides {
+        let mut own = GroupOverrides::default();
+        for (key, value) in &self.0 {
+            // As with a topic's: newer software may have written it.
+            if own.set(key, Some(value)).is_err() {
+                log::warn!("a group's `{key}` = `{value}` is not understood, ignored");
+            }
+        }
+        own
+    }
+}
+
 /// The cluster's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -62,6 +86,7 @@ pub struct Image {
     names: BTreeMap<Box<str>, TopicId>,
     partition_count: usize,
     next_producer_id: i64,
+    groups: BTreeMap<Box<str>, GroupConfigs>,
 }
 
 impl Image {
@@ -97,6 +122,16 @@ impl Image {
                 self.partition_count -= topic.partitions.len();
             }
             Change::ProducerIds { next_id } => self.next_producer_id = *next_id,
+            Change::GroupConfig { group_id, key, value } => {
+                let group = self.groups.entry(group_id.clone()).or_default();
+                match value {
+                    Some(value) => group.0.insert(key.clone(), value.clone()),
+                    None => group.0.remove(key),
+                };
+                if group.0.is_empty() {
+                    self.groups.remove(group_id);
+                }
+            }
         }
     }
 
@@ -166,6 +201,21 @@ impl Image {
         self.names.values().map(|id| (*id, &self.topics[id]))
     }
 
+    /// What a group has set itself, if anything.
+    pub fn group_configs(&self, group_id: &str) -> Option<&GroupConfigs> {
+        self.groups.get(group_id)
+    }
+
+    /// All groups that have set something themselves.
+    pub fn configured_groups(&self) -> impl Iterator<Item = (&str, &GroupConfigs)> {
+        self.groups.iter().map(|(group_id, configs)| (&**group_id, configs))
+    }
+
+    /// How many they are.
+    pub fn configured_group_count(&self) -> usize {
+        self.groups.len()
+    }
+
     /// The changes that lead from nothing to this image: what a shard is given at the start.
     pub fn as_changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -195,6 +245,12 @@ impl Image {
                     leader: partition.leader,
                     leader_epoch: partition.leader_epoch,
                 });
+            }
+        }
+        for (group_id, configs) in &self.groups {
+            for (key, value) in &configs.0 {
+                let (group_id, key) = (group_id.clone(), key.clone());
+                changes.push(Change::GroupConfig { group_id, key, value: Some(value.clone()) });
             }
         }
         changes

@@ -12,11 +12,13 @@
 //! truth, as old Kafka had it; a damaged directory would then be a deleted topic.
 
 pub mod change;
+mod configs;
 pub mod image;
 mod topics;
 
 use crate::controller::change::Change;
 use crate::controller::image::Image;
+use crate::group_config::{GroupBounds, GroupConfig};
 use crate::ids::{NodeId, TopicId, Uuid};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -61,6 +63,10 @@ pub struct ControllerConfig {
     pub offsets_topic: OffsetsTopic,
     /// Configuration of a topic that says nothing.
     pub topic_defaults: TopicConfig,
+    /// Configuration of a group that says nothing.
+    pub group_defaults: GroupConfig,
+    /// What a group may set.
+    pub group_bounds: GroupBounds,
 }
 
 /// A request to change the cluster.

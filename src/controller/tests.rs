@@ -3,6 +3,7 @@
 use super::*;
 use crate::controller::image::TopicImage;
 use crate::ids::LeaderEpoch;
+use crate::limits::CONFIGURED_GROUPS_MAX;
 use crate::topic_config::CleanupPolicy;
 use crate::wire::TopicRef;
 use crate::wire::configs::{AlterResource, ConfigChange, ConfigResource};
@@ -22,6 +23,8 @@ fn controller() -> Controller {
             segment_bytes: 1 << 24,
         },
         topic_defaults: TopicConfig::default(),
+        group_defaults: GroupConfig::default(),
+        group_bounds: GroupBounds::default(),
     });
     run(&mut controller, Command::Boot { cluster_id: Uuid([7; 16]) });
     controller
@@ -162,6 +165,86 @@ fn configs_are_checked_set_and_unset() {
     let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
     run(&mut controller, Command::AlterConfigs(&request));
     assert_eq!(effective(&controller), defaults.retention_ms);
+}
+
+fn alter(
+    controller: &mut Controller,
+    resource: ConfigResource<'_>,
+    changes: Vec<ConfigChange<'_>>,
+) -> (ErrorCode, String) {
+    let resources = vec![AlterResource { resource, changes }];
+    let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
+    let verdict = run(controller, Command::AlterConfigs(&request)).remove(0);
+    (verdict.error, verdict.message.into_string())
+}
+
+/// Kafka's `AlterConfigOp`: what is there already is not added, what is not there is not taken out.
+#[test]
+fn words_are_added_to_lists_and_taken_out() {
+    let mut controller = controller();
+    create(&mut controller, vec![topic("t", 1)]);
+    let append = |key, value| ConfigChange::Append { key, value };
+    let subtract = |key, value| ConfigChange::Subtract { key, value };
+    for (change, error, policy) in [
+        (append("cleanup.policy", "compact"), ErrorCode::NONE, "compact,delete"),
+        (append("cleanup.policy", "compact"), ErrorCode::NONE, "compact,delete"),
+        (subtract("cleanup.policy", "delete, x"), ErrorCode::NONE, "compact"),
+        (subtract("cleanup.policy", "delete"), ErrorCode::NONE, "compact"),
+        (append("cleanup.policy", "shred"), ErrorCode::INVALID_CONFIG, "compact"),
+        (subtract("cleanup.policy", "compact"), ErrorCode::INVALID_CONFIG, "compact"),
+        (append("retention.ms", "1"), ErrorCode::INVALID_CONFIG, "compact"),
+    ] {
+        let altered = alter(&mut controller, ConfigResource::Topic("t"), vec![change]);
+        assert_eq!(altered.0, error, "{change:?}: {}", altered.1);
+        let topic = found(&controller, "t").expect("exists");
+        let config = topic.effective(&TopicConfig::default());
+        assert_eq!(config.text("cleanup.policy").as_deref(), Some(policy), "{change:?}");
+    }
+}
+
+/// Kafka's `GroupConfig`: a group need not be there, and its keys keep within the broker's bounds.
+#[test]
+fn groups_have_times_of_their_own() {
+    const SESSION: &str = "consumer.session.timeout.ms";
+    let mut controller = controller();
+    let set = |key, value| ConfigChange::Set { key, value };
+    let invalid = ErrorCode::INVALID_CONFIG;
+    for (group_id, change, error) in [
+        ("g", set(SESSION, "44999"), invalid),
+        ("g", set(SESSION, "soon"), invalid),
+        ("g", set("consumer.heartbeat.interval.ms", "15001"), invalid),
+        ("g", set("retention.ms", "50000"), invalid),
+        ("g", ConfigChange::Append { key: SESSION, value: "1" }, invalid),
+        ("", set(SESSION, "50000"), ErrorCode::INVALID_REQUEST),
+        ("a\nb", set(SESSION, "50000"), ErrorCode::INVALID_REQUEST),
+        ("h", ConfigChange::Delete { key: SESSION }, ErrorCode::NONE),
+        ("g", set(SESSION, "50000"), ErrorCode::NONE),
+    ] {
+        let altered = alter(&mut controller, ConfigResource::Group(group_id), vec![change]);
+        assert_eq!(altered.0, error, "{group_id:?} {change:?}: {}", altered.1);
+    }
+    let own = controller.image().group_configs("g").expect("has one").overrides();
+    assert_eq!(own.over(GroupConfig::default()).session_timeout_ms, 50_000);
+    assert_eq!(controller.image().configured_group_count(), 1);
+    let mut copy = Image::default();
+    controller.image().as_changes().iter().for_each(|change| copy.replay(change));
+    assert_eq!(copy, *controller.image());
+    let delete = vec![ConfigChange::Delete { key: SESSION }];
+    alter(&mut controller, ConfigResource::Group("g"), delete);
+    assert_eq!(controller.image().configured_group_count(), 0);
+}
+
+#[test]
+fn groups_with_a_configuration_are_bounded() {
+    let mut controller = controller();
+    for number in 0..=CONFIGURED_GROUPS_MAX {
+        let change = ConfigChange::Set { key: "consumer.session.timeout.ms", value: "50000" };
+        let group_id = number.to_string();
+        let resource = ConfigResource::Group(&group_id);
+        let full = number == CONFIGURED_GROUPS_MAX;
+        let expected = if full { ErrorCode::POLICY_VIOLATION } else { ErrorCode::NONE };
+        assert_eq!(alter(&mut controller, resource, vec![change]).0, expected);
+    }
 }
 
 #[test]

@@ -10,10 +10,6 @@ use crate::controller::image::TopicImage;
 use crate::controller::{Controller, OFFSETS_TOPIC, OffsetsTopic, Outcome, Verdict};
 use crate::ids::{LeaderEpoch, Partition, TopicId, TopicName, Uuid};
 use crate::limits::{TOPIC_PARTITIONS_MAX, TOPICS_MAX};
-use crate::topic_config::TopicConfig;
-use crate::wire::configs::{
-    AlterResource, ConfigChange, ConfigResource, IncrementalAlterConfigsRequest,
-};
 use crate::wire::create_partitions::{CreatePartitionsRequest, GrowTopic};
 use crate::wire::create_topics::{CreateTopic, CreateTopicsRequest};
 use crate::wire::delete_topics::DeleteTopicsRequest;
@@ -282,56 +278,6 @@ impl Controller {
         self.place(topic_id, count..grow.partition_count, changes);
         Verdict::accepted(topic_id, grow.partition_count, 1)
     }
-
-    pub(super) fn alter_configs(&self, request: &IncrementalAlterConfigsRequest<'_>) -> Outcome {
-        let mut outcome = Outcome::default();
-        for resource in &request.resources {
-            match self.alter_resource(resource) {
-                Ok((topic_id, mut changes)) => {
-                    outcome.changes.append(&mut changes);
-                    outcome.verdicts.push(Verdict::accepted(topic_id, -1, -1));
-                }
-                Err(verdict) => outcome.verdicts.push(verdict),
-            }
-        }
-        if request.validate_only {
-            outcome.changes.clear();
-        }
-        outcome
-    }
-
-    fn alter_resource(&self, alter: &AlterResource<'_>) -> Result<(TopicId, Vec<Change>), Verdict> {
-        let ConfigResource::Topic(name) = alter.resource else {
-            let message = "the broker's configuration is its file: change it there, send SIGHUP";
-            return Err(Verdict::refused(ErrorCode::INVALID_REQUEST, message));
-        };
-        let topic = TopicRef::Name(name);
-        let (topic_id, image) = self.image.find(topic).ok_or_else(|| unknown_topic(topic))?;
-        let mut config = image.effective(&self.config.topic_defaults);
-        let mut changes = Vec::new();
-        for change in &alter.changes {
-            let (key, value) = match *change {
-                ConfigChange::Set { key, value } => (key, Some(value)),
-                ConfigChange::Delete { key } => (key, None),
-            };
-            check_change(&mut config, key, value)?;
-            changes.push(Change::Config {
-                topic_id,
-                key: key.into(),
-                value: value.map(Into::into),
-            });
-        }
-        Ok((topic_id, changes))
-    }
-}
-
-fn check_change(config: &mut TopicConfig, key: &str, value: Option<&str>) -> Result<(), Verdict> {
-    let checked = match value {
-        Some(value) => config.set(key, value),
-        // A deleted key must still be a key: its present value is legal for it.
-        None => config.set(key, &config.text(key).unwrap_or_default()),
-    };
-    checked.map_err(|why| Verdict::refused(ErrorCode::INVALID_CONFIG, why.to_string()))
 }
 
 fn check_replication_factor(factor: i16) -> Option<Verdict> {
@@ -356,7 +302,7 @@ fn internal(image: &TopicImage) -> Verdict {
     Verdict::refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message)
 }
 
-fn unknown_topic(topic: TopicRef<'_>) -> Verdict {
+pub(super) fn unknown_topic(topic: TopicRef<'_>) -> Verdict {
     match topic {
         TopicRef::Name(name) => {
             let message = match TopicName::new(name) {

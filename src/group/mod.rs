@@ -55,6 +55,7 @@ use std::collections::BTreeMap;
 use self::context::Context;
 use self::groups::Group;
 use self::topics::Topics;
+use crate::group_config::GroupOverrides;
 use crate::time::{Boot, Now};
 use crate::wire::{ApiKey, FrameError, frame};
 
@@ -106,6 +107,11 @@ impl Coordinator {
     /// Replaces what SIGHUP may replace.
     pub fn reconfigure(&mut self, rules: GroupRules) {
         self.context.rules = rules;
+    }
+
+    /// A group has set something itself; it holds from its members' next heartbeats on.
+    pub fn configure_group(&mut self, group_id: &str, own: GroupOverrides) {
+        self.context.rules.configure_group(group_id, own);
     }
 
     /// Takes a request; `body` is its postcard body, its topics by name. The answer comes from

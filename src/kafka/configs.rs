@@ -24,10 +24,13 @@ use crate::wire::{ErrorCode, frame};
 /// Numbers of the kinds of resource that have configuration here.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 /// Operations of `IncrementalAlterConfigs`.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 fn resource<'a>(
     topics: Topics<'_>,
@@ -36,6 +39,7 @@ fn resource<'a>(
 ) -> Result<ConfigResource<'a>, ErrorCode> {
     match kind {
         TOPIC => Ok(ConfigResource::Topic(name)),
+        GROUP => Ok(ConfigResource::Group(name)),
         // No name stands for all brokers.
         BROKER if name.is_empty() || name == topics.node_id().to_string() => {
             Ok(ConfigResource::Broker)
@@ -94,6 +98,7 @@ fn entry<'a>(
         ConfigSource::Topic => 1,
         ConfigSource::File | ConfigSource::Environment | ConfigSource::CommandLine => 4,
         ConfigSource::Default => 5,
+        ConfigSource::Group => 8,
     };
     let synonym = DescribeConfigsSynonym { name: config.key, value: Some(config.value), source };
     DescribeConfigsResourceResult {
@@ -123,15 +128,17 @@ fn changes<'a>(
     asked: &AlterConfigsResource<'a>,
 ) -> Result<AlterResource<'a>, ErrorCode> {
     let resource = resource(topics, asked.resource_type, asked.resource_name)?;
-    let change = |config: &crate::wire::kafka::incremental_alter_configs::AlterableConfig<'a>| {
-        match (config.config_operation, config.value) {
+    let change =
+        |config: &crate::wire::kafka::incremental_alter_configs::AlterableConfig<'a>| match (
+            config.config_operation,
+            config.value,
+        ) {
             (SET, Some(value)) => Ok(ConfigChange::Set { key: config.name, value }),
-            (SET, None) => Err(ErrorCode::INVALID_REQUEST),
             (DELETE, _) => Ok(ConfigChange::Delete { key: config.name }),
-            // No key of ours is a list that could be added to.
-            _ => Err(ErrorCode::INVALID_CONFIG),
-        }
-    };
+            (APPEND, Some(value)) => Ok(ConfigChange::Append { key: config.name, value }),
+            (SUBTRACT, Some(value)) => Ok(ConfigChange::Subtract { key: config.name, value }),
+            _ => Err(ErrorCode::INVALID_REQUEST),
+        };
     let changes = asked.configs.iter().map(change).collect::<Result<_, _>>()?;
     Ok(AlterResource { resource, changes })
 }
@@ -193,7 +200,12 @@ fn replacement<'a>(
         changes.push(ConfigChange::Set { key: config.name, value });
     }
     let is_named = |key: &str| asked.configs.iter().any(|config| config.name == key);
-    let unset = topics.configured(asked.resource_name).filter(|key| !is_named(key));
+    let set: Vec<&str> = match resource {
+        ConfigResource::Topic(name) => topics.configured(name).collect(),
+        ConfigResource::Group(group_id) => topics.configured_of_group(group_id).collect(),
+        ConfigResource::Broker => Vec::new(),
+    };
+    let unset = set.into_iter().filter(|key| !is_named(key));
     changes.extend(unset.map(|key| ConfigChange::Delete { key }));
     Ok(AlterResource { resource, changes })
 }

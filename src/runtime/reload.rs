@@ -215,6 +215,8 @@ pub(super) fn controller(
             segment_bytes: config.offsets_topic_segment_bytes,
         },
         topic_defaults: config.topic_defaults.clone(),
+        group_defaults: group_defaults(config),
+        group_bounds: group_bounds(config),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `DescribeConfigs` (32) and `IncrementalAlterConfigs` (44).
 //!
 //! ```text
-//! resource    varint 0, str topic; or varint 1 for the broker
-//! change      varint 0, str key, str value to set; or varint 1, str key to delete
+//! resource    varint 0, str topic; varint 1 the broker; or varint 2, str group
+//! change      varint 0, str key, str value to set; varint 1, str key to delete;
+//!             varint 2, str key, str words to add to a list; or varint 3, the same to take out
 //!
 //! DescribeConfigs request                   response
 //! list of     resource                      list of
@@ -11,7 +12,7 @@
 //!                                               str         key
 //!                                               str         value
 //!                                               varint      0 default, 1 file, 2 environment,
-//!                                                           3 command line, 4 topic
+//!                                                           3 command line, 4 topic, 5 group
 //!
 //! IncrementalAlterConfigs request           response
 //! bool        validate only                 list of
@@ -34,6 +35,8 @@ pub enum ConfigResource<'a> {
     Topic(#[serde(borrow)] &'a str),
     /// The broker that answers.
     Broker,
+    /// A consumer group of KIP-848, by id; it need not be there.
+    Group(&'a str),
 }
 
 /// Resources to describe.
@@ -57,6 +60,8 @@ pub enum ConfigSource {
     CommandLine,
     /// Set on the topic at run time.
     Topic,
+    /// Set on the group at run time.
+    Group,
 }
 
 impl ConfigSource {
@@ -68,6 +73,7 @@ impl ConfigSource {
                 "STATIC_BROKER_CONFIG"
             }
             ConfigSource::Topic => "DYNAMIC_TOPIC_CONFIG",
+            ConfigSource::Group => "GROUP_CONFIG",
         }
     }
 }
@@ -120,6 +126,24 @@ pub enum ConfigChange<'a> {
         /// The key.
         #[serde(borrow)]
         key: &'a str,
+    },
+    /// Add words to a key whose value is a list, with commas between them.
+    Append {
+        /// The key.
+        #[serde(borrow)]
+        key: &'a str,
+        /// The words; those that are there already change nothing.
+        #[serde(borrow)]
+        value: &'a str,
+    },
+    /// Take words out of such a list.
+    Subtract {
+        /// The key.
+        #[serde(borrow)]
+        key: &'a str,
+        /// The words; those that are not there change nothing.
+        #[serde(borrow)]
+        value: &'a str,
     },
 }
 

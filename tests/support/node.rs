@@ -17,6 +17,7 @@ use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
 use odradek::controller::image::Image;
 use odradek::controller::{ControllerConfig, OffsetsTopic};
 use odradek::group::GroupRules;
+use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
@@ -448,6 +449,8 @@ fn controller_config(setup: &Setup) -> ControllerConfig {
             replication_factor: 1,
             segment_bytes: setup.segment_bytes,
         },
+        group_defaults: GroupConfig::default(),
+        group_bounds: GroupBounds::default(),
         topic_defaults: TopicConfig::default(),
     }
 }

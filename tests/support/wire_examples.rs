@@ -402,7 +402,11 @@ fn configs() -> [Example; 4] {
             "request describe-configs",
             ApiKey::DescribeConfigs,
             &DescribeConfigsRequest {
-                resources: vec![ConfigResource::Topic("a"), ConfigResource::Broker],
+                resources: vec![
+                    ConfigResource::Topic("a"),
+                    ConfigResource::Broker,
+                    ConfigResource::Group("g"),
+                ],
             },
             b"",
         ),
@@ -430,6 +434,8 @@ fn configs() -> [Example; 4] {
                     changes: vec![
                         ConfigChange::Set { key: "flush.ms", value: "50" },
                         ConfigChange::Delete { key: "retention.ms" },
+                        ConfigChange::Append { key: "cleanup.policy", value: "compact" },
+                        ConfigChange::Subtract { key: "cleanup.policy", value: "delete" },
                     ],
                 }],
             },

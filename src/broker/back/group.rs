@@ -23,6 +23,7 @@ use crate::broker::groups::refusal;
 use crate::broker::mail::{GroupAsk, GroupItem, Place, ReplyBody, RequestId};
 use crate::controller::OFFSETS_TOPIC;
 use crate::group::{Caller, Coordinator, GroupOutput, GroupRules};
+use crate::group_config::GroupOverrides;
 use crate::ids::{Offset, TopicId, TopicPartition};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::limits::{DECOMPRESSED_BYTES_ALWAYS, GROUP_ASKS_MAX, GROUP_LOAD_BYTES};
@@ -103,6 +104,13 @@ impl Groups {
         self.rules = rules.clone();
         for hosted in self.hosted.values_mut() {
             hosted.coordinator.reconfigure(rules.clone());
+        }
+    }
+
+    pub(super) fn configure_group(&mut self, group_id: &str, own: GroupOverrides) {
+        self.rules.configure_group(group_id, own);
+        for hosted in self.hosted.values_mut() {
+            hosted.coordinator.configure_group(group_id, own);
         }
     }
 
