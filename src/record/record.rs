@@ -122,8 +122,10 @@ impl<'a> Records<'a> {
         self.bytes.len()
     }
 
-    #[inline]
-    fn take(&mut self) -> Option<Record<'a>> {
+    /// The next record, whatever the batch says of their number.
+    #[expect(clippy::inline_always, reason = "what a caller does not look at is not put together")]
+    #[inline(always)]
+    pub(super) fn take_record(&mut self) -> Option<Record<'a>> {
         let bytes = usize::try_from(take_i32(&mut self.bytes)?).ok()?;
         let (mut record, rest) = self.bytes.split_at_checked(bytes)?;
         self.bytes = rest;
@@ -165,13 +167,14 @@ impl<'a> Iterator for Records<'a> {
         if self.left <= 0 {
             return None;
         }
-        let record = self.take();
+        let record = self.take_record();
         // After an error nothing that follows can be trusted.
         self.left = if record.is_some() { self.left - 1 } else { 0 };
         Some(record.ok_or(RecordError))
     }
 }
 
+#[inline]
 fn take_bytes<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (taken, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
@@ -180,7 +183,8 @@ fn take_bytes<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
 
 /// `None` for bytes that are no field, `Some(None)` for a field that is null.
 #[expect(clippy::option_option, reason = "the outer one is for `?`, and stays in this file")]
-#[inline]
+#[expect(clippy::inline_always, reason = "see `Records::take_record`")]
+#[inline(always)]
 fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match take_i32(bytes)? {
         -1 => Some(None),

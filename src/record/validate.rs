@@ -210,17 +210,17 @@ fn check_records(
     let window = Window::of(rules);
     let mut rejection = None;
     let mut records = Records::new(header, section);
-    let mut expected_delta = 0;
     let mut max_timestamp = Timestamp(i64::MIN);
-    for record in &mut records {
-        let Ok(record) = record else {
+    // Not by the iterator: this loop is the larger part of what a record costs the broker, and
+    // takes twice as long when each is put together and handed over.
+    for expected_delta in 0..header.record_count {
+        let record = records.take_record();
+        let Some(record) =
+            record.filter(|record| record.offset_delta == expected_delta && record.attributes == 0)
+        else {
             bad_records.clear();
             return Err(Rejection::Invalid);
         };
-        if record.offset_delta != expected_delta || record.attributes != 0 {
-            bad_records.clear();
-            return Err(Rejection::Invalid);
-        }
         let is_in_time = window.contains(record.timestamp);
         let lacks_key = rules.compacted && record.key.is_none();
         if lacks_key || !is_in_time {
@@ -231,9 +231,8 @@ fn check_records(
             }
         }
         max_timestamp = max_timestamp.max(record.timestamp);
-        expected_delta += 1;
     }
-    if expected_delta != header.record_count || records.remaining_bytes() != 0 {
+    if records.remaining_bytes() != 0 {
         bad_records.clear();
         return Err(Rejection::Invalid);
     }
