@@ -92,6 +92,15 @@ impl Connection {
         Ok(produced)
     }
 
+    /// Waits for an answer to produce, which must be a good one.
+    pub fn receive_good(&mut self) -> io::Result<()> {
+        let produced = self.receive_produced()?;
+        if produced.error.is_ok() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("the broker refused a batch: {}", produced.error)))
+    }
+
     /// Sends a request and waits for its answer.
     pub fn call(&mut self, api: ApiKey, body: &impl Serialize) -> io::Result<Vec<u8>> {
         self.send(&mut request(api, body, &[]))?;
@@ -195,16 +204,25 @@ pub fn batch_up_to(batch_bytes: usize, value_bytes: usize) -> (Vec<u8>, usize) {
     }
 }
 
-/// Values differ, so that nothing on the way can be clever about them.
 fn push(builder: &mut BatchBuilder, number: usize, value_bytes: usize) {
+    builder.push(now(), None, Some(&value_of(number, value_bytes)), &[]);
+}
+
+/// What a record says of the time it was made.
+pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since_epoch.as_millis() as i64)
+}
+
+/// Values differ, so that nothing on the way can be clever about them.
+pub fn value_of(number: usize, value_bytes: usize) -> Vec<u8> {
     let mut state = number as u64 ^ 0x9e37_79b9_7f4a_7c15;
     let mut value = vec![0; value_bytes];
     for byte in &mut value {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         *byte = (state >> 56) as u8;
     }
-    builder.push(Timestamp(since_epoch.as_millis() as i64), None, Some(&value), &[]);
+    value
 }
 
 fn check(error: ErrorCode) -> io::Result<()> {

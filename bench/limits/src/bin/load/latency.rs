@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use crate::args::Args;
 use crate::connection::{Connection, batch_of, produce_request};
 use crate::process;
+use crate::watch::MetricWatch;
 
 /// Open loop: requests have times at which they are meant to go, whatever became of the ones
 /// before. Latency counts from the intended time, so a stall is charged to every request that it
 /// delayed (no coordinated omission). `--rate` counts records; `--per-batch` of them go together.
+/// `--watch` names a counter of the broker: by how much it moved meanwhile, and how steadily.
 pub fn run_open_loop(args: &Args) -> io::Result<()> {
     let per_batch = args.number("per-batch", 1);
     let rate = args.number("rate", 1000) as f64 / per_batch as f64;
@@ -21,8 +23,10 @@ pub fn run_open_loop(args: &Args) -> io::Result<()> {
     let mut connection = Connection::open(args.address()?)?;
     for _ in 0..20 {
         connection.send(&mut frame)?;
-        refuse(&mut connection)?;
+        connection.receive_good()?;
     }
+    let watched = args.has("watch").then(|| args.text("watch", ""));
+    let watch = watched.map(|name| MetricWatch::start(args.address()?, name)).transpose()?;
     let (mut sender, mut receiver) = connection.split()?;
     let began = Instant::now() + Duration::from_millis(20);
     let sending = thread::spawn(move || {
@@ -40,11 +44,14 @@ pub fn run_open_loop(args: &Args) -> io::Result<()> {
     });
     let mut latencies = Vec::with_capacity(count as usize);
     for number in 0..count {
-        refuse(&mut receiver)?;
+        receiver.receive_good()?;
         latencies.push((began + interval * number).elapsed());
     }
     let seconds = began.elapsed().as_secs_f64();
     let late = sending.join().expect("no panic there")?;
+    if let Some(moved) = watch.map(MetricWatch::stop).transpose()? {
+        print!("moved={} moving_percent={:.0} ", moved.by, moved.percent());
+    }
     print!("records_s={:.0} {}", f64::from(count) * per_batch as f64 / seconds, line(latencies));
     println!(" late_p50_us={:.1}", percentile(&sorted(late), 0.5));
     Ok(())
@@ -62,7 +69,7 @@ pub fn run_partitions(args: &Args) -> io::Result<()> {
     let mut connection = Connection::open(args.address()?)?;
     for _ in 0..5 {
         connection.send(&mut frame)?;
-        refuse(&mut connection)?;
+        connection.receive_good()?;
     }
     let syncs = |connection: &mut Connection| -> io::Result<u64> {
         let metrics = connection.metrics()?;
@@ -75,7 +82,7 @@ pub fn run_partitions(args: &Args) -> io::Result<()> {
     for _ in 0..rounds {
         let began = Instant::now();
         connection.send(&mut frame)?;
-        refuse(&mut connection)?;
+        connection.receive_good()?;
         latencies.push(began.elapsed());
     }
     let record_bytes = (rounds * partition_count as u64 * value_bytes) as f64;
@@ -87,15 +94,6 @@ pub fn run_partitions(args: &Args) -> io::Result<()> {
         (written()? - written_before) as f64 / record_bytes,
     );
     Ok(())
-}
-
-/// Waits for an answer, which must be a good one.
-fn refuse(connection: &mut Connection) -> io::Result<()> {
-    let produced = connection.receive_produced()?;
-    if produced.error.is_ok() {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("the broker refused a batch: {}", produced.error)))
 }
 
 fn line(latencies: Vec<Duration>) -> String {

@@ -8,6 +8,7 @@
 //! - `partitions`   one record to each of `--partitions`, one request after the other
 //! - `fetch`        reads a partition and throws it away; `--bare` asks the limit program
 //! - `idle`         opens connections, says hello, holds them until its stdin ends
+//! - `dirty`        fills a compacted topic with records whose keys come again
 //! - `metrics`      the broker's metrics, one `name=value` a line
 //! - `start -- COMMAND...` starts a broker and times it to its first acknowledged record
 //!
@@ -15,11 +16,13 @@
 
 mod args;
 mod connection;
+mod dirty;
 mod fetch;
 mod latency;
 mod process;
 mod produce;
 mod start;
+mod watch;
 
 use std::io::{self, Read};
 use std::process::ExitCode;
@@ -51,6 +54,7 @@ fn run() -> io::Result<()> {
         "partitions" => latency::run_partitions(&args),
         "fetch" => fetch::run(&args),
         "idle" => hold_idle(&args),
+        "dirty" => dirty::run(&args),
         "metrics" => print_metrics(&args),
         "start" => start::run(&args),
         verb => Err(io::Error::other(format!("no verb `{verb}`"))),
