@@ -1,6 +1,6 @@
 //! `JoinGroup`: who may join, and what that does to the group.
 
-use super::member::{Member, Said};
+use super::member::{MEMBER_BYTES, Member, Said};
 use super::{ClassicGroup, Phase};
 use crate::group::Caller;
 use crate::group::context::Context;
@@ -54,7 +54,6 @@ impl ClassicGroup {
             };
             context.answer(token, &JoinGroupResponse::failed(error, member_id));
         }
-        self.wake(context);
     }
 
     fn try_join(
@@ -71,7 +70,11 @@ impl ClassicGroup {
             self.drop_member(context, member_id, ErrorCode::GROUP_MAX_SIZE_REACHED);
             if was_member {
                 self.after_departure(context, now);
+                self.wake(context);
             }
+            return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+        }
+        if self.is_one_more(request) && !context.has_room(MEMBER_BYTES) {
             return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
         if !self.supports(request) {
@@ -100,6 +103,8 @@ impl ClassicGroup {
         let size_max = rules.group_size_max.min(GROUP_MEMBERS_MAX);
         match self.phase {
             Phase::Empty => true,
+            // No more can have joined than there are.
+            Phase::Preparing { .. } if self.members.len() < size_max => true,
             Phase::Preparing { .. } => {
                 let member = self.members.get(member_id);
                 let joining = self.members.values().filter(|member| member.joining.is_some());
@@ -108,6 +113,17 @@ impl ClassicGroup {
             Phase::Completing { .. } | Phase::Stable { .. } => {
                 self.members.contains_key(member_id) || self.members.len() < size_max
             }
+        }
+    }
+
+    /// Whether the request would make a member more: where there is no room for any, it is not
+    /// compared with all members first.
+    fn is_one_more(&self, request: &JoinGroupRequest<'_>) -> bool {
+        let member_id = request.member_id;
+        match request.group_instance_id {
+            Some(instance_id) => !self.static_members.contains_key(instance_id),
+            None if member_id.is_empty() => !request.needs_known_member_id,
+            None => self.pending.contains_key(member_id),
         }
     }
 
@@ -121,7 +137,8 @@ impl ClassicGroup {
             && request.protocols.iter().any(|protocol| is_common(protocol.name))
     }
 
-    /// Tells a new member its id; it must come back with it (KIP-394).
+    /// Tells a new member its id; it must come back with it (KIP-394). The work does not grow with
+    /// the ids that are out already, or whoever asks for many of them would hold up everybody.
     fn give_out(
         &mut self,
         context: &mut Context,
@@ -131,7 +148,9 @@ impl ClassicGroup {
         member_id: &str,
     ) {
         let session_ms = super::member::millis(request.session_timeout_ms);
-        self.pending.insert(member_id.into(), now.boot.plus_ms(session_ms));
+        let deadline = now.boot.plus_ms(session_ms);
+        self.pending.insert(member_id.into(), deadline);
+        context.timers.wake(&self.id, deadline);
         context.push_pending(&self.id, member_id);
         let required = ErrorCode::MEMBER_ID_REQUIRED;
         context.answer(token, &JoinGroupResponse::failed(required, member_id));
@@ -226,7 +245,8 @@ impl ClassicGroup {
         Ok(before)
     }
 
-    /// The member waits until all have joined; a rebalance begins if none is running.
+    /// The member waits until all have joined; a rebalance begins if none is running. When to look at
+    /// the group is worked out anew: deadlines come nearer here.
     pub(super) fn wait_for_join(
         &mut self,
         context: &mut Context,
@@ -242,6 +262,7 @@ impl ClassicGroup {
         member.refuse_join(context, ErrorCode::REBALANCE_IN_PROGRESS);
         member.joining = Some(token);
         self.maybe_complete_join(context, now);
+        self.wake(context);
     }
 
     /// What a member is told of the generation.

@@ -11,7 +11,7 @@ use super::super::ids;
 use super::stored::StoredMember;
 
 /// What a member takes beside its texts, roughly.
-const MEMBER_BYTES: usize = 512;
+pub(super) const MEMBER_BYTES: usize = 512;
 
 /// What a member says when it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -38,8 +38,8 @@ impl ClassicGroup {
     /// Goes on if everybody is there. A new group waits longer, for members that nobody knows yet.
     pub(super) fn maybe_complete_join(&mut self, context: &mut Context, now: Now) {
         let Phase::Preparing { initial: None, .. } = self.phase else { return };
-        let all_joined = self.members.values().all(|member| member.joining.is_some());
-        if all_joined && self.pending.is_empty() {
+        let all_joined = || self.members.values().all(|member| member.joining.is_some());
+        if self.pending.is_empty() && all_joined() {
             self.complete_join(context, now);
         }
     }
@@ -221,9 +221,10 @@ impl ClassicGroup {
         }
     }
 
-    /// An id that was given out is taken back: there are too many.
+    /// An id that was given out is taken back: there are too many. That brings no deadline nearer,
+    /// unless it was the last that a rebalance waited for.
     pub fn drop_pending(&mut self, context: &mut Context, now: Now, member_id: &str) {
-        if self.pending.remove(member_id).is_some() {
+        if self.pending.remove(member_id).is_some() && self.pending.is_empty() {
             self.maybe_complete_join(context, now);
             self.wake(context);
         }

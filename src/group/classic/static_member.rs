@@ -42,6 +42,8 @@ impl ClassicGroup {
         };
         self.is_written = true;
         context.write(now, vec![record], After::Returned(Box::new(returned)));
+        // Its session may be a shorter one now.
+        self.wake(context);
         Ok(())
     }
 

@@ -112,6 +112,12 @@ impl ConsumerGroup {
         Ok(Outcome { records, body, member: Some(member), has_stepped, more_bytes })
     }
 
+    /// Whether a request is of a member that is there, under this id or under its name.
+    pub(super) fn knows(&self, request: &ConsumerGroupHeartbeatRequest<'_>) -> bool {
+        let by_name = request.instance_id.map(|name| self.static_members.contains_key(name));
+        by_name.unwrap_or(false) || self.members.contains_key(request.member_id)
+    }
+
     /// The member that a request is of, if there is one and it may speak.
     fn find(
         &self,

@@ -13,7 +13,7 @@ use crate::wire::kafka::consumer_group_records::{
 use crate::wire::kafka::consumer_protocol::ConsumerProtocolSubscription;
 
 /// What a member takes beside its texts and partitions, roughly.
-const MEMBER_BYTES: usize = 768;
+pub(super) const MEMBER_BYTES: usize = 768;
 
 /// What a partition takes in each of the sets it stands in, roughly.
 const PARTITION_BYTES: usize = 48;

@@ -6,6 +6,7 @@ use super::super::writes::{After, Moved, Reader, Record};
 use super::super::{Caller, Coordinator, classic};
 use super::ConsumerGroup;
 use super::heartbeat::{Outcome, check};
+use super::member::MEMBER_BYTES;
 use crate::ids::TopicId;
 use crate::time::Now;
 use crate::wire::consumer_group_describe::{
@@ -59,6 +60,10 @@ impl Coordinator {
             }
             Some(_) | None => &fresh,
         };
+        // Before an assignment is worked out with a member that there is no room for.
+        if is_joining && !group.knows(request) && !self.context.has_room(MEMBER_BYTES) {
+            return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+        }
         let rules = &self.context.rules;
         let mut outcome = group.heartbeat(rules, &self.topics, now, caller, request)?;
         if !self.context.has_room(outcome.more_bytes) {
@@ -102,6 +107,7 @@ impl Coordinator {
         for (member_id, member) in &begun.members {
             fresh.sessions.renew(member_id, now.boot, member.session_timeout_ms(config));
         }
+        fresh.wake(&mut self.context);
         if let Some(classic) = self.groups.get_mut(group_id).and_then(Group::classic_mut) {
             classic.send_away(&mut self.context);
         }
@@ -147,15 +153,17 @@ impl Coordinator {
         let Some(group) = group else { return };
         if let Some(member) = &outcome.member {
             let config = context.rules.consumer_config(group_id);
-            group.sessions.renew(member_id, now.boot, member.session_timeout_ms(config));
+            let session_ms = member.session_timeout_ms(config);
+            let mut deadline = group.sessions.renew(member_id, now.boot, session_ms);
             if outcome.has_stepped {
-                group.sessions.watch(member_id, member, now.boot);
+                deadline = deadline.min(group.sessions.watch(member_id, member, now.boot));
             }
+            // The others' deadlines are where they were.
+            context.timers.wake(group_id, deadline);
         }
         if outcome.records.is_empty() {
             group.is_refresh_due = false;
         }
-        group.wake(context);
     }
 
     /// Answers when these records are durable, and all that was before them.

@@ -19,8 +19,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// A member was heard of.
-    pub fn renew(&mut self, member_id: &str, now: Boot, session_timeout_ms: u64) {
+    /// A member was heard of; answers until when it is taken to live.
+    pub fn renew(&mut self, member_id: &str, now: Boot, session_timeout_ms: u64) -> Boot {
         let deadline = now.plus_ms(session_timeout_ms);
         match self.lives.get_mut(member_id) {
             Some(known) => *known = deadline,
@@ -28,16 +28,20 @@ impl Sessions {
                 self.lives.insert(member_id.into(), deadline);
             }
         }
+        deadline
     }
 
-    /// A member has taken a step: if it has to give something up, its time for that runs.
-    pub fn watch(&mut self, member_id: &str, member: &Member, now: Boot) {
+    /// A member has taken a step: if it has to give something up, its time for that runs. Answers
+    /// until when.
+    pub fn watch(&mut self, member_id: &str, member: &Member, now: Boot) -> Boot {
         if member.current.state == MemberState::Unrevoked {
             let timeout_ms = u64::try_from(member.said.rebalance_timeout_ms).unwrap_or(0);
-            let deadline = (member.current.epoch, now.plus_ms(timeout_ms));
-            self.revocations.insert(member_id.into(), deadline);
+            let deadline = now.plus_ms(timeout_ms);
+            self.revocations.insert(member_id.into(), (member.current.epoch, deadline));
+            deadline
         } else {
             self.revocations.remove(member_id);
+            Boot::NEVER
         }
     }
 
