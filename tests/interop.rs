@@ -18,6 +18,7 @@ mod interop {
     mod moving_in;
     mod producers;
     mod ranges;
+    mod shared;
     mod tools;
 }
 #[path = "support/peers.rs"]
