@@ -5,7 +5,7 @@ use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
 use super::writes::{After, Record};
 use super::{Caller, Coordinator, classic};
-use crate::time::Now;
+use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
 use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::wire::join_group::{JoinGroupRequest, JoinGroupResponse};
@@ -141,6 +141,15 @@ impl Group {
     #[cfg(test)]
     pub fn stored(&self) -> Option<&super::classic::Stored> {
         self.classic().and_then(ClassicGroup::stored)
+    }
+
+    /// When it wants to be looked at.
+    pub fn deadline(&self) -> Boot {
+        match &self.members {
+            Members::Simple => Boot::NEVER,
+            Members::Classic(group) => group.deadline(),
+            Members::Consumer(group) => group.deadline(),
+        }
     }
 
     pub fn invariants(&self) {

@@ -184,8 +184,10 @@ impl Coordinator {
     /// Half a log says half of it.
     fn invariants(&self) {
         if cfg!(debug_assertions) && self.is_loaded {
-            for group in self.groups.values() {
+            for (group_id, group) in &self.groups {
                 group.invariants();
+                let woken_at = self.context.timers.at(group_id);
+                assert!(woken_at <= group.deadline(), "a group is woken in time");
             }
         }
     }

@@ -45,6 +45,11 @@ impl Timers {
         Some(group_id)
     }
 
+    /// When the group is looked at.
+    pub fn at(&self, group_id: &str) -> Boot {
+        self.armed.get(group_id).copied().unwrap_or(Boot::NEVER)
+    }
+
     /// When the next one is due.
     pub fn next(&self) -> Boot {
         self.queue.first().map_or(Boot::NEVER, |(at, _)| *at)

@@ -282,7 +282,7 @@ impl ClassicGroup {
     }
 
     /// When it wants to be looked at.
-    fn deadline(&self) -> Boot {
+    pub fn deadline(&self) -> Boot {
         let phase = match self.phase {
             Phase::Empty => Boot::NEVER,
             Phase::Preparing { deadline, .. } => deadline,

@@ -53,7 +53,7 @@ use self::sessions::Sessions;
 use super::context::Context;
 use super::offsets::Idle;
 use crate::ids::TopicPartition;
-use crate::time::Now;
+use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
 use crate::wire::consumer_group_heartbeat::LEAVING_FOR_A_WHILE;
 use crate::wire::list_groups::GroupState;
@@ -204,8 +204,13 @@ impl ConsumerGroup {
         self.targets.get(member_id)
     }
 
+    /// When it wants to be looked at.
+    pub fn deadline(&self) -> Boot {
+        self.sessions.next()
+    }
+
     fn wake(&self, context: &mut Context) {
-        context.timers.wake(&self.id, self.sessions.next());
+        context.timers.wake(&self.id, self.deadline());
     }
 
     pub fn invariants(&self) {
