@@ -74,11 +74,11 @@ fn a_count_beyond_its_limit_is_an_error_before_any_element() {
     for count in [limit + 1, u64::from(u32::MAX), u64::MAX >> 1] {
         let mut bytes = varint(count);
         // Enough elements that only the limit can be the reason for small counts.
-        bytes.resize(bytes.len() + 4 * (REQUEST_PARTITIONS_MAX + 1), 0);
+        bytes.resize(bytes.len() + 5 * (REQUEST_PARTITIONS_MAX + 1), 0);
         assert_eq!(frame::take::<ProduceResponse>(&bytes).unwrap_err(), FrameError::Malformed);
     }
     let mut full = varint(limit);
-    full.resize(full.len() + 4 * REQUEST_PARTITIONS_MAX, 0);
+    full.resize(full.len() + 5 * REQUEST_PARTITIONS_MAX, 0);
     let decoded = frame::decode::<ProduceResponse>(&full).expect("as many as are allowed");
     assert_eq!(decoded.partitions.len(), REQUEST_PARTITIONS_MAX);
 }
