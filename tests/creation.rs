@@ -130,6 +130,7 @@ impl Node {
                     let response: CreateTopicsResponse<'_> = frame::decode(&body).expect("decodes");
                     return Some(response.topics[0].error);
                 }
+                ControlOutput::Configure => unreachable!("nobody configures the broker"),
                 ControlOutput::Remove(log) => {
                     let aside = log.retire().ok()?;
                     self.disk.remove_dir_all(&aside).ok()?;

@@ -3,6 +3,8 @@
 //!
 //! The client here is the codec's other direction; real clients knock in `interop.rs`.
 
+#[path = "kafka/configs.rs"]
+mod configs;
 #[path = "kafka/producers.rs"]
 mod producers;
 #[path = "support/running.rs"]

@@ -84,6 +84,7 @@ impl World {
                 topic_defaults: config.clone(),
                 topic_sources: BTreeMap::new(),
                 shown: Vec::new(),
+                alterable: Vec::new(),
             },
         };
         let disk = SimDisk::new();

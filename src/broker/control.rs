@@ -24,7 +24,7 @@ use crate::broker::mail::{RequestId, ShardId};
 use crate::broker::shard::Apply;
 use crate::controller::change::{self, Change, ChangesError};
 use crate::controller::{
-    Command, Controller, ControllerConfig, Outcome, PRODUCER_IDS_PER_BLOCK, Verdict,
+    BrokerKeys, Command, Controller, ControllerConfig, Outcome, PRODUCER_IDS_PER_BLOCK, Verdict,
 };
 use crate::ids::{Offset, TopicId, TopicName, TopicPartition, Uuid};
 use crate::journal::Entry;
@@ -58,6 +58,8 @@ pub enum ControlOutput<D: Disk> {
     Persist(Entry<D::File>),
     /// Tell a shard; it confirms.
     Apply(ShardId, Apply<D>),
+    /// What was set for the broker at run time has changed: put it into effect.
+    Configure,
     /// Answer a request of a shard's front.
     Answer(RequestId, Vec<u8>),
     /// Remove the directory of a deleted partition; its end is on its way to the journal.
@@ -294,6 +296,11 @@ impl<D: Disk> Control<D> {
         self.controller.reconfigure(config);
     }
 
+    /// Lets the broker be configured at run time, or replaces what it is started with.
+    pub fn set_broker_keys(&mut self, keys: Box<dyn BrokerKeys>) {
+        self.controller.set_broker_keys(keys);
+    }
+
     fn advance(&mut self, now: Now) {
         while matches!(self.state, State::Idle) {
             let Some(ask) = self.queue.pop_front() else { return };
@@ -486,6 +493,11 @@ impl<D: Disk> Control<D> {
         self.version += 1;
         for change in &work.outcome.changes {
             self.controller.replay(change);
+        }
+        let is_of_broker = |change: &Change| matches!(change, Change::BrokerConfig { .. });
+        if work.outcome.changes.iter().any(is_of_broker) {
+            // Before a shard confirms the change, it has what follows from it.
+            self.outputs.push_back(ControlOutput::Configure);
         }
         let mut adopted: Vec<Vec<Log<D>>> = Vec::new();
         adopted.resize_with(usize::from(self.shard_count), Vec::new);

@@ -609,6 +609,13 @@ impl<F: Clone> Front<F> {
             ConfigResource::Broker => return (ErrorCode::NONE, self.config.live.shown.clone()),
             ConfigResource::Topic(name) => name,
             ConfigResource::Group(group_id) => return self.group_config_texts(group_id),
+            ConfigResource::Brokers => {
+                let configs = self.image.broker_configs(None);
+                let text = |(key, value): (&str, &str)| {
+                    (key.to_owned(), value.to_owned(), ConfigSource::Brokers)
+                };
+                return (ErrorCode::NONE, configs.map(text).collect());
+            }
         };
         let Some((_, image)) = self.image.find(TopicRef::Name(name)) else {
             return (unknown_topic(TopicRef::Name(name)), Vec::new());

@@ -122,6 +122,8 @@ pub struct LiveConfig {
     pub topic_sources: BTreeMap<&'static str, ConfigSource>,
     /// The broker's own configuration, for whoever asks for it.
     pub shown: Vec<ConfigText>,
+    /// Its keys that may be set at run time.
+    pub alterable: Vec<&'static str>,
 }
 
 /// The topics there are, for a door that names them its own way.
@@ -168,6 +170,17 @@ impl<'a> Topics<'a> {
     /// The keys that a group sets itself.
     pub fn configured_of_group(self, group_id: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         self.image.group_configs(group_id).into_iter().flat_map(GroupConfigs::keys)
+    }
+
+    /// The keys that are set at run time for this broker, or for all.
+    pub fn configured_of_broker(self, of_all: bool) -> impl Iterator<Item = &'a str> + use<'a> {
+        let node_id = (!of_all).then_some(self.config.node_id);
+        self.image.broker_configs(node_id).map(|(key, _)| key)
+    }
+
+    /// Whether a key of the broker may be set at run time.
+    pub fn is_alterable(self, key: &str) -> bool {
+        self.config.live.alterable.contains(&key)
     }
 
     /// This broker.

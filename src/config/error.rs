@@ -101,6 +101,8 @@ pub enum Place {
     Environment(String),
     /// In the argument of a `--set`.
     CommandLine(String),
+    /// In the cluster's metadata, where a client has put it.
+    RunTime,
 }
 
 impl fmt::Display for Place {
@@ -110,6 +112,7 @@ impl fmt::Display for Place {
             Place::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Place::Environment(name) => f.write_str(name),
             Place::CommandLine(argument) => write!(f, "--set {argument}"),
+            Place::RunTime => f.write_str("set at run time"),
         }
     }
 }
@@ -155,6 +158,16 @@ pub enum Problem {
         /// What it was given.
         found: String,
     },
+    /// The key waits for a restart, so that it cannot be set at run time.
+    NeedsRestart {
+        /// The key.
+        key: &'static str,
+    },
+    /// The key is one that no two brokers can have in common.
+    OfOneBroker {
+        /// The key.
+        key: &'static str,
+    },
     /// The value is legal by itself, but not beside that of another key.
     OutOfBounds {
         /// The key whose value is to be the smaller one.
@@ -172,8 +185,13 @@ pub enum Problem {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
-        match &self.problem {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Problem::Unreadable(kind) => write!(f, "{kind}"),
             Problem::TooLarge => f.write_str("too large for a configuration"),
             Problem::Syntax(message) => f.write_str(message),
@@ -191,6 +209,12 @@ impl fmt::Display for ConfigError {
             Problem::Duplicate { key } => write!(f, "`{key}` is given twice"),
             Problem::Value { key, expected, found } => {
                 write!(f, "`{key}` takes {expected}, not {found}")
+            }
+            Problem::NeedsRestart { key } => {
+                write!(f, "`{key}` takes effect at a start: change it in the file")
+            }
+            Problem::OfOneBroker { key } => {
+                write!(f, "`{key}` is set for one broker, not for all of them")
             }
             Problem::OutOfBounds { key, value, other, bound, is_strict } => {
                 let relation = if *is_strict { "less than" } else { "at most" };

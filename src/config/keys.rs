@@ -669,6 +669,22 @@ impl Key {
         if matches!(self.kind, Kind::Advertised) { "[\"wire://edge-1.local:7092\"]" } else { "1" }
     }
 
+    /// Whether its value is a list.
+    pub(super) fn is_list(&self) -> bool {
+        match self.kind {
+            Kind::Names { .. } | Kind::Directories | Kind::Listeners | Kind::Advertised => true,
+            Kind::Topic(key) => TopicConfig::is_list(key),
+            Kind::Boolean(_) | Kind::Integer { .. } | Kind::Size { .. } | Kind::Word { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Whether every broker needs a value of its own.
+    pub(super) fn is_of_one_broker(&self) -> bool {
+        matches!(self.kind, Kind::Listeners | Kind::Advertised)
+    }
+
     /// The topic-level key whose default this key sets.
     pub(super) fn topic_key(&self) -> Option<&'static str> {
         match self.kind {

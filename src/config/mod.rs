@@ -194,6 +194,10 @@ pub enum Source {
     Environment,
     /// `--set`.
     CommandLine,
+    /// Set at run time for all brokers of the cluster.
+    OfAllBrokers,
+    /// Set at run time for this broker.
+    OfThisBroker,
 }
 
 impl Source {
@@ -204,6 +208,8 @@ impl Source {
             Source::File => "file",
             Source::Environment => "environment",
             Source::CommandLine => "command line",
+            Source::OfAllBrokers => "set for all brokers",
+            Source::OfThisBroker => "set for this broker",
         }
     }
 }
@@ -245,6 +251,46 @@ impl Config {
     /// Reads the same file and overrides again, for SIGHUP.
     pub fn read_again(&self) -> Result<Config, ConfigErrors> {
         Config::read(self.origin.file.as_deref(), &self.origin.overrides)
+    }
+
+    /// This configuration with what was set at run time over it: keys and values for all brokers,
+    /// which are weaker, and for this one.
+    pub fn with_run_time<'a>(
+        &self,
+        of_all: impl Iterator<Item = (&'a str, &'a str)>,
+        of_this: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Config, ConfigErrors> {
+        let mut config = self.clone();
+        let (mut places, mut errors) = (BTreeMap::new(), Vec::new());
+        let of_all: Vec<RawSetting> = of_all.map(at_run_time).collect();
+        let of_this: Vec<RawSetting> = of_this.map(at_run_time).collect();
+        for (source, settings) in [(Source::OfAllBrokers, of_all), (Source::OfThisBroker, of_this)]
+        {
+            config.lay_over(source, settings, &mut places, &mut errors);
+        }
+        bounds::check(&config, &places, &mut errors);
+        if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Whether `key` may be set at run time, for all brokers or for one.
+    pub fn check_run_time_key(key: &str, is_of_all: bool) -> Result<(), Problem> {
+        let Some(place) = Key::find(key) else {
+            return Err(at_run_time((key, "")).unknown_key().problem);
+        };
+        let found = &KEYS[place];
+        if !found.reloadable {
+            return Err(Problem::NeedsRestart { key: found.name });
+        }
+        if is_of_all && found.is_of_one_broker() {
+            return Err(Problem::OfOneBroker { key: found.name });
+        }
+        Ok(())
+    }
+
+    /// The words of `key`, with commas between them, if its value is a list.
+    pub fn list_text(&self, key: &str) -> Option<&str> {
+        let place = Key::find(key).filter(|place| KEYS[*place].is_list())?;
+        Some(self.settings[place].value.as_deref().unwrap_or_default())
     }
 
     /// Checks `sources` and makes a configuration of them, or names every mistake.
@@ -409,6 +455,11 @@ impl Config {
             origin: Origin::default(),
         }
     }
+}
+
+fn at_run_time((key, value): (&str, &str)) -> RawSetting {
+    let value = raw::RawValue::Bare(value.to_owned());
+    RawSetting::new(key.to_owned(), value, Place::RunTime, Place::RunTime)
 }
 
 impl Default for Config {

@@ -75,6 +75,16 @@ pub enum Change {
         /// The first id behind it, which is the first of the next block.
         next_id: i64,
     },
+    /// A broker's configuration, or that of all, differs at run time from its file, or again does
+    /// not.
+    BrokerConfig {
+        /// The broker, `None` for all.
+        node_id: Option<NodeId>,
+        /// The key.
+        key: Box<str>,
+        /// Its value, `None` for that of the file.
+        value: Option<Box<str>>,
+    },
     /// A group's configuration differs from the broker's default, or again does not.
     GroupConfig {
         /// The group, which need not be there.

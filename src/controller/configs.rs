@@ -1,33 +1,42 @@
-//! Configuration of topics and groups, as it is changed at run time.
+//! Configuration of topics, groups and brokers, as it is changed at run time.
 //!
 //! Reference: semantics.md §3; Kafka's `ConfigurationControlManager` and `GroupConfig`.
 
 use super::topics::unknown_topic;
-use super::{Controller, Outcome, Verdict};
+use super::{Controller, Outcome, Refusal, Settings, Verdict};
 use crate::controller::change::Change;
 use crate::controller::image::GroupConfigs;
-use crate::ids::TopicId;
-use crate::limits::{CONFIGURED_GROUPS_MAX, GROUP_TEXT_BYTES_MAX};
+use crate::ids::{NodeId, TopicId};
+use crate::limits::{CONFIGURED_GROUPS_MAX, GROUP_TEXT_BYTES_MAX, TEXT_CHARS_MAX};
 use crate::topic_config::{TopicConfig, TopicConfigError};
-use crate::wire::configs::{
-    AlterResource, ConfigChange, ConfigResource, IncrementalAlterConfigsRequest,
-};
+use crate::wire::configs::{ConfigChange, ConfigResource, IncrementalAlterConfigsRequest};
 use crate::wire::{ErrorCode, TopicRef};
+
+/// What a request has changed so far, so that its later resources see its earlier ones.
+struct Claims {
+    /// Groups that had no configuration.
+    fresh_count: usize,
+    /// What is set for all brokers, and for this one.
+    of_all: Settings,
+    of_this: Settings,
+}
 
 impl Controller {
     pub(super) fn alter_configs(&self, request: &IncrementalAlterConfigsRequest<'_>) -> Outcome {
         let mut outcome = Outcome::default();
-        // Several resources of one request may be groups that had no configuration.
-        let mut fresh_count = 0;
+        let settings = |node_id| {
+            let configs = self.image.broker_configs(node_id);
+            configs.map(|(key, value)| (key.into(), value.into())).collect()
+        };
+        let node_id = Some(self.config.node_id);
+        let mut claims =
+            Claims { fresh_count: 0, of_all: settings(None), of_this: settings(node_id) };
         for alter in &request.resources {
             let altered = match alter.resource {
                 ConfigResource::Topic(name) => self.alter_topic(name, &alter.changes),
-                ConfigResource::Group(id) => self.alter_group(id, alter, &mut fresh_count),
-                ConfigResource::Broker => {
-                    let message =
-                        "the broker's configuration is its file: change it there, send SIGHUP";
-                    Err(Verdict::refused(ErrorCode::INVALID_REQUEST, message))
-                }
+                ConfigResource::Group(id) => self.alter_group(id, &alter.changes, &mut claims),
+                ConfigResource::Broker => self.alter_broker(node_id, &alter.changes, &mut claims),
+                ConfigResource::Brokers => self.alter_broker(None, &alter.changes, &mut claims),
             };
             match altered {
                 Ok((topic_id, mut changes)) => {
@@ -53,15 +62,12 @@ impl Controller {
         let mut config = image.effective(&self.config.topic_defaults);
         let mut changes = Vec::new();
         for change in asked {
-            let (key, value) = match *change {
-                ConfigChange::Set { key, value } => (key, Some(value.to_owned())),
-                ConfigChange::Delete { key } => (key, None),
-                ConfigChange::Append { key, value } => {
-                    (key, Some(listed(&config, key, value, true)?))
-                }
-                ConfigChange::Subtract { key, value } => {
-                    (key, Some(listed(&config, key, value, false)?))
-                }
+            let key = change.key();
+            let value = match *change {
+                ConfigChange::Set { value, .. } => Some(value.to_owned()),
+                ConfigChange::Delete { .. } => None,
+                ConfigChange::Append { value, .. } => Some(listed(&config, key, value, true)?),
+                ConfigChange::Subtract { value, .. } => Some(listed(&config, key, value, false)?),
             };
             check_change(&mut config, key, value.as_deref())?;
             let (key, value) = (key.into(), value.map(String::into_boxed_str));
@@ -70,11 +76,55 @@ impl Controller {
         Ok((topic_id, changes))
     }
 
+    fn alter_broker(
+        &self,
+        node_id: Option<NodeId>,
+        asked: &[ConfigChange<'_>],
+        claims: &mut Claims,
+    ) -> Result<(TopicId, Vec<Change>), Verdict> {
+        let Some(keys) = &self.broker_keys else {
+            let message = "the broker's configuration is its file: change it there, send SIGHUP";
+            return Err(Verdict::refused(ErrorCode::INVALID_REQUEST, message));
+        };
+        let refused = |why: Refusal| Verdict::refused(why.error, why.message);
+        let (mut of_all, mut of_this) = (claims.of_all.clone(), claims.of_this.clone());
+        let mut changes = Vec::new();
+        for change in asked {
+            let key = change.key();
+            keys.judge(key, node_id.is_none()).map_err(refused)?;
+            let value = match *change {
+                ConfigChange::Set { value, .. } => Some(value.to_owned()),
+                ConfigChange::Delete { .. } => None,
+                ConfigChange::Append { value, .. } | ConfigChange::Subtract { value, .. } => {
+                    let is_append = matches!(change, ConfigChange::Append { .. });
+                    let nothing = Settings::new();
+                    let of_this = if node_id.is_none() { &nothing } else { &of_this };
+                    let before = keys.list(&of_all, of_this, key).ok_or_else(|| no_list(key))?;
+                    Some(with_words(&before, value, is_append))
+                }
+            };
+            if value.as_ref().is_some_and(|value| TEXT_CHARS_MAX < value.len()) {
+                let message = format!("`{key}`: the value has more than {TEXT_CHARS_MAX} bytes");
+                return Err(Verdict::refused(ErrorCode::INVALID_CONFIG, message));
+            }
+            let own = if node_id.is_none() { &mut of_all } else { &mut of_this };
+            let (key, value): (Box<str>, _) = (key.into(), value.map(String::into_boxed_str));
+            match &value {
+                Some(value) => own.insert(key.clone(), value.clone()),
+                None => own.remove(&key),
+            };
+            changes.push(Change::BrokerConfig { node_id, key, value });
+        }
+        keys.check(&of_all, &of_this).map_err(refused)?;
+        (claims.of_all, claims.of_this) = (of_all, of_this);
+        Ok((TopicId::default(), changes))
+    }
+
     fn alter_group(
         &self,
         group_id: &str,
-        alter: &AlterResource<'_>,
-        fresh_count: &mut usize,
+        asked: &[ConfigChange<'_>],
+        claims: &mut Claims,
     ) -> Result<(TopicId, Vec<Change>), Verdict> {
         let is_legal = group_id.len() <= GROUP_TEXT_BYTES_MAX
             && !group_id.is_empty()
@@ -86,11 +136,12 @@ impl Controller {
         let known = self.image.group_configs(group_id);
         let mut own = known.map(GroupConfigs::overrides).unwrap_or_default();
         let mut changes = Vec::new();
-        for change in &alter.changes {
-            let (key, value) = match *change {
-                ConfigChange::Set { key, value } => (key, Some(value)),
-                ConfigChange::Delete { key } => (key, None),
-                ConfigChange::Append { key, .. } | ConfigChange::Subtract { key, .. } => {
+        for change in asked {
+            let key = change.key();
+            let value = match *change {
+                ConfigChange::Set { value, .. } => Some(value),
+                ConfigChange::Delete { .. } => None,
+                ConfigChange::Append { .. } | ConfigChange::Subtract { .. } => {
                     return Err(no_list(key));
                 }
             };
@@ -101,12 +152,12 @@ impl Controller {
         let config = own.over(self.config.group_defaults);
         config.check(&self.config.group_bounds).map_err(illegal)?;
         if known.is_none() && !own.is_empty() {
-            if CONFIGURED_GROUPS_MAX <= self.image.configured_group_count() + *fresh_count {
+            if CONFIGURED_GROUPS_MAX <= self.image.configured_group_count() + claims.fresh_count {
                 let message =
                     format!("{CONFIGURED_GROUPS_MAX} groups have a configuration, no more may");
                 return Err(Verdict::refused(ErrorCode::POLICY_VIOLATION, message));
             }
-            *fresh_count += 1;
+            claims.fresh_count += 1;
         }
         Ok((TopicId::default(), changes))
     }
@@ -122,13 +173,19 @@ fn listed(
     if !TopicConfig::is_list(key) {
         return Err(no_list(key));
     }
-    let before = config.text(key).unwrap_or_default();
+    let listed = with_words(&config.text(key).unwrap_or_default(), value, is_append);
+    // As it is shown, however often a word was given.
+    let mut config = config.clone();
+    config.set(key, &listed).map_err(illegal)?;
+    Ok(config.text(key).unwrap_or(listed))
+}
+
+/// A list with the words of `value` more, or without them.
+fn with_words(before: &str, value: &str, is_append: bool) -> String {
     let asked: Vec<&str> = value.split(',').map(str::trim).collect();
-    let mut words: Vec<&str> = before.split(',').filter(|word| !asked.contains(word)).collect();
-    if is_append {
-        words.extend(asked);
-    }
-    Ok(words.join(","))
+    let kept = before.split(',').filter(|word| !word.is_empty() && !asked.contains(word));
+    let added = asked.iter().copied().filter(|_| is_append);
+    kept.chain(added).collect::<Vec<&str>>().join(",")
 }
 
 fn no_list(key: &str) -> Verdict {

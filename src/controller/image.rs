@@ -87,6 +87,7 @@ pub struct Image {
     partition_count: usize,
     next_producer_id: i64,
     groups: BTreeMap<Box<str>, GroupConfigs>,
+    brokers: BTreeMap<Option<NodeId>, BTreeMap<Box<str>, Box<str>>>,
 }
 
 impl Image {
@@ -122,6 +123,16 @@ impl Image {
                 self.partition_count -= topic.partitions.len();
             }
             Change::ProducerIds { next_id } => self.next_producer_id = *next_id,
+            Change::BrokerConfig { node_id, key, value } => {
+                let broker = self.brokers.entry(*node_id).or_default();
+                match value {
+                    Some(value) => broker.insert(key.clone(), value.clone()),
+                    None => broker.remove(key),
+                };
+                if broker.is_empty() {
+                    self.brokers.remove(node_id);
+                }
+            }
             Change::GroupConfig { group_id, key, value } => {
                 let group = self.groups.entry(group_id.clone()).or_default();
                 match value {
@@ -201,6 +212,13 @@ impl Image {
         self.names.values().map(|id| (*id, &self.topics[id]))
     }
 
+    /// What was set at run time for a broker, or with `None` for all: keys and values, in the order
+    /// of the keys.
+    pub fn broker_configs(&self, node_id: Option<NodeId>) -> impl Iterator<Item = (&str, &str)> {
+        let configs = self.brokers.get(&node_id).into_iter().flatten();
+        configs.map(|(key, value)| (&**key, &**value))
+    }
+
     /// What a group has set itself, if anything.
     pub fn group_configs(&self, group_id: &str) -> Option<&GroupConfigs> {
         self.groups.get(group_id)
@@ -245,6 +263,12 @@ impl Image {
                     leader: partition.leader,
                     leader_epoch: partition.leader_epoch,
                 });
+            }
+        }
+        for (node_id, configs) in &self.brokers {
+            for (key, value) in configs {
+                let (key, value) = (key.clone(), Some(value.clone()));
+                changes.push(Change::BrokerConfig { node_id: *node_id, key, value });
             }
         }
         for (group_id, configs) in &self.groups {

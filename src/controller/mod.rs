@@ -16,6 +16,8 @@ mod configs;
 pub mod image;
 mod topics;
 
+use std::collections::BTreeMap;
+
 use crate::controller::change::Change;
 use crate::controller::image::Image;
 use crate::group_config::{GroupBounds, GroupConfig};
@@ -137,17 +139,41 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
 }
 
+/// Keys and values that were set at run time.
+pub type Settings = BTreeMap<Box<str>, Box<str>>;
+
+/// Why something cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For a client.
+    pub error: ErrorCode,
+    /// For a person.
+    pub message: String,
+}
+
+/// Whoever knows what a broker's settings mean.
+pub trait BrokerKeys: core::fmt::Debug + Send {
+    /// Whether a key may be set at run time, for all brokers or for one.
+    fn judge(&self, key: &str, is_of_all: bool) -> Result<(), Refusal>;
+    /// Whether this broker can run with these.
+    fn check(&self, of_all: &Settings, of_this: &Settings) -> Result<(), Refusal>;
+    /// The value that a key has with these, if it is a list.
+    fn list(&self, of_all: &Settings, of_this: &Settings, key: &str) -> Option<String>;
+}
+
 /// The cluster's state machine.
 #[derive(Debug)]
 pub struct Controller {
     config: ControllerConfig,
+    /// Without it nothing of the broker is set at run time.
+    broker_keys: Option<Box<dyn BrokerKeys>>,
     image: Image,
 }
 
 impl Controller {
     /// A controller of a cluster about which nothing is known yet.
     pub fn new(config: ControllerConfig) -> Controller {
-        Controller { config, image: Image::default() }
+        Controller { config, broker_keys: None, image: Image::default() }
     }
 
     /// Takes a committed change into account.
@@ -158,6 +184,11 @@ impl Controller {
     /// Replaces what SIGHUP may replace.
     pub fn reconfigure(&mut self, config: ControllerConfig) {
         self.config = config;
+    }
+
+    /// Lets the broker be configured at run time, or replaces what it is started with.
+    pub fn set_broker_keys(&mut self, keys: Box<dyn BrokerKeys>) {
+        self.broker_keys = Some(keys);
     }
 
     /// The cluster as it is.

@@ -41,9 +41,8 @@ fn resource<'a>(
         TOPIC => Ok(ConfigResource::Topic(name)),
         GROUP => Ok(ConfigResource::Group(name)),
         // No name stands for all brokers.
-        BROKER if name.is_empty() || name == topics.node_id().to_string() => {
-            Ok(ConfigResource::Broker)
-        }
+        BROKER if name.is_empty() => Ok(ConfigResource::Brokers),
+        BROKER if name == topics.node_id().to_string() => Ok(ConfigResource::Broker),
         _ => Err(ErrorCode::INVALID_REQUEST),
     }
 }
@@ -71,8 +70,11 @@ pub(super) fn described(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
             let found = described.next().expect("one result per resource");
             let wanted = found.configs.iter().filter(|config| is_wanted(asked, config));
             let with_synonyms = request.include_synonyms;
-            let kind = asked.resource_type;
-            (found.error, wanted.map(|config| entry(config, kind, with_synonyms)).collect())
+            let is_fixed = |config: &DescribedConfig<'_>| {
+                asked.resource_type == BROKER && !call.topics.is_alterable(config.key)
+            };
+            let entries = wanted.map(|config| entry(config, is_fixed(config), with_synonyms));
+            (found.error, entries.collect())
         };
         DescribeConfigsResult {
             error_code: error,
@@ -91,7 +93,7 @@ fn is_wanted(asked: &DescribeConfigsResource<'_>, config: &DescribedConfig<'_>) 
 
 fn entry<'a>(
     config: &DescribedConfig<'a>,
-    kind: i8,
+    read_only: bool,
     with_synonyms: bool,
 ) -> DescribeConfigsResourceResult<'a> {
     let source = match config.source {
@@ -99,12 +101,14 @@ fn entry<'a>(
         ConfigSource::File | ConfigSource::Environment | ConfigSource::CommandLine => 4,
         ConfigSource::Default => 5,
         ConfigSource::Group => 8,
+        ConfigSource::Broker => 2,
+        ConfigSource::Brokers => 3,
     };
     let synonym = DescribeConfigsSynonym { name: config.key, value: Some(config.value), source };
     DescribeConfigsResourceResult {
         name: config.key,
         value: Some(config.value),
-        read_only: kind == BROKER,
+        read_only,
         config_source: source,
         synonyms: if with_synonyms { vec![synonym] } else { Vec::new() },
         config_type: type_of(config.value),
@@ -203,7 +207,8 @@ fn replacement<'a>(
     let set: Vec<&str> = match resource {
         ConfigResource::Topic(name) => topics.configured(name).collect(),
         ConfigResource::Group(group_id) => topics.configured_of_group(group_id).collect(),
-        ConfigResource::Broker => Vec::new(),
+        ConfigResource::Broker => topics.configured_of_broker(false).collect(),
+        ConfigResource::Brokers => topics.configured_of_broker(true).collect(),
     };
     let unset = set.into_iter().filter(|key| !is_named(key));
     changes.extend(unset.map(|key| ConfigChange::Delete { key }));

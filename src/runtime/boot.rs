@@ -27,6 +27,7 @@ use crate::runtime::disk::FileDisk;
 use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
 use crate::runtime::reload::{Fixed, Reload};
+use crate::runtime::settings::RunTime;
 use crate::runtime::threads::Threads;
 use crate::runtime::{Broker, StartError, accept, clock};
 use crate::time::Now;
@@ -77,16 +78,23 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     };
     let cluster_id = opened.dir.identity().cluster_id;
     let now = clock::now();
-    let (control, mut entries) =
+    let (mut control, mut entries) =
         Control::start(now, start, cluster_id).map_err(StartError::Metadata)?;
     let image = control.controller().image().clone();
-    let logs = opened.settle(config, now, &image, &mut entries)?;
+    let run_time = RunTime::new(fixed);
+    let (in_effect, reload) = run_time.in_effect(&image);
+    control.reconfigure(reload.controller.clone());
+    control.set_broker_keys(run_time.keys());
+    if in_effect.log_level != config.log_level {
+        log::set_max_level(in_effect.log_level);
+    }
+    let logs = opened.settle(&in_effect, now, &image, &mut entries)?;
     opened.commit(&entries)?;
 
     let threads = Threads { config, sizes, reload, dir, handles, metrics, seed, now };
-    let wiring = threads.spawn(control, opened.journal, logs, &image, listeners)?;
+    let wiring = threads.spawn(control, opened.journal, logs, &image, (listeners, run_time))?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker { addresses, wiring, log_dir: opened.dir, fixed, metrics, _lock: lock })
+    Ok(Broker { addresses, wiring, log_dir: opened.dir, metrics, _lock: lock })
 }
 
 /// What the configuration leaves to the machine.

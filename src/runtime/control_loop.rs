@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle, Thread};
@@ -16,14 +17,16 @@ use crate::broker::control::{Control, ControlOutput};
 use crate::broker::front::ControlAsk;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
-use crate::controller::ControllerConfig;
+use crate::config::Config;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::Log;
 use crate::runtime::clock;
 use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
-use crate::runtime::shard_loop::Inbox;
+use crate::runtime::reload::{Dials, Reload};
+use crate::runtime::settings::RunTime;
+use crate::runtime::shard_loop::{Inbox, Input};
 use crate::time::Boot;
 
 /// How often free space is looked at.
@@ -46,8 +49,8 @@ pub enum ControlEvent<D: Disk> {
     Prepared(bool),
     /// The log dir failed.
     StorageFailed,
-    /// SIGHUP: what may change at run time.
-    Reconfigure(Box<ControllerConfig>, SpacePolicy),
+    /// SIGHUP: another configuration was read.
+    Reconfigure(Box<Config>),
     /// End, and give the metadata log back.
     Stop,
 }
@@ -81,6 +84,10 @@ pub struct ControlLoop<D: Disk> {
     pub shards: Vec<Inbox<D>>,
     /// About a full disk.
     pub space: SpacePolicy,
+    /// What the broker runs with.
+    pub run_time: RunTime,
+    /// Where whoever works reads some of it.
+    pub dials: Arc<Dials>,
     /// The memory account.
     pub ledger: &'static Ledger,
     /// Counts.
@@ -130,9 +137,10 @@ where
             ControlEvent::Retired(log) => self.control.retired(log),
             ControlEvent::Prepared(is_ok) => self.control.prepared(now, is_ok),
             ControlEvent::StorageFailed => self.control.storage_failed(now),
-            ControlEvent::Reconfigure(config, space) => {
-                self.control.reconfigure(*config);
-                self.space = space;
+            ControlEvent::Reconfigure(config) => {
+                self.run_time.replace(*config);
+                self.control.set_broker_keys(self.run_time.keys());
+                self.configure();
             }
             ControlEvent::Stop => {}
         }
@@ -151,6 +159,7 @@ where
                 ControlOutput::Apply(shard, apply) => {
                     self.shards[usize::from(shard.0)].send(Event::Apply(apply));
                 }
+                ControlOutput::Configure => self.configure(),
                 ControlOutput::Answer(request, body) => {
                     let shard = &self.shards[usize::from(request.shard.0)];
                     shard.send(Event::Controlled(request, body));
@@ -158,6 +167,21 @@ where
                 ControlOutput::Remove(log) => Self::set_aside(*log, removals),
             }
         }
+    }
+
+    /// Hands out what is in effect now, to everybody who goes by it.
+    fn configure(&mut self) {
+        let (config, reload) = self.run_time.in_effect(self.control.controller().image());
+        let Reload { live, limits, controller, space, dials } = reload;
+        for inbox in &self.shards {
+            inbox.give(Input::Limits(limits));
+            inbox.send(Event::Reconfigure(Box::new(live.clone())));
+        }
+        self.run_time.warn_of_connections(&config);
+        self.dials.set(dials);
+        self.control.reconfigure(controller);
+        self.space = space;
+        log::set_max_level(config.log_level);
     }
 
     /// Makes new directories durable, all with one sync of the file system.

@@ -32,6 +32,7 @@ mod peers;
 mod recover;
 mod reload;
 mod scrubber;
+mod settings;
 mod shard_loop;
 pub mod signals;
 mod threads;
@@ -47,14 +48,12 @@ use std::time::Duration;
 
 use crate::broker::control::MetadataError;
 use crate::broker::metrics::ProcessMetrics;
-use crate::broker::shard::Event;
 use crate::config::{Config, Protocol};
 use crate::journal::JournalError;
 use crate::log::{LogDir, OpenError};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
-use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::shard_loop::Input;
 use crate::runtime::threads::Wiring;
 pub use recover::{Recovered, recover};
@@ -134,7 +133,6 @@ pub struct Broker {
     addresses: Vec<(Protocol, SocketAddr)>,
     wiring: Wiring,
     log_dir: LogDir<FileDisk>,
-    fixed: Fixed,
     metrics: &'static ProcessMetrics,
     _lock: DirLock,
 }
@@ -170,19 +168,8 @@ impl Broker {
     /// Takes over what a new configuration may change while the broker runs; the rest waits for
     /// the next start.
     pub fn reload(&mut self, config: &Config) {
-        let Reload { live, limits, controller, space, dials } = Reload::of(config, &self.fixed);
-        for (inbox, _) in &self.wiring.shards {
-            inbox.give(Input::Limits(limits));
-            inbox.send(Event::Reconfigure(Box::new(live.clone())));
-        }
-        let (wanted, ceiling) = (config.max_connections as u64, self.fixed.handles);
-        if ceiling.connections(wanted) < wanted {
-            let allowed = ceiling.connections(wanted);
-            log::warn!("max.connections is {allowed}: more file handles need a restart");
-        }
-        self.wiring.dials.set(dials);
         // A control thread that has ended is on its way out with the process.
-        let event = ControlEvent::Reconfigure(Box::new(controller), space);
+        let event = ControlEvent::Reconfigure(Box::new(config.clone()));
         let _ = self.wiring.control_events.send(event);
     }
 

@@ -134,6 +134,7 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
     let settings = config.settings().iter().zip(fixed.config.settings());
     // What waits for a restart is shown as it is in force.
     let in_force = settings.map(|(new, old)| if new.reloadable { new } else { old });
+    let alterable = config.settings().iter().filter(|setting| setting.reloadable);
     let advertised = |protocol: Protocol| {
         let listener = config.advertised_listeners.iter().find(|l| l.protocol == protocol)?;
         Some((listener.host.as_str().into(), listener.port))
@@ -151,6 +152,7 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
         topic_defaults: config.topic_defaults.clone(),
         topic_sources: topic_sources(config),
         shown: in_force.filter_map(shown).collect(),
+        alterable: alterable.map(|setting| setting.key).collect(),
     }
 }
 
@@ -235,6 +237,8 @@ fn wire_source(source: Source) -> ConfigSource {
         Source::File => ConfigSource::File,
         Source::Environment => ConfigSource::Environment,
         Source::CommandLine => ConfigSource::CommandLine,
+        Source::OfAllBrokers => ConfigSource::Brokers,
+        Source::OfThisBroker => ConfigSource::Broker,
     }
 }
 

@@ -33,6 +33,7 @@ use crate::runtime::mailbox::{self, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
 use crate::runtime::reload::{Dials, Reload};
 use crate::runtime::scrubber::{self, ScrubWork};
+use crate::runtime::settings::RunTime;
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
 use crate::time::Now;
 
@@ -49,7 +50,6 @@ pub(super) struct Wiring {
     pub(super) loader: JoinHandle<()>,
     pub(super) scrubber: JoinHandle<()>,
     pub(super) cleaner: JoinHandle<()>,
-    pub(super) dials: Arc<Dials>,
 }
 
 /// What the threads are started with.
@@ -103,7 +103,7 @@ impl Threads<'_> {
         journal: Journal<FileDisk>,
         logs: Vec<Log<FileDisk>>,
         image: &Image,
-        listeners: Vec<(Protocol, TcpListener)>,
+        (listeners, run_time): (Vec<(Protocol, TcpListener)>, RunTime),
     ) -> Result<Wiring, StartError> {
         let (lanes, queues) = lanes(usize::from(self.sizes.shards))?;
         let inboxes: Vec<Inbox<FileDisk>> = lanes.iter().map(|lane| lane.inbox.clone()).collect();
@@ -125,6 +125,8 @@ impl Threads<'_> {
             flusher: flusher.thread().clone(),
             shards: inboxes.clone(),
             space: self.reload.space,
+            run_time,
+            dials: Arc::clone(&dials),
             ledger,
             metrics: self.metrics,
         }
@@ -158,7 +160,6 @@ impl Threads<'_> {
             loader,
             scrubber,
             cleaner,
-            dials,
         })
     }
 

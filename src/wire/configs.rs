@@ -1,7 +1,8 @@
 //! `DescribeConfigs` (32) and `IncrementalAlterConfigs` (44).
 //!
 //! ```text
-//! resource    varint 0, str topic; varint 1 the broker; or varint 2, str group
+//! resource    varint 0, str topic; varint 1 the broker; varint 2, str group; or varint 3 what all
+//!             brokers have in common
 //! change      varint 0, str key, str value to set; varint 1, str key to delete;
 //!             varint 2, str key, str words to add to a list; or varint 3, the same to take out
 //!
@@ -12,7 +13,8 @@
 //!                                               str         key
 //!                                               str         value
 //!                                               varint      0 default, 1 file, 2 environment,
-//!                                                           3 command line, 4 topic, 5 group
+//!                                                           3 command line, 4 topic, 5 group,
+//!                                                           6 broker, 7 all brokers
 //!
 //! IncrementalAlterConfigs request           response
 //! bool        validate only                 list of
@@ -37,6 +39,8 @@ pub enum ConfigResource<'a> {
     Broker,
     /// A consumer group of KIP-848, by id; it need not be there.
     Group(&'a str),
+    /// All brokers: what is set at run time and each has unless it is set for itself.
+    Brokers,
 }
 
 /// Resources to describe.
@@ -62,6 +66,10 @@ pub enum ConfigSource {
     Topic,
     /// Set on the group at run time.
     Group,
+    /// Set on the broker at run time.
+    Broker,
+    /// Set on all brokers at run time.
+    Brokers,
 }
 
 impl ConfigSource {
@@ -74,6 +82,8 @@ impl ConfigSource {
             }
             ConfigSource::Topic => "DYNAMIC_TOPIC_CONFIG",
             ConfigSource::Group => "GROUP_CONFIG",
+            ConfigSource::Broker => "DYNAMIC_BROKER_CONFIG",
+            ConfigSource::Brokers => "DYNAMIC_DEFAULT_BROKER_CONFIG",
         }
     }
 }
@@ -145,6 +155,18 @@ pub enum ConfigChange<'a> {
         #[serde(borrow)]
         value: &'a str,
     },
+}
+
+impl<'a> ConfigChange<'a> {
+    /// The key that it changes.
+    pub const fn key(self) -> &'a str {
+        match self {
+            ConfigChange::Set { key, .. }
+            | ConfigChange::Delete { key }
+            | ConfigChange::Append { key, .. }
+            | ConfigChange::Subtract { key, .. } => key,
+        }
+    }
 }
 
 /// Changes to one resource; all of them take effect or none.

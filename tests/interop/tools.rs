@@ -60,6 +60,18 @@ fn kafka_configs_describes_alters_and_deletes() {
     assert!(found.contains(&"broker.id=1") && found.contains(&"log.retention.hours=168"));
     let place = format!("log.dirs={}", folder.join("data").display());
     assert!(found.contains(&&*place), "{described}");
+
+    configs(&["--broker", "1", "--alter", "--add-config", "num.partitions=3"]);
+    let described = configs(&["--broker", "1", "--describe"]);
+    assert_eq!(settings(&described), ["num.partitions=3"], "what is set at run time: {described}");
+    assert!(described.contains("DYNAMIC_BROKER_CONFIG:num.partitions=3"), "{described}");
+    broker.text(&["topic", "create", "wide"]);
+    assert!(broker.text(&["topic", "describe", "wide"]).contains("partitions 3"));
+
+    let session = "consumer.session.timeout.ms=50000";
+    configs(&["--group", "readers", "--alter", "--add-config", session]);
+    let described = configs(&["--group", "readers", "--describe"]);
+    assert_eq!(settings(&described), [session], "what is set on the group: {described}");
 }
 
 #[test]

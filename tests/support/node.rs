@@ -290,6 +290,7 @@ impl Node {
                 let shard = usize::from(request.shard.0);
                 self.shards[shard].step(now, Event::Controlled(request, body));
             }
+            ControlOutput::Configure => unreachable!("nothing of the broker is set at run time"),
             ControlOutput::Remove(log) => {
                 let path = log.retire().expect("the disk works");
                 self.disk.remove_dir_all(&path).expect("the disk works");
@@ -476,6 +477,7 @@ fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
             retention_check_interval_ms: 1_000_000_000,
             scrub_interval_ms: 0,
             topic_defaults: TopicConfig::default(),
+            alterable: Vec::new(),
             topic_sources: BTreeMap::new(),
             producer_id_expiration_ms: 86_400_000,
             shown: Vec::new(),

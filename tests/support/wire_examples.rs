@@ -406,6 +406,7 @@ fn configs() -> [Example; 4] {
                     ConfigResource::Topic("a"),
                     ConfigResource::Broker,
                     ConfigResource::Group("g"),
+                    ConfigResource::Brokers,
                 ],
             },
             b"",
