@@ -157,6 +157,7 @@ impl Limit {
             base_offset: Offset(0),
             log_append_time: Timestamp::NONE,
             log_start_offset: Offset(0),
+            bad_records: Vec::new(),
         };
         Ok(ProduceResponse { partitions: vec![answer; request.partitions.len()] })
     }
