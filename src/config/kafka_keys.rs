@@ -5,7 +5,7 @@
 //! are those of Apache Kafka 3 and 4's broker configuration.
 
 use super::error::Warned;
-use super::keys::Key;
+use super::key::Key;
 
 const ONE_NODE: &str =
     "this broker is its own controller; it needs no quorum and no listener for it";

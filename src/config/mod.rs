@@ -18,6 +18,7 @@
 mod bounds;
 mod error;
 mod kafka_keys;
+mod key;
 mod keys;
 mod listener;
 mod properties;
@@ -31,8 +32,9 @@ use std::path::{Path, PathBuf};
 use crate::ids::NodeId;
 use crate::topic_config::TopicConfig;
 pub use error::{ConfigError, ConfigErrors, ConfigWarning, Expected, Place, Problem, Warned};
+use key::Key;
+use keys::KEYS;
 pub use keys::default_file;
-use keys::{KEYS, Key};
 pub use listener::{Listener, Protocol};
 use raw::RawSetting;
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use super::error::{ConfigError, ConfigWarning, Expected, Place, Problem, Warned};
 use super::kafka_keys;
-use super::keys::Key;
+use super::key::Key;
 use super::raw::{RawSetting, RawValue, shown};
 
 /// Where a character stands: its line and column, from 1.
