@@ -4,8 +4,8 @@
 //! `group.consumer.heartbeat.interval.ms`), a group may have its own, and the broker's bounds hold
 //! for both. Values cross the wire and the metadata log as text. Reference: Kafka's `GroupConfig`.
 //!
-//! **Invariant:** an effective [`GroupConfig`] is within the bounds, even if those were wider when
-//! the group's own value was set.
+//! **Invariant:** an effective session timeout is within its bounds, even if those were wider when
+//! the group's own value was set; so is the interval, unless a third of the timeout is less.
 
 use alloc::string::{String, ToString};
 use core::ops::RangeInclusive;

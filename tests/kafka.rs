@@ -144,6 +144,11 @@ fn batch(values: &[&str]) -> Vec<u8> {
     builder.finish(Compression::None)
 }
 
+fn with_all_acks(topic: TopicProduceData<'_>) -> ProduceRequest<'_> {
+    let topic_data = vec![topic];
+    ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data, ..ProduceRequest::default() }
+}
+
 fn produce(
     client: &mut Client,
     version: i16,
@@ -158,13 +163,7 @@ fn produce(
         batches.iter().map(|(index, bytes)| (*index, &*bytes.to_vec().leak())).collect();
     let partition_data = leaked.iter().map(item).collect();
     let topic = TopicProduceData { name, topic_id, partition_data };
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 10_000,
-        topic_data: vec![topic],
-        ..ProduceRequest::default()
-    };
-    let body = client.ask(version, &request);
+    let body = client.ask(version, &with_all_acks(topic));
     let response: ProduceResponse<'_> = decode(version, &body);
     let results = &response.responses[0].partition_responses;
     results.iter().map(|result| (result.error_code, result.base_offset)).collect()
@@ -332,13 +331,7 @@ fn records_that_spoil_a_batch_are_named() {
         let item = PartitionProduceData { index: Partition(0), records };
         let topic =
             TopicProduceData { name: "keyed", partition_data: vec![item], ..<_>::default() };
-        let request = ProduceRequest {
-            acks: -1,
-            timeout_ms: 10_000,
-            topic_data: vec![topic],
-            ..ProduceRequest::default()
-        };
-        let body = client.ask(version, &request);
+        let body = client.ask(version, &with_all_acks(topic));
         let response: ProduceResponse<'_> = decode(version, &body);
         let result = &response.responses[0].partition_responses[0];
         assert_eq!(result.error_code, ErrorCode::INVALID_RECORD);

@@ -41,7 +41,7 @@ struct Check {
     set: Vec<String>,
 }
 
-/// show every key with its effective value and where that comes from
+/// show every key with the value a broker would start with, and where that comes from
 #[derive(FromArgs)]
 #[argh(
     subcommand,
