@@ -365,12 +365,14 @@ impl<F: DiskFile + AsFd> Connection<F> {
             self.chunks.push_back(Chunk::Slice { slice, is_fresh });
             bytes = behind;
         }
-        if !bytes.is_empty() {
-            self.queue_bytes(bytes);
-        }
+        self.queue_bytes(bytes);
     }
 
     fn queue_bytes(&mut self, fresh: Vec<u8>) {
+        if fresh.is_empty() {
+            // Nothing sent would be taken for a socket that takes nothing.
+            return;
+        }
         self.queued_bytes += fresh.len() as u64;
         self.response_bytes += fresh.len() as u64;
         match self.chunks.back_mut() {
@@ -497,11 +499,13 @@ fn is_cached<F: DiskFile>(slice: &Slice<F>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
-    use crate::runtime::disk::OpenFile;
+    use crate::ids::Offset;
+    use crate::journal::disk::{Disk, DiskFile, Open};
+    use crate::runtime::disk::{FileDisk, OpenFile};
 
     const SIZES: FrameSizes = FrameSizes { bytes_max: 1 << 20, is_produce: |_| true };
 
@@ -571,6 +575,38 @@ mod tests {
         ledger.release_frame(held_bytes as u64);
         assert_eq!(metrics.memory_frames_bytes_now.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(0 < ledger.buffers.kept_bytes(), "buffers were kept");
+    }
+
+    /// On our own wire nothing stands between the records of two partitions.
+    #[test]
+    fn slices_leave_one_behind_the_other() {
+        let (client, mut connection) = pair();
+        let disk = FileDisk::default();
+        let name = format!("odradek-slices-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = disk.open(&path, Open::CreateOrWrite).expect("a directory for such files");
+        let records: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+        file.write_all_at(&records, 0).expect("there is space");
+        std::fs::remove_file(&path).expect("it was made");
+        let slice =
+            |position, bytes| Slice { file: file.clone(), position, bytes, end_offset: Offset(0) };
+        let (first, second) = (slice(0, 90_000), slice(90_000, 110_000));
+        let tail = vec![(first, Vec::new()), (second, Vec::new())];
+        connection.queue(Response { head: b"head".to_vec(), tail });
+        let mut received = Vec::new();
+        let mut piece = vec![0; 1 << 16];
+        while connection.queued_bytes != 0 {
+            connection.is_writable = true;
+            assert!(!matches!(connection.send(Boot(0)), Sent::Broken), "all of it can be sent");
+            while let Ok(count) = (&client).read(&mut piece) {
+                received.extend_from_slice(&piece[..count]);
+            }
+        }
+        while received.len() < 4 + records.len() {
+            let count = (&client).read(&mut piece).unwrap_or(0);
+            received.extend_from_slice(&piece[..count]);
+        }
+        assert_eq!(received, [b"head", &records[..]].concat());
     }
 
     #[test]
