@@ -581,7 +581,7 @@ mod tests {
     #[test]
     fn slices_leave_one_behind_the_other() {
         let (client, mut connection) = pair();
-        let disk = FileDisk::default();
+        let disk = FileDisk;
         let name = format!("odradek-slices-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let file = disk.open(&path, Open::CreateOrWrite).expect("a directory for such files");
