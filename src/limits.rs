@@ -234,6 +234,36 @@ pub const CLEANER_GROUP_SEGMENTS_MAX: usize = 64;
 /// The map of keys may take this share of `memory.limit`, where nothing else is said.
 pub const CLEANER_SHARE_OF_MEMORY: u64 = 16;
 
+/// Voters of the metadata quorum, witnesses included: beyond five more of them help nobody.
+pub const QUORUM_VOTERS_MAX: usize = 7;
+
+/// Members of the metadata quorum, observers included.
+pub const QUORUM_MEMBERS_MAX: usize = 64;
+
+/// Bytes of one batch of the metadata log: what one command may change at once.
+pub const QUORUM_BATCH_BYTES_MAX: usize = 768 << 10;
+
+/// Batches of one message between voters.
+pub const QUORUM_MESSAGE_BATCHES_MAX: usize = 256;
+
+/// Bytes of batches that one message between voters carries, save that a single batch may be larger.
+pub const QUORUM_MESSAGE_BYTES: usize = 256 << 10;
+
+/// Messages with batches that a follower may have before it confirmed one.
+pub const QUORUM_MESSAGES_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of proposals that may wait for their commit; more are refused.
+pub const QUORUM_UNCOMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of batches behind the newest snapshot at which the next one is asked for.
+pub const QUORUM_LOG_BYTES: usize = 1 << 20;
+
+/// Bytes of an image that a follower takes.
+pub const QUORUM_IMAGE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of an image that one message carries.
+pub const QUORUM_PIECE_BYTES_MAX: usize = 128 << 10;
+
 /// Poll-loop threads.
 pub const SHARDS_MAX: usize = 16;
 
@@ -287,6 +317,15 @@ const _: () = {
     assert!(TOPIC_PARTITIONS_MAX as usize <= GROUP_OFFSETS_MAX);
     // A coordinator's groups can all be listed.
     assert!(GROUPS_MAX <= GROUPS_LISTED_MAX);
+    // A largest batch of metadata fits a frame of the smallest memory, envelope included.
+    assert!(QUORUM_BATCH_BYTES_MAX as u64 + 4096 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
+    // So does a message of many, and a piece of an image.
+    assert!(QUORUM_MESSAGE_BYTES <= QUORUM_BATCH_BYTES_MAX);
+    assert!(QUORUM_PIECE_BYTES_MAX <= QUORUM_BATCH_BYTES_MAX);
+    // The consensus crate wants room for a whole message among the uncommitted.
+    assert!(QUORUM_MESSAGE_BYTES as u64 <= QUORUM_UNCOMMITTED_BYTES_MAX);
+    // Every voter is a member.
+    assert!(QUORUM_VOTERS_MAX <= QUORUM_MEMBERS_MAX);
     // A topic cannot be larger than the broker that holds it.
     assert!(TOPIC_PARTITIONS_MAX as usize <= BROKER_PARTITIONS_MAX);
 };
