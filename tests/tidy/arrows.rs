@@ -72,6 +72,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("raft", &["quorum"]),
     ("regex_lite", &["client", "group/consumer/expressions"]),
+    ("slog", &["quorum"]),
     ("rustls", &["runtime"]),
     ("polling", &["runtime"]),
     ("smol", &["runtime"]),
