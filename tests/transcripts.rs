@@ -2,6 +2,10 @@
 
 #[path = "support/group_rig.rs"]
 mod group_rig;
+#[path = "support/quorum_rig.rs"]
+mod quorum_rig;
+#[path = "support/quorum_site.rs"]
+mod quorum_site;
 #[path = "support/transcript.rs"]
 mod transcript;
 #[path = "support/wire_examples.rs"]
@@ -68,6 +72,12 @@ fn groups_change_over_with_their_members_like_this() {
         }
         rig.run(command)
     });
+}
+
+#[test]
+fn a_quorum_goes_on_like_this() {
+    let mut rig = quorum_rig::Rig::new();
+    transcript::check("quorum.txt", |command| rig.run(command));
 }
 
 /// `key=value` pairs over the defaults.

@@ -12,14 +12,14 @@
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, Message as RaftMessage, MessageType};
-use raft::{INVALID_ID, RawNode, StateRole};
+use raft::{CAMPAIGN_TRANSFER, INVALID_ID, RawNode, StateRole};
 
 use crate::limits::{QUORUM_MESSAGE_BATCHES_MAX, QUORUM_MESSAGE_BYTES};
 use crate::quorum::entry;
 use crate::quorum::members::raft_id;
 use crate::quorum::message::{Body, Message};
 use crate::quorum::store::Store;
-use crate::wire::quorum::LogPlace;
+use crate::wire::quorum::{Envelope, LogPlace};
 
 /// The largest term: leader epochs are 31 bits wide in a record batch.
 pub(super) const TERM_MAX: u64 = i32::MAX as u64;
@@ -27,15 +27,13 @@ pub(super) const TERM_MAX: u64 = i32::MAX as u64;
 /// Offsets beyond this one belong to no log; it leaves room to count on from any that is taken.
 const OFFSET_MAX: u64 = 1 << 62;
 
-/// How the crate marks a vote that the leader called for.
-const HANDED_OVER: &[u8] = b"CampaignTransfer";
-
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is for somebody else, or for an earlier life of this node.
     NotForUs,
-    /// It says that it comes from this node: two boards have one id.
+    /// It says that it comes from this node: two boards have one id, or it was said by an earlier
+    /// life of this one.
     FromOurselves,
     /// Its sender does not belong to the site.
     NotAMember,
@@ -63,10 +61,9 @@ pub enum Refusal {
 
 /// The message as the crate takes it. Images are not for it: `transfer` puts their pieces together.
 pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessage, Refusal> {
-    let mut out = RaftMessage::default();
-    out.to = raft_id(message.envelope.to);
-    out.from = raft_id(message.envelope.from);
-    out.term = message.envelope.epoch;
+    let Envelope { from, to, epoch } = message.envelope;
+    let mut out =
+        RaftMessage { to: raft_id(to), from: raft_id(from), term: epoch, ..RaftMessage::default() };
     match &message.body {
         Body::VoteRequest { is_pre_vote, is_handed_over, last, committed } => {
             if raw.store().base().term == 0 {
@@ -78,7 +75,7 @@ pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessa
             });
             set_vote(&mut out, *last, *committed)?;
             if *is_handed_over {
-                out.context = Bytes::from_static(HANDED_OVER);
+                out.context = Bytes::from_static(CAMPAIGN_TRANSFER);
             }
         }
         Body::VoteResponse { is_pre_vote, is_granted, committed } => {
@@ -92,27 +89,14 @@ pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessa
         Body::AppendRequest { previous, committed_offset, batches } => {
             out.set_msg_type(MessageType::MsgAppend);
             is_from_the_leader(raw, &out)?;
-            check_place(*previous)?;
-            // Every log begins with a batch of an epoch, so there is always one before.
-            if previous.epoch == 0 || out.term < previous.epoch {
-                return Err(Refusal::Epoch);
-            }
-            (out.index, out.log_term) = (previous.offset, previous.epoch);
             out.commit = offset(*committed_offset)?;
-            out.set_entries(entries(*previous, out.term, batches)?.into());
+            set_batches(&mut out, *previous, batches)?;
         }
         &Body::AppendResponse { is_appended, offset: index, hint, committed_offset } => {
             out.set_msg_type(MessageType::MsgAppendResponse);
-            check_place(hint)?;
             (out.index, out.commit) = (offset(index)?, offset(committed_offset)?);
             out.reject = !is_appended;
-            if out.reject {
-                (out.reject_hint, out.log_term) = (hint.offset, hint_term(raw, hint));
-            } else if is_about_this_leadership(raw, out.term)
-                && raw.raft.raft_log.last_index() < out.index
-            {
-                return Err(Refusal::AckBeyondLog);
-            }
+            set_ack(raw, &mut out, hint)?;
         }
         Body::HeartbeatRequest { committed_offset } => {
             out.set_msg_type(MessageType::MsgHeartbeat);
@@ -126,8 +110,7 @@ pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessa
         }
         Body::CampaignNow => {
             out.set_msg_type(MessageType::MsgTimeoutNow);
-            let raft = &raw.raft;
-            if raft.leader_id != out.from || raft.term != out.term {
+            if raw.raft.leader_id != out.from || raw.raft.term != out.term {
                 return Err(Refusal::NotTheLeader);
             }
         }
@@ -136,6 +119,32 @@ pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessa
         }
     }
     Ok(out)
+}
+
+fn set_batches(
+    out: &mut RaftMessage,
+    previous: LogPlace,
+    batches: &[Bytes],
+) -> Result<(), Refusal> {
+    check_place(previous)?;
+    // Every log begins with a batch of an epoch, so there is always one before.
+    if previous.epoch == 0 || out.term < previous.epoch {
+        return Err(Refusal::Epoch);
+    }
+    (out.index, out.log_term) = (previous.offset, previous.epoch);
+    out.set_entries(entries(previous, out.term, batches)?.into());
+    Ok(())
+}
+
+fn set_ack(raw: &RawNode<Store>, out: &mut RaftMessage, hint: LogPlace) -> Result<(), Refusal> {
+    check_place(hint)?;
+    if out.reject {
+        (out.reject_hint, out.log_term) = (hint.offset, hint_term(raw, hint));
+    } else if is_about_this_leadership(raw, out.term) && raw.raft.raft_log.last_index() < out.index
+    {
+        return Err(Refusal::AckBeyondLog);
+    }
+    Ok(())
 }
 
 fn set_vote(out: &mut RaftMessage, last: LogPlace, committed: LogPlace) -> Result<(), Refusal> {
@@ -246,7 +255,7 @@ pub(super) fn appends(raw: &RaftMessage, batch_of: impl Fn(&Entry) -> Bytes) -> 
 pub(super) fn body_of(raw: &RaftMessage) -> Option<Body> {
     let last = LogPlace { offset: raw.index, epoch: raw.log_term };
     let committed = LogPlace { offset: raw.commit, epoch: raw.commit_term };
-    let is_handed_over = raw.context == HANDED_OVER;
+    let is_handed_over = raw.context == CAMPAIGN_TRANSFER;
     let is_granted = !raw.reject;
     let committed_offset = raw.commit;
     Some(match raw.get_msg_type() {

@@ -150,10 +150,8 @@ pub(super) fn batch_of(entry: &Entry, this: NodeId) -> Bytes {
 /// The entry of a batch.
 pub(super) fn entry_of(batch: Bytes) -> Result<Entry, NotAnEntry> {
     let Read { offset, epoch, kind } = read(&batch)?;
-    let mut entry = Entry::default();
-    entry.index = offset.0 as u64;
-    entry.term = epoch.0 as u64;
-    entry.data = batch;
+    let (index, term) = (offset.0 as u64, epoch.0 as u64);
+    let mut entry = Entry { index, term, data: batch, ..Entry::default() };
     if matches!(kind, EntryKind::Members(_)) {
         entry.set_entry_type(EntryType::EntryConfChangeV2);
     }
@@ -162,8 +160,8 @@ pub(super) fn entry_of(batch: Bytes) -> Result<Entry, NotAnEntry> {
 
 /// A change of members as the crate takes it.
 pub(super) fn conf_change(change: MemberChange) -> ConfChangeV2 {
-    let mut single = ConfChangeSingle::default();
-    single.node_id = raft_id(change.id());
+    let node_id = raft_id(change.id());
+    let mut single = ConfChangeSingle { node_id, ..ConfChangeSingle::default() };
     single.set_change_type(match change {
         MemberChange::Observe(_) => ConfChangeType::AddLearnerNode,
         MemberChange::Promote { .. } => ConfChangeType::AddNode,

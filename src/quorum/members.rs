@@ -116,7 +116,9 @@ impl Members {
                 Err(MembersError::Full)
             }
             MemberChange::Promote { .. } if self.is_voter(id) => Err(MembersError::Duplicate),
-            MemberChange::Promote { .. } if self.kind(id).is_none() => Err(MembersError::NotFound),
+            MemberChange::Promote { .. } | MemberChange::Remove(_) if self.kind(id).is_none() => {
+                Err(MembersError::NotFound)
+            }
             MemberChange::Promote { .. } if QUORUM_VOTERS_MAX <= self.voters().count() => {
                 Err(MembersError::Full)
             }
@@ -124,7 +126,6 @@ impl Members {
                 let other = self.voters().find(|voter| voter.node_id == id.node_id);
                 other.map_or(Ok(()), |other| Err(MembersError::OtherLife(other)))
             }
-            MemberChange::Remove(_) if self.kind(id).is_none() => Err(MembersError::NotFound),
             MemberChange::Remove(_) if self.is_voter(id) && self.voters().count() == 1 => {
                 Err(MembersError::LastVoter)
             }

@@ -6,18 +6,24 @@
 //! [`Output::Persist`], and what rests on it follows when [`Input::Persisted`] says so.
 //!
 //! ```text
-//!             vote, append                  Persist          Persisted
-//!  peer ─────────────────────► follower ─────────────► disk ───────────► vote, ack ──► peer
-//!             heartbeat                                                         ▲
-//!  peer ─────────────────────► follower ── heartbeat response, at once ─────────┘
+//!  peer ── vote, append ──► follower ─ Persist ─► disk ─ Persisted ─► vote, ack ──► peer
+//!  peer ── heartbeat ─────► follower ── heartbeat response, at once ──────────────► peer
 //!
-//!  propose ─► leader ─┬─ Persist ─► disk ─► Persisted ─► the leader's own ack
-//!                     └─ append, at once ─► followers ─► their acks ─► Committed
+//!  propose ─► leader ─┬─ Persist ─► disk ─ Persisted ─► the leader's own ack ─┬─► Committed
+//!                     └─ append, at once ─► followers ─► their acks ──────────┘
 //! ```
 //!
 //! What is whose: one entry is one record batch of one record ([`entry`]), its index the offset,
 //! its term the leader epoch. Offset 0 is the bootstrap batch, which stands under the log as a
 //! snapshot would. Who belongs to the quorum is in the log itself ([`members`]).
+//!
+//! # The owner
+//! At a start it reads hard state, snapshot and log into a [`Start`]; what is not sound there is one
+//! more reason for another incarnation. It writes each [`Persist`] as one commit of the journal: the
+//! batches as they are, cut off before where the first of them belongs. It replays
+//! [`Output::Committed`] in order and answers a proposal when its offset comes in the epoch in which
+//! it was proposed; whatever else comes there says that it was lost. When it no longer leads, what
+//! it replayed in advance is dropped. It answers [`Output::WantImage`] before the next step.
 //!
 //! # Roles
 //! Follower → pre-candidate (nothing heard for an election timeout) → candidate (a majority would
@@ -27,8 +33,8 @@
 //!
 //! # Invariants
 //! - **Invariant:** a vote, an ack and a request for votes leave after the epoch, the vote and the
-//!   batches they speak of are on stable storage (Q1). A leader's heartbeats wait for nothing, save
-//!   that nothing at all is said in an epoch that is not durable.
+//!   batches they speak of are on stable storage (Q1). Heartbeats and their answers promise nothing
+//!   and wait for nothing, save that a leader says nothing in an epoch that is not durable.
 //! - **Invariant:** a node without a log, or with another incarnation than it is asked under, does
 //!   not vote (Q5). Another life of a node votes only after its old one was removed and it has
 //!   caught up with everything committed.
@@ -52,6 +58,9 @@
 
 mod admit;
 pub mod entry;
+mod hear;
+#[cfg(test)]
+mod hostile_tests;
 pub mod members;
 pub mod message;
 #[cfg(any(test, feature = "mutants"))]
@@ -59,25 +68,28 @@ pub mod mutant;
 mod ready;
 mod start;
 mod store;
+#[cfg(test)]
+mod tests;
 mod timeouts;
 mod transfer;
+mod types;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
+use raft::{ProgressState, RawNode, StateRole};
 
-use crate::ids::{LeaderEpoch, Offset};
-use crate::limits::{QUORUM_BATCH_BYTES_MAX, QUORUM_IMAGE_BYTES_MAX};
+use crate::ids::Offset;
+use crate::limits::{
+    QUORUM_BATCH_BYTES_MAX, QUORUM_IMAGE_BYTES_MAX, QUORUM_MEMBERS_MAX, QUORUM_VOTERS_MAX,
+};
 use crate::quorum::members::{raft_id, voter_of};
-use crate::quorum::message::Body;
 use crate::quorum::ready::Waiting;
 use crate::quorum::store::Store;
 use crate::quorum::timeouts::Draws;
-use crate::quorum::transfer::{Confirmed, Incoming, Outgoing, Piece};
+use crate::quorum::transfer::{Incoming, Outgoing};
 use crate::time::{Boot, Now};
 use crate::wire::quorum::members::{MemberChange, MemberKind};
-use crate::wire::quorum::{Envelope, LogPlace};
 
 pub use admit::Refusal;
 pub use entry::EntryKind;
@@ -85,156 +97,12 @@ pub use members::{Members, MembersError};
 pub use message::{Message, MessageError};
 pub use start::{Base, Start, StartError};
 pub use timeouts::Timeouts;
+pub use types::{
+    Committed, HardState, Input, Leadership, Output, Persist, Progress, ProposeError, Role,
+    Snapshot,
+};
 
 pub use crate::wire::quorum::VoterId;
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Time has passed: [`Quorum::next_deadline`] is here, or not yet.
-    Time,
-    /// A peer says something.
-    Message(Message),
-    /// Every [`Persist`] up to this number is on stable storage.
-    Persisted(u64),
-    /// The image of everything that was polled so far, after [`Output::WantImage`].
-    Image(Bytes),
-    /// A node proved that it belongs to the site; members need no introduction.
-    Introduce(VoterId),
-    /// A node no longer belongs to the site.
-    Forget(VoterId),
-    /// The disk failed: this node says nothing more until it is started anew.
-    StorageFailed,
-}
-
-/// What is to be done. An output that rests on another comes after it.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Make durable, in the order of the numbers, then say so by [`Input::Persisted`].
-    Persist(Persist),
-    /// Send to a peer; it may get lost.
-    Send(Message),
-    /// A batch is committed. They come without gaps, in the order of their offsets.
-    Committed(Committed),
-    /// An image replaces everything that was replayed.
-    Restore(Snapshot),
-    /// Somebody leads, or nobody any more.
-    Leadership(Leadership),
-    /// An image is wanted of all that was polled: [`Input::Image`].
-    WantImage,
-    /// A message was refused.
-    Refused(VoterId, Refusal),
-}
-
-/// What survives a power cut beside the batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HardState {
-    /// The newest epoch that was heard of.
-    pub epoch: LeaderEpoch,
-    /// Who has this node's vote in it.
-    pub vote: Option<VoterId>,
-    /// How far batches were known to be committed; may lag behind.
-    pub high_watermark: Offset,
-}
-
-/// Things to make durable together.
-#[derive(Clone, Debug)]
-pub struct Persist {
-    /// Rises by one; a later one is never durable before an earlier one.
-    pub number: u64,
-    /// Replaces the hard state there is.
-    pub hard_state: Option<HardState>,
-    /// To be kept beside the log.
-    pub snapshot: Option<Snapshot>,
-    /// The snapshot came from a leader: the log begins anew behind it. Otherwise batches before it
-    /// may be deleted once it is durable.
-    pub begins_anew: bool,
-    /// To append. What the log has from the first one's offset on is replaced.
-    pub batches: Vec<Bytes>,
-}
-
-/// A committed batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// Its offset.
-    pub offset: Offset,
-    /// Epoch of the leader that appended it.
-    pub epoch: LeaderEpoch,
-    /// What it is about.
-    pub kind: EntryKind,
-    /// Its bytes.
-    pub batch: Bytes,
-}
-
-/// The cluster at an offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The last batch it holds.
-    pub last_offset: Offset,
-    /// That batch's epoch.
-    pub epoch: LeaderEpoch,
-    /// Who belonged to the quorum there.
-    pub members: Members,
-    /// The controller's image, as bytes that only the controller reads.
-    pub image: Bytes,
-}
-
-impl Snapshot {
-    fn place(&self) -> LogPlace {
-        LogPlace { offset: self.last_offset.0 as u64, epoch: self.epoch.0 as u64 }
-    }
-}
-
-/// What a node does in an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// It follows, or waits for somebody to follow.
-    #[default]
-    Follower,
-    /// It asks whether it would be voted for; its epoch does not rise by that.
-    PreCandidate,
-    /// It asks for votes.
-    Candidate,
-    /// It leads.
-    Leader,
-}
-
-/// Who leads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// What this node does.
-    pub role: Role,
-    /// In which epoch.
-    pub epoch: LeaderEpoch,
-    /// Who leads in it, as far as is known.
-    pub leader: Option<VoterId>,
-}
-
-/// Why a proposal is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProposeError {
-    /// This node does not lead, or is a witness.
-    NotLeader,
-    /// It leads, but what earlier leaders left is not committed yet.
-    NotReady,
-    /// The batch would be larger than `QUORUM_BATCH_BYTES_MAX`.
-    TooLarge,
-    /// Too much waits for its commit, or leadership is being handed over.
-    Busy,
-}
-
-/// What is known of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Who.
-    pub id: VoterId,
-    /// As what it belongs to the quorum.
-    pub kind: MemberKind,
-    /// The end of what it confirmed to have on stable storage; known only to the leader.
-    pub durable_end_offset: Option<Offset>,
-    /// Whether it gets an image at present.
-    pub is_restoring: bool,
-}
 
 /// One voter, witness or observer of the metadata quorum.
 pub struct Quorum {
@@ -277,14 +145,16 @@ impl Quorum {
             Input::Time => self.pass_time(now.boot),
             Input::Message(message) => {
                 let from = message.envelope.from;
-                if let Err(why) = self.take(now.boot, message) {
+                if let Err(why) = self.take(now.boot, &message) {
                     self.outputs.push_back(Output::Refused(from, why));
                 }
             }
             Input::Persisted(number) => self.persisted(number, now.boot),
             Input::Image(image) => self.keep_image(image),
             Input::Introduce(id) => {
-                self.introduced.insert(id);
+                if self.introduced.len() < QUORUM_MEMBERS_MAX {
+                    self.introduced.insert(id);
+                }
             }
             Input::Forget(id) => {
                 self.introduced.remove(&id);
@@ -474,17 +344,11 @@ impl Quorum {
         let raft = &self.raw.raft;
         let would_campaign = raft.state != StateRole::Leader
             && raft.randomized_election_timeout() <= raft.election_elapsed + 1;
-        would_campaign && (!self.waiting.is_empty() || admit::TERM_MAX <= raft.term)
+        would_campaign && !self.may_campaign()
     }
 
-    fn go_on_with_images(&mut self, now: Boot) {
-        let (pieces, given_up) = self.outgoing.due(now);
-        for (to, body) in pieces {
-            self.send_body(to, body);
-        }
-        for follower in given_up {
-            self.raw.report_snapshot(raft_id(follower), SnapshotStatus::Failure);
-        }
+    fn may_campaign(&self) -> bool {
+        self.waiting.is_empty() && self.raw.raft.term < admit::TERM_MAX
     }
 
     /// A witness that leads lets a voter lead that holds data, as soon as one has caught up.
@@ -503,114 +367,17 @@ impl Quorum {
         }
     }
 
-    fn take(&mut self, now: Boot, message: Message) -> Result<(), Refusal> {
-        let Envelope { from, to, epoch } = message.envelope;
-        if to != self.id {
-            return Err(Refusal::NotForUs);
-        }
-        if from.node_id == self.id.node_id {
-            return Err(Refusal::FromOurselves);
-        }
-        let is_known = self.members.kind(from).is_some() || self.introduced.contains(&from);
-        if from.node_id.0 < 0 || !is_known {
-            return Err(Refusal::NotAMember);
-        }
-        admit::check_epoch(epoch)?;
-        match &message.body {
-            Body::SnapshotRequest { last, members, image_bytes, position, piece } => {
-                let piece = Piece {
-                    last: *last,
-                    members,
-                    image_bytes: *image_bytes,
-                    position: *position,
-                    bytes: piece,
-                };
-                return self.take_piece(message.envelope, &piece);
-            }
-            &Body::SnapshotResponse { last, received_bytes } => {
-                self.piece_confirmed(message.envelope, last, received_bytes, now);
-                return Ok(());
-            }
-            // It would stand for election with a log that is not durable.
-            Body::CampaignNow if !self.waiting.is_empty() => return Ok(()),
-            _ => {}
-        }
-        let admitted = admit::admit(&self.raw, &message)?;
-        #[cfg(any(test, feature = "mutants"))]
-        self.mutate_before(&admitted);
-        self.notice_empty_log(&admitted);
-        // The crate answers with an error only for what does not come this far.
-        let _ = self.raw.step(admitted);
-        #[cfg(any(test, feature = "mutants"))]
-        self.mutate_after();
-        Ok(())
-    }
-
-    /// A follower that does not even have the bootstrap batch gets an image: the batches alone do
-    /// not say who belonged to the quorum before the first of them.
-    fn notice_empty_log(&mut self, message: &raft::eraftpb::Message) {
-        let is_refusal = message.get_msg_type() == raft::eraftpb::MessageType::MsgAppendResponse
-            && message.reject
-            && message.index == 0;
-        let raft = &mut self.raw.raft;
-        if is_refusal && raft.state == StateRole::Leader && raft.term == message.term {
-            if let Some(progress) = raft.mut_prs().get_mut(message.from) {
-                progress.pending_request_snapshot = 1;
-            }
-        }
-    }
-
-    fn take_piece(&mut self, envelope: Envelope, piece: &Piece<'_>) -> Result<(), Refusal> {
-        let mut heard = raft::eraftpb::Message::default();
-        heard.set_msg_type(raft::eraftpb::MessageType::MsgHeartbeat);
-        (heard.from, heard.to) = (raft_id(envelope.from), raft_id(envelope.to));
-        heard.term = envelope.epoch;
-        admit::is_from_the_leader(&self.raw, &heard)?;
-        let members = piece.check(envelope.epoch, self.id)?;
-        if heard.term < self.raw.raft.term {
-            return Ok(());
-        }
-        // Whoever sends an image leads; an election must not interrupt it.
-        let _ = self.raw.step(heard);
-        let is_known = piece.last.offset <= self.raw.raft.raft_log.committed;
-        let (received_bytes, snapshot) = match is_known {
-            true => (piece.image_bytes, None),
-            false => self.incoming.take(envelope.from, piece, members),
-        };
-        self.send_body(envelope.from, Body::SnapshotResponse { last: piece.last, received_bytes });
-        if let Some(snapshot) = snapshot {
-            let mut message = raft::eraftpb::Message::default();
-            message.set_msg_type(raft::eraftpb::MessageType::MsgSnapshot);
-            (message.from, message.to) = (raft_id(envelope.from), raft_id(envelope.to));
-            message.term = envelope.epoch;
-            message.set_snapshot(start::raft_snapshot(&snapshot));
-            self.arrived = Some(snapshot);
-            let _ = self.raw.step(message);
-        }
-        Ok(())
-    }
-
-    fn piece_confirmed(&mut self, from: Envelope, last: LogPlace, received_bytes: u64, now: Boot) {
-        let raft = &self.raw.raft;
-        if raft.state != StateRole::Leader || raft.term != from.epoch {
+    fn keep_image(&mut self, image: Bytes) {
+        if QUORUM_IMAGE_BYTES_MAX < image.len() {
+            // No follower would take it, so it is not asked for again: the log goes on growing.
+            log::error!("the image of the cluster has {} bytes, too many", image.len());
             return;
         }
-        match self.outgoing.confirmed(from.from, last, received_bytes, now) {
-            Confirmed::Nothing => {}
-            Confirmed::Next(body) => self.send_body(from.from, body),
-            Confirmed::All => {
-                self.raw.report_snapshot(raft_id(from.from), SnapshotStatus::Finish);
-            }
-        }
-    }
-
-    fn keep_image(&mut self, image: Bytes) {
         self.is_image_asked = false;
         let raft_log = &self.raw.raft.raft_log;
         let index = raft_log.applied;
         let known = self.raw.store().snapshot_index();
-        if index <= known.max(self.raw.store().base().index) || QUORUM_IMAGE_BYTES_MAX < image.len()
-        {
+        if index <= known.max(self.raw.store().base().index) {
             return;
         }
         let term = raft_log.term(index).expect("what was handed out last is still here");
@@ -632,6 +399,6 @@ impl Quorum {
         assert!(log.committed <= log.last_index(), "what is committed is here");
         assert!(self.draws.is_held(&self.raw), "the crate's own draw is not in force");
         assert!(self.raw.raft.term <= admit::TERM_MAX, "a term is a leader epoch");
-        assert!(self.members.voters().count() <= crate::limits::QUORUM_VOTERS_MAX);
+        assert!(self.members.voters().count() <= QUORUM_VOTERS_MAX);
     }
 }

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, Message as RaftMessage, MessageType};
-use raft::{Ready, StateRole};
+use raft::{INVALID_ID, Ready, StateRole};
 
 use crate::quorum::admit;
 use crate::quorum::entry::{self, EntryKind};
@@ -35,8 +35,21 @@ pub(super) struct Waiting {
     compact_to: Option<u64>,
 }
 
-#[cfg(any(test, feature = "mutants"))]
 impl Waiting {
+    /// What waits for this number and nothing else.
+    fn on(number: u64) -> Waiting {
+        Waiting {
+            number: Some(number),
+            is_durable: false,
+            ready: None,
+            term: None,
+            messages: Vec::new(),
+            restored: None,
+            compact_to: None,
+        }
+    }
+
+    #[cfg(any(test, feature = "mutants"))]
     pub(super) fn take_messages(&mut self) -> Vec<RaftMessage> {
         std::mem::take(&mut self.messages)
     }
@@ -107,7 +120,7 @@ impl Quorum {
         self.send_all(at_once, now);
         #[cfg(any(test, feature = "mutants"))]
         self.mutate_waiting(now);
-        self.commit(committed);
+        self.commit(&committed);
         self.release(now);
     }
 
@@ -129,15 +142,7 @@ impl Quorum {
     pub(super) fn persist_snapshot(&mut self, snapshot: Snapshot) {
         let index = snapshot.place().offset;
         let number = self.persist(None, Some(snapshot), false, Vec::new());
-        self.waiting.push_back(Waiting {
-            number: Some(number),
-            is_durable: false,
-            ready: None,
-            term: None,
-            messages: Vec::new(),
-            restored: None,
-            compact_to: Some(index),
-        });
+        self.waiting.push_back(Waiting { compact_to: Some(index), ..Waiting::on(number) });
     }
 
     pub(super) fn persisted(&mut self, number: u64, now: Boot) {
@@ -170,8 +175,22 @@ impl Quorum {
         }
     }
 
-    fn commit(&mut self, entries: Vec<Entry>) {
-        for entry in &entries {
+    /// Has it made durable how far the log is committed. Members count by committed changes alone, so
+    /// a node that forgot one after a power cut might wait for the vote of somebody who is gone.
+    fn persist_high_watermark(&mut self) {
+        let raft = &self.raw.raft;
+        let state = HardState {
+            epoch: entry::epoch_of(raft.term),
+            vote: voter_of(raft.vote),
+            high_watermark: self.end_of(raft.raft_log.committed),
+        };
+        let number = self.persist(Some(state), None, false, Vec::new());
+        self.waiting.push_back(Waiting::on(number));
+    }
+
+    fn commit(&mut self, entries: &[Entry]) {
+        let mut has_new_members = false;
+        for entry in entries {
             let batch = entry::batch_of(entry, self.id.node_id);
             let read = entry::read(&batch).expect("an entry was checked when it came");
             if let EntryKind::Members(change) = read.kind {
@@ -181,6 +200,7 @@ impl Quorum {
                     self.raw
                         .apply_conf_change(&entry::conf_change(change))
                         .expect("the step leads from these members to a quorum");
+                    has_new_members = true;
                 }
             }
             let (offset, epoch, kind) = (read.offset, read.epoch, read.kind);
@@ -188,6 +208,16 @@ impl Quorum {
         }
         if let Some(last) = entries.last() {
             self.raw.advance_apply_to(last.index);
+        }
+        if has_new_members {
+            self.persist_high_watermark();
+        }
+        // A leader that inherited its own removal. The crate would go on leading, and stop the
+        // process at the next batch that a majority has.
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader && !self.members.is_voter(self.id) {
+            let term = raft.term;
+            raft.become_follower(term, INVALID_ID);
         }
     }
 

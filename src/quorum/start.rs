@@ -9,12 +9,11 @@ use crate::ids::{LeaderEpoch, Offset};
 use crate::limits::{
     QUORUM_MESSAGE_BYTES, QUORUM_MESSAGES_IN_FLIGHT_MAX, QUORUM_UNCOMMITTED_BYTES_MAX,
 };
-use crate::quorum::entry;
 use crate::quorum::members::{Members, raft_id};
 use crate::quorum::store::{Place, Store};
 use crate::quorum::timeouts::{Draws, Timeouts};
 use crate::quorum::transfer::{Incoming, Outgoing};
-use crate::quorum::{HardState, Leadership, Quorum, Snapshot, VoterId};
+use crate::quorum::{HardState, Leadership, Quorum, Snapshot, VoterId, admit, entry};
 use crate::time::Now;
 
 /// What the log stands on.
@@ -80,6 +79,7 @@ impl Quorum {
     /// A node as it was left. Batches before the high watermark come out of [`Quorum::poll`] again.
     pub fn start(now: Now, start: Start) -> Result<Quorum, StartError> {
         let Start { id, is_witness, timeouts, seed, hard_state, base, batches } = start;
+        assert!(timeouts.are_sound(), "timeouts are checked with the configuration");
         let timeouts = if is_witness { timeouts.of_a_witness() } else { timeouts };
         let (base, members, snapshot) = match base {
             Base::Nothing => (Place::default(), Members::default(), None),
@@ -98,14 +98,18 @@ impl Quorum {
         if term < last.term {
             return Err(StartError::HardState);
         }
-        if term == u64::from(i32::MAX.unsigned_abs()) && members.is_alone(id) {
+        // Nobody else could lead, so nobody need be waited for.
+        let is_sole_voter = members.voters().eq([id]);
+        if is_sole_voter && admit::TERM_MAX <= term {
             return Err(StartError::EpochsExhausted);
         }
-        let mut raft_state = RaftHardState::default();
-        raft_state.term = term;
-        raft_state.vote = hard_state.vote.map_or(0, raft_id);
         let known = u64::try_from(hard_state.high_watermark.0 - 1).unwrap_or(0);
-        raft_state.commit = known.clamp(base.index, last.index);
+        let raft_state = RaftHardState {
+            term,
+            vote: hard_state.vote.map_or(0, raft_id),
+            commit: known.clamp(base.index, last.index),
+            ..RaftHardState::default()
+        };
         let raft_snapshot = snapshot.as_ref().map(raft_snapshot);
         let store = Store::new(base, entries, raft_snapshot, raft_state, &members);
         let config = config(id, base.index, timeouts);
@@ -137,9 +141,7 @@ impl Quorum {
             #[cfg(any(test, feature = "mutants"))]
             mutant: None,
         };
-        // Nobody else could lead, so nobody need be waited for.
-        let voters: Vec<VoterId> = quorum.members.voters().collect();
-        if voters == [id] {
+        if is_sole_voter {
             let _ = quorum.raw.campaign();
         }
         quorum.settle(now.boot);
@@ -187,10 +189,9 @@ fn entries_behind(base: Place, batches: Vec<Bytes>) -> Result<Vec<Entry>, StartE
 /// A snapshot as the crate takes it.
 pub(super) fn raft_snapshot(snapshot: &Snapshot) -> RaftSnapshot {
     let place = snapshot.place();
-    let mut out = RaftSnapshot::default();
+    let mut out = RaftSnapshot { data: snapshot.image.clone(), ..RaftSnapshot::default() };
     let metadata = out.mut_metadata();
     (metadata.index, metadata.term) = (place.offset, place.epoch);
     metadata.set_conf_state(snapshot.members.conf_state());
-    out.data = snapshot.image.clone();
     out
 }

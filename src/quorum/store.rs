@@ -9,7 +9,7 @@
 use std::cell::Cell;
 
 use raft::eraftpb::{Entry, HardState, Snapshot};
-use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError, util};
+use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 use crate::limits::QUORUM_LOG_BYTES;
 use crate::quorum::members::Members;
@@ -138,10 +138,18 @@ impl Storage for Store {
         if self.last() + 1 < high {
             return Err(Error::Store(StorageError::Unavailable));
         }
-        let (from, to) = (low - self.first(), high - self.first());
-        let mut entries = self.entries[from as usize..to as usize].to_vec();
-        util::limit_size(&mut entries, max_size.into());
-        Ok(entries)
+        let (from, to) = ((low - self.first()) as usize, (high - self.first()) as usize);
+        let most = max_size.into().unwrap_or(u64::MAX);
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        for entry in &self.entries[from..to] {
+            bytes += entry_bytes(entry) as u64;
+            // The crate wants one at least.
+            if most < bytes && !taken.is_empty() {
+                break;
+            }
+            taken.push(entry.clone());
+        }
+        Ok(taken)
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
@@ -164,10 +172,16 @@ impl Storage for Store {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let least = request_index.max(self.base.index).max(1);
+        // Whoever is no member in an image could not believe it.
+        let names_it = |snapshot: &Snapshot| {
+            let members = snapshot.get_metadata().get_conf_state();
+            members.get_voters().contains(&to) || members.get_learners().contains(&to)
+        };
+        let is_new = |snapshot: &Snapshot| least <= snapshot.get_metadata().index;
         match &self.snapshot {
-            Some(snapshot) if least <= snapshot.get_metadata().index => Ok(snapshot.clone()),
+            Some(snapshot) if is_new(snapshot) && names_it(snapshot) => Ok(snapshot.clone()),
             _ => {
                 self.is_image_wanted.set(true);
                 Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))

@@ -15,6 +15,8 @@ use crate::quorum::store::Store;
 /// a follower that hears nothing for 700 to 1,100 ms asks whether it should lead. A site whose
 /// packets come up to 500 ms late keeps its leader, and one whose leader is gone has the next within
 /// about a second.
+///
+/// Range: `0 < tick`, `0 < heartbeat < lease <= min < max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// One tick.
@@ -26,7 +28,7 @@ pub struct Timeouts {
     pub lease_ticks: usize,
     /// Ticks without a leader after which a follower asks for votes, at least.
     pub election_ticks_min: usize,
-    /// The same, below which it always does. `lease <= min < max`.
+    /// The same, below which it always does.
     pub election_ticks_max: usize,
 }
 
@@ -43,6 +45,15 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// Whether they are in their range.
+    pub const fn are_sound(&self) -> bool {
+        0 < self.tick_ms
+            && 0 < self.heartbeat_ticks
+            && self.heartbeat_ticks < self.lease_ticks
+            && self.lease_ticks <= self.election_ticks_min
+            && self.election_ticks_min < self.election_ticks_max
+    }
+
     /// Those of a witness: it lets the voters that hold data go first.
     pub(super) fn of_a_witness(self) -> Timeouts {
         let span = self.election_ticks_max - self.election_ticks_min;

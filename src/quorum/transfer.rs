@@ -79,8 +79,9 @@ impl Outgoing {
             self.transfers.remove(&from);
             return Confirmed::All;
         }
-        // An answer that was late says what is known already.
-        if received_bytes < transfer.position as u64 {
+        // An answer that comes late or twice says what is known already; a follower that started
+        // anew has nothing and says so.
+        if 0 < received_bytes && received_bytes <= transfer.position as u64 {
             return Confirmed::Nothing;
         }
         transfer.position = received_bytes as usize;
