@@ -1,6 +1,6 @@
 //! What is known of a partition beside its segments, and what a half of the ring keeps alive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,20 @@ pub enum SmallState {
     },
     /// The partition was deleted.
     Forget,
+    /// The log was cut at its end, or begun anew elsewhere: what earlier entries say of offsets
+    /// from `end` on is void, and must not be redone (see [`Truncations`]).
+    Truncated {
+        /// Its first offset.
+        start: Offset,
+        /// Its end.
+        end: Offset,
+        /// Its last segment,
+        segment: Offset,
+        /// and how long that is.
+        position: u64,
+        /// Whether what was cut off is kept beside the log: it was damaged, not void.
+        is_set_aside: bool,
+    },
 }
 
 /// What is known of a partition beside its segments.
@@ -55,6 +69,15 @@ impl PartitionState {
                 self.epochs.retain(stays);
                 self.epochs.push((epoch, offset));
             }
+            SmallState::Truncated { start, end, segment, position, .. } => {
+                self.log_start = start;
+                self.epochs.retain(|(_, first)| *first < end);
+                if (segment, position) < (self.recovery_segment, self.recovery_position) {
+                    self.recovery_segment = segment;
+                    self.recovery_position = position;
+                }
+                self.recovery_offset = self.recovery_offset.min(end);
+            }
             SmallState::Forget => {}
         }
     }
@@ -77,6 +100,14 @@ pub(super) struct Point {
     pub(super) end_offset: Offset,
 }
 
+impl Point {
+    /// Where a truncation has cut the log.
+    pub(super) fn of_cut(state: SmallState) -> Option<Point> {
+        let SmallState::Truncated { end, segment, position, .. } = state else { return None };
+        Some(Point { segment, position, end_offset: end })
+    }
+}
+
 /// What a half of the ring keeps alive.
 #[derive(Debug)]
 pub(super) struct Half<F> {
@@ -89,5 +120,46 @@ pub(super) struct Half<F> {
 impl<F> Half<F> {
     pub(super) fn free() -> Half<F> {
         Half { is_free: true, first_sequence: 0, dirty: BTreeMap::new(), points: BTreeMap::new() }
+    }
+
+    /// Forgets what lies behind a cut: a segment that gets the name of one that went is another
+    /// file, and the recovery point must not move to where nothing is any more.
+    pub(super) fn truncate(&mut self, topic_partition: TopicPartition, cut: &Point) {
+        self.dirty.retain(|(dirty, base), _| *dirty != topic_partition || *base <= cut.segment);
+        if let Some(point) = self.points.get_mut(&topic_partition) {
+            if (cut.segment, cut.position) < (point.segment, point.position) {
+                *point = *cut;
+            }
+            point.end_offset = point.end_offset.min(cut.end_offset);
+        }
+    }
+}
+
+/// The truncations that are still ahead in a replay: where each ended its log, in their order.
+///
+/// An entry before one of them that reaches beyond its end is void. It may not even be written and
+/// cut again, for where it lay there may be bytes by now that bypassed the ring.
+#[derive(Debug, Default)]
+pub(super) struct Truncations {
+    ahead: BTreeMap<TopicPartition, VecDeque<Offset>>,
+}
+
+impl Truncations {
+    /// Takes note of the next one.
+    pub(super) fn push(&mut self, topic_partition: TopicPartition, end: Offset) {
+        self.ahead.entry(topic_partition).or_default().push_back(end);
+    }
+
+    /// The replay has come to the first one.
+    pub(super) fn pass(&mut self, topic_partition: TopicPartition) {
+        if let Some(ends) = self.ahead.get_mut(&topic_partition) {
+            ends.pop_front();
+        }
+    }
+
+    /// Whether an entry that ends at `end_offset` is void.
+    pub(super) fn has_voided(&self, topic_partition: TopicPartition, end_offset: Offset) -> bool {
+        let ends = self.ahead.get(&topic_partition);
+        ends.is_some_and(|ends| ends.iter().any(|end| *end < end_offset))
     }
 }

@@ -74,6 +74,13 @@ impl Cleaning {
         self.0.as_ref().is_some_and(|state| state.is_under_way)
     }
 
+    /// The log was cut at `end`. A round under way finds its segments changed and ends.
+    pub fn truncate(&mut self, end: Offset) {
+        if let Some(state) = &mut self.0 {
+            state.cleaned = state.cleaned.truncated(end);
+        }
+    }
+
     fn state(&mut self, topic_id: TopicId) -> &mut State {
         self.0.get_or_insert_with(|| Box::new(State::new(Cleaned::new(topic_id))))
     }

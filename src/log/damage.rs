@@ -92,6 +92,15 @@ impl Damage {
         self.holes.retain(|hole| start < hole.to);
     }
 
+    /// Forgets what lies at or behind the log's end, which was cut.
+    pub fn truncate_end(&mut self, end: Offset) {
+        self.holes.retain(|hole| hole.from < end);
+        if let Some(last) = self.holes.last_mut() {
+            last.to = last.to.min(end);
+        }
+        self.suspects.retain(|base| *base < end);
+    }
+
     /// Forgets segments before the first one left.
     pub fn drop_suspects(&mut self, first: Offset) {
         self.suspects = self.suspects.split_off(&first);
@@ -114,5 +123,9 @@ mod tests {
         assert!(!damage.covers(Offset(12), Offset(26)));
         damage.truncate_start(Offset(25));
         assert_eq!(damage.holes.len(), 1);
+        damage.suspects.extend([Offset(40), Offset(60)]);
+        damage.truncate_end(Offset(60));
+        assert_eq!(damage.holes, [Hole { from: Offset(50), to: Offset(60) }]);
+        assert_eq!(damage.suspects.len(), 1);
     }
 }

@@ -36,6 +36,7 @@
 mod cleaned;
 mod cleaning;
 mod compaction;
+mod copy;
 mod damage;
 mod derived;
 mod dir;
@@ -68,6 +69,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod timestamps;
+mod truncation;
 mod types;
 mod walk;
 
@@ -91,6 +93,7 @@ use segment::{Place, Segment};
 
 pub use cleaning::Filth;
 pub use compaction::{CleanCounts, CleanError, CleanLimits, CleanTurn, Round};
+pub use copy::Copied;
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
@@ -101,6 +104,7 @@ pub use producer_snapshot::ProducersNote;
 pub use producers::{Earlier, KnownProducer, SequenceError};
 pub use recovery::LogReport;
 pub use scrub::{DamageNote, Scrub, Scrubbed};
+pub use truncation::{Cut, CutDone, Truncation};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.
@@ -125,6 +129,8 @@ pub struct Log<D: Disk> {
     snapshots: Snapshots,
     /// What the last `expire` would have had to wait for.
     cold: Option<(D::File, u64, u64)>,
+    /// Whether a cut is under way: nothing may be appended.
+    is_truncating: bool,
     is_poisoned: bool,
 }
 
@@ -200,6 +206,7 @@ impl<D: Disk> Log<D> {
             producers: Producers::default(),
             snapshots: Snapshots::default(),
             cold: None,
+            is_truncating: false,
             is_poisoned: false,
         };
         log.invariants();
@@ -234,6 +241,7 @@ impl<D: Disk> Log<D> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
+        assert!(!self.is_truncating, "a leader does not cut its log");
         let leader_epoch = self.leader_epoch();
         let header = BatchHeader::parse(batch).expect("the batch was validated");
         self.producers.check(&header).map_err(LogError::Sequence)?;

@@ -47,6 +47,7 @@ fn reopen_from(
         recovery_offset,
     };
     let evidence = Evidence {
+        cut: None,
         state: Some(state),
         mark: Some(start),
         is_journal_whole: true,
