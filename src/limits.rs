@@ -228,6 +228,16 @@ pub const CLEANER_GROUP_SEGMENTS_MAX: usize = 64;
 /// The map of keys may take this share of `memory.limit`, where nothing else is said.
 pub const CLEANER_SHARE_OF_MEMORY: u64 = 16;
 
+/// Replicas of one partition: a site is a few devices.
+pub const REPLICAS_MAX: usize = 32;
+
+/// Fetches of one partition that a follower has under way: one is answered while the next is on its
+/// way, so that bytes never wait for a question.
+pub const REPLICA_FETCHES_MAX: usize = 2;
+
+/// Bytes that a follower asks for at once for one partition.
+pub const REPLICA_FETCH_BYTES: u32 = 1 << 20;
+
 /// Poll-loop threads.
 pub const SHARDS_MAX: usize = 16;
 

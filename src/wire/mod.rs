@@ -56,6 +56,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod replica;
 pub mod sync_group;
 
 use serde::{Deserialize, Serialize};

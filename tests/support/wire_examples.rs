@@ -3,6 +3,8 @@
 
 #[path = "wire_group_examples.rs"]
 mod groups;
+#[path = "wire_replica_examples.rs"]
+mod replicas;
 
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicId, Uuid};
 use odradek::time::Timestamp;
@@ -129,6 +131,7 @@ pub fn all() -> Vec<Example> {
     examples.extend(producers());
     examples.extend(producer_states());
     examples.extend(groups::all());
+    examples.extend(replicas::all());
     examples
 }
 
