@@ -2,6 +2,14 @@
 
 #[path = "support/group_rig.rs"]
 mod group_rig;
+#[path = "support/partition.rs"]
+mod partition;
+#[path = "support/replica_node.rs"]
+mod replica_node;
+#[path = "support/replica_rig.rs"]
+mod replica_rig;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
 #[path = "support/transcript.rs"]
 mod transcript;
 #[path = "support/wire_examples.rs"]
@@ -32,6 +40,18 @@ fn every_message_of_the_wire_has_these_bytes() {
     for example in wire_examples::all() {
         assert!(seen.iter().any(|name| name == example.name), "{} is not shown", example.name);
     }
+}
+
+#[test]
+fn a_replica_behaves_like_this() {
+    let mut rig = replica_rig::Rig::new("");
+    transcript::check("replica.txt", |command| {
+        if let Some(how) = command.strip_prefix("new") {
+            rig = replica_rig::Rig::new(how);
+            return "ok".into();
+        }
+        rig.run(command)
+    });
 }
 
 #[test]

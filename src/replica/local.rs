@@ -1,0 +1,156 @@
+//! What leader and follower share: the log, and what is known of the partition.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{BrokerState, LeaderAndIsr, Output, ReplicaConfig};
+use crate::ids::{LeaderEpoch, NodeId, Offset};
+use crate::journal::disk::Disk;
+use crate::journal::{Entry, SmallState};
+use crate::log::{Appended, Log};
+use crate::wire::ErrorCode;
+
+/// This node's copy of a partition.
+///
+/// Range: `log start <= high_watermark <= log end`.
+pub(super) struct Local<D: Disk> {
+    pub log: Log<D>,
+    pub config: ReplicaConfig,
+    pub state: LeaderAndIsr,
+    pub high_watermark: Offset,
+    /// The first offset that is on stable storage: what others are told.
+    pub start_durable: Offset,
+    pub brokers: BTreeMap<NodeId, BrokerState>,
+    /// Whether the log takes no more until it is reopened.
+    pub is_failed: bool,
+    pub outputs: VecDeque<Output<D>>,
+    next_token: u64,
+}
+
+impl<D: Disk> Local<D> {
+    pub fn new(log: Log<D>, config: ReplicaConfig, high_watermark: Offset) -> Self {
+        let start = log.start_offset();
+        let high_watermark = high_watermark.max(start).min(log.durable_offset());
+        let state = LeaderAndIsr {
+            leader_epoch: LeaderEpoch::NONE,
+            partition_epoch: -1,
+            ..LeaderAndIsr::default()
+        };
+        Local {
+            is_failed: log.is_poisoned(),
+            log,
+            config,
+            state,
+            high_watermark,
+            start_durable: start,
+            brokers: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            next_token: 0,
+        }
+    }
+
+    /// Takes what is known of brokers over.
+    pub fn take_brokers(&mut self, brokers: Vec<BrokerState>) {
+        self.brokers.extend(brokers.into_iter().map(|broker| (broker.node_id, broker)));
+    }
+
+    /// How far this copy is acknowledged: to its durable end, or where the topic's acks do not wait
+    /// for storage to its log end.
+    pub fn acked_end(&self) -> Offset {
+        self.acked(self.log.end_offset(), self.log.durable_offset())
+    }
+
+    /// The same of a copy elsewhere.
+    pub fn acked(&self, log_end: Offset, durable_end: Offset) -> Offset {
+        #[cfg(feature = "mutants")]
+        if self.config.mutant == Some(super::mutant::Mutant::CountsLogEnds) {
+            return log_end;
+        }
+        if self.log.config().acks_durable { durable_end } else { log_end }
+    }
+
+    /// `min.insync.replicas`, as far as there are replicas.
+    pub fn min_insync(&self) -> usize {
+        let wanted = usize::try_from(self.log.config().min_insync_replicas).unwrap_or(0);
+        wanted.min(self.state.replicas.len())
+    }
+
+    /// What a requested leader epoch is to this one.
+    pub fn check_epoch(&self, requested: LeaderEpoch) -> Result<(), ErrorCode> {
+        if requested < self.state.leader_epoch {
+            Err(ErrorCode::FENCED_LEADER_EPOCH)
+        } else if self.state.leader_epoch < requested {
+            Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn push(&mut self, output: Output<D>) {
+        self.outputs.push_back(output);
+    }
+
+    pub fn persist_state(&mut self, state: SmallState) {
+        let topic_partition = self.log.topic_partition();
+        self.push(Output::Persist(Entry::State { topic_partition, state }));
+    }
+
+    /// Hands a batch to the flusher. Where acks do not wait for storage the owner flushes the log in
+    /// its own time.
+    pub fn persist_batch(&mut self, appended: Appended<D::File>, bytes: bytes::Bytes) {
+        if !self.log.config().acks_durable {
+            return;
+        }
+        self.push(Output::Persist(Entry::Append {
+            topic_partition: self.log.topic_partition(),
+            leader_epoch: appended.leader_epoch,
+            base_offset: appended.base_offset,
+            end_offset: appended.end_offset,
+            segment: appended.segment,
+            position: appended.position,
+            bytes,
+        }));
+    }
+
+    /// Raises the first offset to at most the log's end.
+    pub fn raise_start(&mut self, start: Offset) {
+        if let Some(raised) = self.log.advance_start(start) {
+            self.persist_state(raised);
+            self.high_watermark = self.high_watermark.max(self.log.start_offset());
+        }
+    }
+
+    /// What was persisted is.
+    pub fn flushed(&mut self, durable_end: Option<Offset>, log_start: Option<Offset>) {
+        if let Some(start) = log_start {
+            self.log.mark_start_durable(start);
+            self.start_durable = self.start_durable.max(start.min(self.log.start_offset()));
+        }
+        if let Some(end) = durable_end {
+            self.log.mark_durable(end.min(self.log.end_offset()));
+        }
+    }
+
+    pub fn raise_high_watermark(&mut self, to: Offset) -> bool {
+        let is_higher = self.high_watermark < to;
+        if is_higher {
+            self.high_watermark = to;
+            self.push(Output::HighWatermark(to));
+        }
+        is_higher
+    }
+
+    /// A name for a wait.
+    pub fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    pub fn invariants(&self) {
+        if cfg!(debug_assertions) {
+            let (start, end) = (self.log.start_offset(), self.log.end_offset());
+            let high_watermark = self.high_watermark;
+            assert!(start <= high_watermark, "start {start}, high watermark {high_watermark}");
+            assert!(high_watermark <= end, "high watermark {high_watermark}, end {end}");
+        }
+    }
+}
