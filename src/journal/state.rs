@@ -22,7 +22,7 @@ pub enum SmallState {
     /// The partition was deleted.
     Forget,
     /// The log was cut at its end, or begun anew elsewhere: what earlier entries say of offsets
-    /// from `end` on is void, and must not be redone (see [`Truncations`]).
+    /// from `end` on is void, and must not be redone.
     Truncated {
         /// Its first offset.
         start: Offset,
@@ -161,5 +161,52 @@ impl Truncations {
     pub(super) fn has_voided(&self, topic_partition: TopicPartition, end_offset: Offset) -> bool {
         let ends = self.ahead.get(&topic_partition);
         ends.is_some_and(|ends| ends.iter().any(|end| *end < end_offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(end: i64, segment: i64, position: u64) -> SmallState {
+        let (end, segment) = (Offset(end), Offset(segment));
+        SmallState::Truncated { start: Offset(5), end, segment, position, is_set_aside: false }
+    }
+
+    #[test]
+    fn a_truncation_voids_what_lies_before_it_and_beyond_its_end() {
+        let one = TopicPartition::default();
+        let other = TopicPartition { partition: crate::ids::Partition(1), ..one };
+        let mut ahead = Truncations::default();
+        ahead.push(one, Offset(60));
+        ahead.push(one, Offset(80));
+        let voided = |ahead: &Truncations, end| ahead.has_voided(one, Offset(end));
+        assert!(voided(&ahead, 61) && !voided(&ahead, 60));
+        assert!(!ahead.has_voided(other, Offset(500)));
+        ahead.pass(one);
+        assert!(voided(&ahead, 81) && !voided(&ahead, 80), "only the second is still ahead");
+        ahead.pass(one);
+        assert!(!voided(&ahead, 500));
+    }
+
+    #[test]
+    fn a_truncation_moves_the_recovery_point_back_and_never_forth() {
+        let mut state = PartitionState {
+            log_start: Offset(5),
+            epochs: vec![(LeaderEpoch(1), Offset(5)), (LeaderEpoch(2), Offset(50))],
+            recovery_segment: Offset(40),
+            recovery_position: 700,
+            recovery_offset: Offset(60),
+        };
+        let before = state.clone();
+        state.take(cut(90, 80, 100));
+        assert_eq!(state, before);
+        state.take(cut(50, 40, 300));
+        assert_eq!(state.epochs, [(LeaderEpoch(1), Offset(5))]);
+        let point = (state.recovery_segment, state.recovery_position, state.recovery_offset);
+        assert_eq!(point, (Offset(40), 300, Offset(50)));
+        state.take(cut(20, 5, 900));
+        let point = (state.recovery_segment, state.recovery_position, state.recovery_offset);
+        assert_eq!(point, (Offset(5), 900, Offset(20)));
     }
 }

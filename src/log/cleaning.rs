@@ -200,6 +200,7 @@ impl<D: Disk> Log<D> {
         let is_same = self.cleaning.is_under_way()
             && self.config.cleanup_policy.compact
             && !self.is_poisoned
+            && !self.is_truncating
             && last < self.segments.len()
             && self.segments[first..last].iter().map(input_of).eq(replaced.iter().copied());
         let Some(output) = round.output.take().filter(|_| is_same) else { return false };

@@ -2,8 +2,8 @@
 //! step 11).
 //!
 //! Nothing is stamped and no size is refused. Who calls has verified the batch's checksum and that
-//! it belongs behind the end: what lies in the leader's log was once found fit. Where the leader has
-//! a hole, so has the copy: the log goes on in a segment of its own, as it does in recovery.
+//! it belongs behind the end: what lies in the leader's log was once found fit. Where the leader
+//! has a hole, so has the copy: the log goes on in a segment of its own, as it does in recovery.
 
 use std::sync::Arc;
 

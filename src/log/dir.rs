@@ -458,7 +458,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         if let SmallState::Truncated { end, segment, position, is_set_aside, .. } = state {
             // What is above the cut is promised no more.
             found.mark = Some(found.mark.unwrap_or_default().min(end));
-            found.cut = Some(CutAt { segment, position, is_set_aside });
+            found.cut = Some(CutAt { end, segment, position, is_set_aside });
         }
         found.state.get_or_insert_with(PartitionState::default).take(state);
     }

@@ -356,7 +356,8 @@ impl<D: Disk> Log<D> {
     fn save_producers(&mut self, now: Boot) -> io::Result<()> {
         let place = Place { disk: &self.disk, dir: &self.dir };
         let active = self.segments.last().expect("a log has an active segment");
-        if active.end == Offset::ZERO {
+        // While the log is cut it is not known what they have done up to its end.
+        if active.end == Offset::ZERO || self.is_truncating {
             return Ok(());
         }
         let at = Between { offset: active.end, base: active.base, position: active.bytes };

@@ -59,6 +59,7 @@ pub(super) struct Evidence {
 /// A cut that the journal tells of and that may not have come to its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CutAt {
+    pub end: Offset,
     pub segment: Offset,
     pub position: u64,
     pub is_set_aside: bool,
@@ -100,8 +101,12 @@ pub(super) fn open<D: Disk>(
 ) -> io::Result<(Log<D>, LogReport)> {
     let place = Place { disk: &disk, dir };
     // First of all: until then two segments may claim the same offsets.
-    let cleaned = cleaned::recover(place, topic_partition.topic_id)?;
+    let mut cleaned = cleaned::recover(place, topic_partition.topic_id)?;
     let cut = evidence.cut;
+    if let Some(known) = cut.map(|cut| cleaned.truncated(cut.end)).filter(|c| *c != cleaned) {
+        known.save(&disk, dir)?;
+        cleaned = known;
+    }
     let mut recovery = Recovery::new(place, &config, now.boot, name, topic_partition, evidence)?;
     if let Some(cut) = cut {
         recovery.cut_as_told(cut)?;
@@ -234,6 +239,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         if self.place.disk.exists(&self.place.path(cut.segment, "log"))? {
             truncation::shorten(self.place, cut.segment, cut.position, cut.is_set_aside)?;
         }
+        self.damage.truncate_end(cut.end);
         self.place.disk.sync_dir(self.place.dir)
     }
 
@@ -379,7 +385,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
         Ok(())
     }
 
-    /// Checks every batch of a segment from `position` on. `false` when the rest of the log is torn.
+    /// Checks every batch of a segment from `position` on. `false` when the rest of the log is
+    /// torn.
     pub fn scan(&mut self, number: usize, position: u64, offset: Offset) -> io::Result<bool> {
         let next_base = self.next_base(number);
         let segment = &self.segments[number];

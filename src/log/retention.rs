@@ -142,7 +142,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn drop_oldest(&mut self, count: usize, now: Now) -> Result<Option<SmallState>, LogError> {
-        if count == 0 {
+        if count == 0 || self.is_truncating {
             return Ok(None);
         }
         if count == self.segments.len() {

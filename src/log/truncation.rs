@@ -15,19 +15,21 @@
 //! nothing old may return *once something new was appended*. Before that the old log is as good as
 //! ever: nobody was told of the cut, and the leader is asked again.
 //!
-//! - *A stop before the journal has the state*: the files were not touched. Cutting them first would
-//!   be damage: the journal's mark says that those records are durable.
+//! - *A stop before the journal has the state*: the files were not touched. Cutting them first
+//!   would be damage: the journal's mark says that those records are durable.
 //! - *Between the state and the end of step 3*: replay meets the state last of this partition's
 //!   entries, and recovery cuts the files as told. Should a checkpoint have taken the state out of
-//!   the ring meanwhile, recovery may find the old records behind the recovery point, whole; it keeps
-//!   them, and the log is the one from before.
+//!   the ring meanwhile, recovery may find the old records behind the recovery point, whole; it
+//!   keeps them, and the log is the one from before. (Of one that was to begin anew below its start
+//!   the gap counts as damage then, and is healed as such.)
 //! - *After step 3*: the cut is durable before the first new batch is written. What can still bring
-//!   old bytes back is the journal's redo alone, which writes batches where they once lay. So replay
-//!   voids every entry before a truncation that reaches beyond its end: it does not write it and cut
-//!   again, because new batches may have bypassed the ring to the very same place.
-//! - *A checkpoint under way when the log is cut*: it may write down a recovery point behind the cut,
-//!   but the ring still has the state, and replay lowers it. The journal's own notes of segments to
-//!   sync are dropped with the segments, or a new segment of an old name would never be synced.
+//!   old bytes back is the journal's redo alone, which writes batches where they once lay. So
+//!   replay voids every entry before a truncation that reaches beyond its end: it does not write it
+//!   and cut again, because new batches may have bypassed the ring to the very same place.
+//! - *A checkpoint under way when the log is cut*: it may write down a recovery point behind the
+//!   cut, but the ring still has the state, and replay lowers it. The journal's own notes of
+//!   segments to sync are dropped with the segments, or a new segment of an old name would never be
+//!   synced.
 //!
 //! **Invariant:** what is cut off was never promised: it lies where the leader of the newest epoch
 //! has something else, or it is damaged here and this replica has left the ISR (design.md §4).
@@ -117,7 +119,10 @@ impl<D: Disk> Log<D> {
             return Ok(Truncation { start: self.start, ..Truncation::restart(to) });
         };
         let (mut end, mut position) = (segment.end, segment.bytes);
-        if to < segment.end {
+        if to == segment.base {
+            // Whatever its batches are like.
+            (end, position) = (to, 0);
+        } else if to < segment.end {
             let file = segment.file(self.place())?;
             let met = segment.locate(self.place(), &file, to, &self.config)?.met;
             (end, position) = (met.header.base_offset, met.position);
@@ -127,7 +132,8 @@ impl<D: Disk> Log<D> {
         Ok(Truncation { start, end, segment: segment.base, position, is_set_aside: false })
     }
 
-    /// Forgets what lies behind the cut, whose state is in the journal by now.
+    /// Forgets what lies behind the cut, whose state is in the journal by now. Retention and
+    /// compaction wait until it is over, and so must whoever closes the log.
     pub fn begin_truncation(
         &mut self,
         now: Now,

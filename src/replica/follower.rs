@@ -16,9 +16,10 @@
 //! leader epoch or not of the oldest fetch under way. The high watermark is at most the durable end
 //! here, whatever the leader says: consumers may be served from it.
 //!
-//! *Damage* below the durable end is healed once this replica is out of the ISR: until then it may be
-//! the one that leads next, and what is good behind the damage is worth more than a copy that is on
-//! its way. Its fetches say that it wants to leave.
+//! *Damage* below the durable end is healed once this replica is out of the ISR: until then it may
+//! be the one that leads next, and what is good behind the damage is worth more than a copy that is
+//! on its way. Its fetches say that it wants to leave, and the leader's refusal that it has left.
+//! Metadata would not do: the leader may have proposed, before it knew, to take it in again.
 
 use std::collections::VecDeque;
 
@@ -30,14 +31,14 @@ use super::parked::Parked;
 use super::reconcile;
 use super::throttle::Throttle;
 use super::{Input, LeaderAndIsr, Output};
-use crate::ids::{LeaderEpoch, NodeId, Offset};
+use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
 use crate::log::{Copied, LogError, ReadError, Truncation};
 use crate::record::{Batch, empty_batch};
 use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
-use crate::wire::replica::fetch::{FetchReplica, FetchedReplica, From};
+use crate::wire::replica::fetch::{FetchFrom, FetchReplica, FetchedReplica};
 use crate::wire::replica::progress::ProgressReplica;
 
 /// The pause after a failure is doubled at most so often.
@@ -50,7 +51,7 @@ enum Phase {
     Resting { until: Boot },
     Asking,
     Fetching,
-    Loading { token: u64, cut: CutWanted },
+    Loading { token: u64, segment: Offset, cut: CutWanted },
     Persisting(Truncation),
     Cutting,
     Failed,
@@ -78,8 +79,8 @@ enum Fault {
 pub struct Follower<D: Disk> {
     local: Local<D>,
     phase: Phase,
-    /// Of the newest fetch. It begins at the boot clock, so that a follower that is made anew in one
-    /// incarnation goes on behind the one before.
+    /// Of the newest fetch. It begins at the boot clock, so that a follower that is made anew in
+    /// one incarnation goes on behind the one before.
     sequence: u64,
     /// Fetches without an answer, oldest first.
     in_flight: VecDeque<u64>,
@@ -88,13 +89,11 @@ pub struct Follower<D: Disk> {
     failure_count: u32,
     throttle: Throttle,
     leader_high_watermark: Offset,
-    /// From where on the log is damaged.
-    damage: Option<Offset>,
 }
 
 impl<D: Disk> Follower<D> {
     /// A follower that has no leader yet.
-    pub(super) fn new(now: Now, local: Local<D>, damage: Option<Offset>) -> Self {
+    pub(super) fn new(now: Now, local: Local<D>) -> Self {
         let throttle = Throttle::new(local.config.throttled_rate, now.boot);
         let phase = if local.is_failed { Phase::Failed } else { Phase::Leaderless };
         Follower {
@@ -106,7 +105,6 @@ impl<D: Disk> Follower<D> {
             failure_count: 0,
             throttle,
             leader_high_watermark: Offset::ZERO,
-            damage,
         }
     }
 
@@ -134,7 +132,7 @@ impl<D: Disk> Follower<D> {
         #[cfg(feature = "mutants")]
         if self.local.config.mutant == Some(super::mutant::Mutant::TruncatesToHighWatermark) {
             let to = self.local.high_watermark;
-            return self.cut(now, CutWanted { to, heals: false });
+            return self.cut(CutWanted { to, heals: false });
         }
         self.begin(now);
     }
@@ -142,7 +140,7 @@ impl<D: Disk> Follower<D> {
     /// A newer version of the same leadership.
     pub(super) fn update(&mut self, now: Now, state: LeaderAndIsr) {
         self.local.state = state;
-        self.maybe_heal(now);
+        self.ask_on(now);
     }
 
     pub(super) fn is_cutting(&self) -> bool {
@@ -161,7 +159,7 @@ impl<D: Disk> Follower<D> {
                 self.begin(now);
             }
             Input::CutDone(Err(_)) | Input::StorageFailed => self.fail(),
-            Input::Loaded { token, is_lost } => self.loaded(now, token, is_lost),
+            Input::Loaded { token, is_lost } => self.loaded(token, is_lost),
             Input::Disconnected(node) => {
                 if self.local.state.leader == Some(node) {
                     self.rest(now);
@@ -170,8 +168,11 @@ impl<D: Disk> Follower<D> {
             Input::Brokers(brokers) => self.local.take_brokers(brokers),
             Input::Configure(config) => self.local.log.set_config(*config),
             Input::Damaged(from) => {
-                self.damage = Some(self.damage.map_or(from, |known| known.min(from)));
-                self.maybe_heal(now);
+                self.local.note_damage(from);
+                if matches!(self.phase, Phase::Asking | Phase::Fetching) {
+                    // The fetches under way do not say so.
+                    self.begin(now);
+                }
             }
             Input::Tick => self.tick(now),
             Input::Produce { token, .. } => {
@@ -212,18 +213,13 @@ impl<D: Disk> Follower<D> {
             self.phase = Phase::Leaderless;
             return;
         }
-        if self.is_to_heal() {
-            return self.maybe_heal(now);
-        }
         self.phase = Phase::Asking;
         self.heard = now.boot;
         let log = &self.local.log;
-        let is_empty = log.start_offset() == log.end_offset();
-        let last_epoch = if is_empty { LeaderEpoch::NONE } else { log.leader_epoch() };
-        self.ask(From::Offset { offset: log.end_offset(), last_epoch });
+        self.ask(FetchFrom::Offset { offset: log.end_offset(), last_epoch: log.leader_epoch() });
     }
 
-    fn ask(&mut self, from: From) {
+    fn ask(&mut self, from: FetchFrom) {
         let Some(leader) = self.local.state.leader else { return };
         self.sequence += 1;
         self.in_flight.push_back(self.sequence);
@@ -235,9 +231,9 @@ impl<D: Disk> Follower<D> {
             from,
             log_start: self.local.start_durable.min(log.start_offset()),
             log_end: log.end_offset(),
-            durable_end: log.durable_offset(),
+            durable_end: self.local.durable_end(),
             max_bytes: REPLICA_FETCH_BYTES,
-            is_damaged: self.damage.is_some(),
+            is_damaged: self.local.damage.is_some(),
         };
         self.local.push(Output::Fetch { leader, fetch });
     }
@@ -247,8 +243,8 @@ impl<D: Disk> Follower<D> {
         if self.phase != Phase::Fetching || now.boot < self.throttled_until() {
             return;
         }
-        while self.in_flight.len() < REPLICA_FETCHES_MAX {
-            self.ask(From::Next);
+        for _ in self.in_flight.len()..REPLICA_FETCHES_MAX {
+            self.ask(FetchFrom::Next);
         }
     }
 
@@ -273,11 +269,14 @@ impl<D: Disk> Follower<D> {
         if let Some(parting) = answer.diverging.filter(|_| answer.error.is_ok()) {
             let log = &self.local.log;
             let to = reconcile::cut_offset(log.epochs(), log.end_offset(), parting);
-            return self.cut(now, CutWanted { to, heals: false });
+            return self.cut(CutWanted { to, heals: false });
         }
-        match answer.error {
-            ErrorCode::NONE => self.take(now, answer, records),
-            ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(now, answer),
+        match (answer.error, self.local.damage) {
+            (ErrorCode::NONE, _) => self.take(now, answer, records),
+            (ErrorCode::OFFSET_OUT_OF_RANGE, _) => self.out_of_range(now, answer),
+            (ErrorCode::INELIGIBLE_REPLICA, Some(to)) => {
+                self.cut(CutWanted { to, heals: true });
+            }
             _ => self.rest(now),
         }
     }
@@ -343,30 +342,31 @@ impl<D: Disk> Follower<D> {
 
     fn follow_high_watermark(&mut self) {
         let acked = self.local.acked_end();
-        let readable = self.damage.map_or(acked, |damage| damage.min(acked));
+        let readable = self.local.damage.map_or(acked, |damage| damage.min(acked));
         self.local.raise_high_watermark(self.leader_high_watermark.min(readable));
     }
 
     fn out_of_range(&mut self, now: Now, answer: &FetchedReplica) {
         let log = &self.local.log;
         let (start, end) = (log.start_offset(), log.end_offset());
-        if answer.log_start < Offset::ZERO {
+        let is_possible = Offset::ZERO <= answer.log_start && answer.log_start <= answer.log_end;
+        if !is_possible {
             self.rest(now);
         } else if end < answer.log_start || start == end {
             // The leader has deleted what would come next, or there is nothing to keep.
             self.persist_cut(Truncation::restart(answer.log_start));
         } else if answer.log_end < end {
-            self.cut(now, CutWanted { to: answer.log_end, heals: false });
+            self.cut(CutWanted { to: answer.log_end, heals: false });
         } else {
             self.rest(now);
         }
     }
 
     fn flushed(&mut self, now: Now, durable_end: Option<Offset>, log_start: Option<Offset>) {
-        let before = (self.local.log.durable_offset(), self.local.start_durable);
+        let before = (self.local.durable_end(), self.local.start_durable);
         self.local.flushed(durable_end, log_start);
         self.follow_high_watermark();
-        let after = (self.local.log.durable_offset(), self.local.start_durable);
+        let after = (self.local.durable_end(), self.local.start_durable);
         if before == after || self.phase != Phase::Fetching || self.in_flight.is_empty() {
             return;
         }
@@ -378,7 +378,7 @@ impl<D: Disk> Follower<D> {
             sequence: self.sequence,
             log_start: self.local.start_durable.min(log.start_offset()),
             log_end: log.end_offset(),
-            durable_end: log.durable_offset(),
+            durable_end: self.local.durable_end(),
         };
         self.local.push(Output::Progress { leader, progress });
         self.ask_on(now);
@@ -405,50 +405,40 @@ impl<D: Disk> Follower<D> {
         }
     }
 
-    fn is_to_heal(&self) -> bool {
-        let state = &self.local.state;
-        let is_in_sync = state.isr.contains(&self.local.config.node_id);
-        self.damage.is_some() && !is_in_sync && state.leader.is_some()
-    }
-
-    fn maybe_heal(&mut self, now: Now) {
-        let may_cut = matches!(
-            self.phase,
-            Phase::Leaderless | Phase::Resting { .. } | Phase::Asking | Phase::Fetching
-        );
-        if let Some(to) = self.damage.filter(|_| may_cut && self.is_to_heal()) {
-            self.cut(now, CutWanted { to, heals: true });
-        }
-    }
-
     /// Cuts the log, once it is known where.
-    fn cut(&mut self, now: Now, cut: CutWanted) {
+    fn cut(&mut self, cut: CutWanted) {
         self.in_flight.clear();
-        match self.local.log.truncation(cut.to) {
+        match self.local.log.truncation(cut.to.max(Offset::ZERO)) {
             Ok(plan) if cut.heals => self.persist_cut(plan.set_aside()),
             Ok(plan) => self.persist_cut(plan),
-            Err(ReadError::Cold { file, position, bytes, .. }) => {
+            Err(ReadError::Cold { segment, file, position, bytes }) => {
                 let token = self.local.token();
-                self.phase = Phase::Loading { token, cut };
+                self.phase = Phase::Loading { token, segment, cut };
                 self.local.push(Output::Load { token, file, position, bytes });
             }
-            // Its batches cannot be told apart: all of the segment goes.
-            Err(ReadError::Damaged { segment, .. }) if segment < cut.to => {
-                self.cut(now, CutWanted { to: segment, ..cut });
-            }
+            Err(ReadError::Damaged { segment, .. }) => self.cut_before(segment, cut),
             Err(_) => self.fail(),
         }
     }
 
-    fn loaded(&mut self, now: Now, token: u64, is_lost: bool) {
-        let Phase::Loading { token: wanted, cut } = self.phase else { return };
+    /// The batches of a segment cannot be told apart: all of it goes.
+    fn cut_before(&mut self, segment: Offset, cut: CutWanted) {
+        if segment < cut.to {
+            self.cut(CutWanted { to: segment, ..cut });
+        } else {
+            self.fail();
+        }
+    }
+
+    fn loaded(&mut self, token: u64, is_lost: bool) {
+        let Phase::Loading { token: wanted, segment, cut } = self.phase else { return };
         if token != wanted {
             return;
         }
         if is_lost {
-            return self.fail();
+            return self.cut_before(segment, cut);
         }
-        self.cut(now, cut);
+        self.cut(cut);
     }
 
     /// The cut goes to the journal before anything is touched.
@@ -466,15 +456,13 @@ impl<D: Disk> Follower<D> {
             Err(_) => return self.fail(),
         }
         self.phase = Phase::Cutting;
+        self.local.cut();
         if lost_from < high_watermark {
             self.local.push(Output::Lost { from: lost_from, to: high_watermark });
         }
         let log = &self.local.log;
         self.local.high_watermark = high_watermark.min(log.end_offset()).max(log.start_offset());
         self.leader_high_watermark = self.local.high_watermark;
-        // It was in what was persisted.
-        self.local.start_durable = log.start_offset();
-        self.damage = self.damage.filter(|damage| *damage < log.end_offset());
     }
 
     fn tick(&mut self, now: Now) {
@@ -513,7 +501,7 @@ impl<D: Disk> Follower<D> {
 
     /// From where on it is damaged, if it is.
     pub fn damage(&self) -> Option<Offset> {
-        self.damage
+        self.local.damage
     }
 
     pub(super) fn local(&self) -> &Local<D> {

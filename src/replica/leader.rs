@@ -2,8 +2,8 @@
 //! 2.9, 2.10). How it answers followers is in [`super::serve`].
 //!
 //! Who is in sync is judged by durable ends: has a follower had, on stable storage, all that the
-//! leader had at some time within `replica.lag.time.max.ms`? It is removed when not, and joins when it
-//! has all below the high watermark and has reached the start of this leader epoch.
+//! leader had at some time within `replica.lag.time.max.ms`? It is removed when not, and joins when
+//! it has all below the high watermark and has reached the start of this leader epoch.
 //!
 //! The high watermark also waits for a follower outside the ISR that keeps up and may join: without
 //! that, one that is half a round trip behind under load would never be level with it. Such a one
@@ -43,10 +43,8 @@ pub struct Leader<D: Disk> {
 impl<D: Disk> Leader<D> {
     /// Begins a leadership at the end of the log, which is kept whole.
     pub(super) fn new(now: Now, mut local: Local<D>, state: LeaderAndIsr, parked: Parked) -> Self {
-        if local.log.leader_epoch() < state.leader_epoch {
-            let begun = local.log.begin_epoch(state.leader_epoch);
-            local.persist_state(begun);
-        }
+        let begun = local.log.begin_epoch(state.leader_epoch);
+        local.persist_state(begun);
         let epoch_start = local.log.end_offset();
         let mut leader = Leader {
             epoch_start,
@@ -76,7 +74,7 @@ impl<D: Disk> Leader<D> {
     /// Another leads, or nobody. What waits may still be committed, but not be seen from here.
     pub(super) fn become_follower(mut self, now: Now, state: LeaderAndIsr) -> Follower<D> {
         self.parked.fail(ErrorCode::NOT_LEADER_OR_FOLLOWER, &mut self.local.outputs);
-        let mut follower = Follower::new(now, self.local, None);
+        let mut follower = Follower::new(now, self.local);
         follower.follow(now, state);
         follower
     }
@@ -115,12 +113,10 @@ impl<D: Disk> Leader<D> {
                 self.parked.fail(ErrorCode::KAFKA_STORAGE_ERROR, &mut self.local.outputs);
             }
             Input::Tick => self.tick(now),
-            // It answers nobody's fetches, and cuts nothing; damage at a leader is the controller's
-            // to act on.
-            Input::Fetched { .. }
-            | Input::TruncationPersisted
-            | Input::CutDone(_)
-            | Input::Damaged(_) => {}
+            // The controller is to act on it; a follower heals itself.
+            Input::Damaged(from) => self.local.note_damage(from),
+            // It asks nobody, and cuts nothing.
+            Input::Fetched { .. } | Input::TruncationPersisted | Input::CutDone(_) => {}
             Input::Metadata(_) | Input::Altered { .. } => unreachable!("the replica takes these"),
         }
     }
@@ -130,6 +126,8 @@ impl<D: Disk> Leader<D> {
         self.isr.commit(&state.isr);
         self.take_state(now, state);
         self.settle(now);
+        // Who is out of the ISR by now may be told so.
+        self.serve_all(now);
     }
 
     fn take_state(&mut self, now: Now, state: LeaderAndIsr) {
@@ -286,7 +284,8 @@ impl<D: Disk> Leader<D> {
                 lowest = lowest.min(self.acked_of(remote).unwrap_or(Offset::ZERO));
             }
         }
-        // A leader that is told to leave the ISR, or a member that is no replica: wait for metadata.
+        // A leader that is told to leave the ISR, or a member that is no replica: wait for
+        // metadata.
         let is_known = |node: &NodeId| *node == own || self.remotes.contains_key(node);
         if maximal.contains(&own) && maximal.iter().all(is_known) {
             self.local.raise_high_watermark(lowest);

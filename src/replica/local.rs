@@ -19,7 +19,12 @@ pub(super) struct Local<D: Disk> {
     pub high_watermark: Offset,
     /// The first offset that is on stable storage: what others are told.
     pub start_durable: Offset,
+    /// End of the records that are on stable storage. Where the log's start has passed them the log
+    /// says more; but until that start is durable too, a power cut would bring this end back.
+    flushed_end: Offset,
     pub brokers: BTreeMap<NodeId, BrokerState>,
+    /// From where on the log is damaged.
+    pub damage: Option<Offset>,
     /// Whether the log takes no more until it is reopened.
     pub is_failed: bool,
     pub outputs: VecDeque<Output<D>>,
@@ -28,35 +33,60 @@ pub(super) struct Local<D: Disk> {
 
 impl<D: Disk> Local<D> {
     pub fn new(log: Log<D>, config: ReplicaConfig, high_watermark: Offset) -> Self {
-        let start = log.start_offset();
-        let high_watermark = high_watermark.max(start).min(log.durable_offset());
+        let (start, flushed_end) = (log.start_offset(), log.durable_offset());
+        let high_watermark = high_watermark.max(start).min(flushed_end);
         let state = LeaderAndIsr {
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: -1,
             ..LeaderAndIsr::default()
         };
         Local {
+            damage: None,
             is_failed: log.is_poisoned(),
             log,
             config,
             state,
             high_watermark,
             start_durable: start,
+            flushed_end,
             brokers: BTreeMap::new(),
             outputs: VecDeque::new(),
             next_token: 0,
         }
     }
 
-    /// Takes what is known of brokers over.
+    /// Takes what is known of brokers over. Their incarnations only rise.
     pub fn take_brokers(&mut self, brokers: Vec<BrokerState>) {
-        self.brokers.extend(brokers.into_iter().map(|broker| (broker.node_id, broker)));
+        for broker in brokers {
+            let known = self.brokers.entry(broker.node_id).or_insert(broker);
+            if known.broker_epoch <= broker.broker_epoch {
+                *known = broker;
+            }
+        }
+    }
+
+    /// Records from here on are damaged.
+    pub fn note_damage(&mut self, from: Offset) {
+        self.damage = Some(self.damage.map_or(from, |known| known.min(from)));
+    }
+
+    /// End of what no power cut takes away: the acknowledgement.
+    pub fn durable_end(&self) -> Offset {
+        self.flushed_end.max(self.start_durable)
+    }
+
+    /// The log was cut, or begun anew, which the journal had before.
+    pub fn cut(&mut self) {
+        self.flushed_end = self.flushed_end.min(self.log.end_offset());
+        self.start_durable = self.log.start_offset();
+        let held = self.log.start_offset()..self.log.end_offset();
+        self.damage = self.damage.filter(|damage| held.contains(damage));
     }
 
     /// How far this copy is acknowledged: to its durable end, or where the topic's acks do not wait
     /// for storage to its log end.
     pub fn acked_end(&self) -> Offset {
-        self.acked(self.log.end_offset(), self.log.durable_offset())
+        self.acked(self.log.end_offset(), self.durable_end())
     }
 
     /// The same of a copy elsewhere.
@@ -94,8 +124,8 @@ impl<D: Disk> Local<D> {
         self.push(Output::Persist(Entry::State { topic_partition, state }));
     }
 
-    /// Hands a batch to the flusher. Where acks do not wait for storage the owner flushes the log in
-    /// its own time.
+    /// Hands a batch to the flusher. Where acks do not wait for storage the owner flushes the log
+    /// in its own time.
     pub fn persist_batch(&mut self, appended: Appended<D::File>, bytes: bytes::Bytes) {
         if !self.log.config().acks_durable {
             return;
@@ -126,7 +156,9 @@ impl<D: Disk> Local<D> {
             self.start_durable = self.start_durable.max(start.min(self.log.start_offset()));
         }
         if let Some(end) = durable_end {
-            self.log.mark_durable(end.min(self.log.end_offset()));
+            let end = end.min(self.log.end_offset());
+            self.log.mark_durable(end);
+            self.flushed_end = self.flushed_end.max(end);
         }
     }
 
@@ -151,6 +183,7 @@ impl<D: Disk> Local<D> {
             let high_watermark = self.high_watermark;
             assert!(start <= high_watermark, "start {start}, high watermark {high_watermark}");
             assert!(high_watermark <= end, "high watermark {high_watermark}, end {end}");
+            assert!(self.durable_end() <= end, "durable end {}, end {end}", self.durable_end());
         }
     }
 }

@@ -13,6 +13,7 @@
 //! |---|---|---|---|
 //! | an opened log | [`Follower`] without a leader | [`Replica::new`] | as recovery left it |
 //! | `Follower` | `Follower` | metadata: a higher leader epoch, another leader or none | compared with the new leader's before a byte is taken |
+//! | `Follower` | `Follower` without a leader | metadata: a higher leader epoch that names this node, but that its log has seen: it was away since | as it is |
 //! | `Follower` | [`Leader`] | metadata: a higher leader epoch that names this node | kept whole; the epoch begins at its end |
 //! | `Leader` | `Leader` | metadata: a higher leader epoch that names this node again | kept; followers prove themselves anew |
 //! | `Leader` | `Follower` | metadata: a higher leader epoch, another leader or none | compared with the new leader's; parked produces fail |
@@ -23,24 +24,25 @@
 //! known changes nothing.
 //!
 //! **Invariants** (reliability.md R1 to R7, R10):
-//! - The high watermark never falls at a leader, nor at a follower but where its log is cut below it,
-//!   which only an unclean election or damage does, and is said aloud ([`Output::Lost`]).
-//! - It rises on acknowledgements of this leader epoch only. A pending removal from the ISR does not
-//!   count before the controller confirmed it; a pending addition counts at once.
+//! - The high watermark never falls at a leader, nor at a follower but where its log is cut below
+//!   it, which only an unclean election or damage does, and is said aloud ([`Output::Lost`]).
+//! - It rises on acknowledgements of this leader epoch only. A pending removal from the ISR does
+//!   not count before the controller confirmed it; a pending addition counts at once.
 //! - Logs are cut by leader epoch, never by high watermark; what a follower says of itself counts
 //!   only after the leader has found that their logs agree.
 //! - [`Output::Persist`] precedes whatever depends on it, and entries reach the journal in order.
 //!
 //! # Why
-//! - *A machine per partition that owns its log*, and not one over offsets alone: where a log is cut,
-//!   what an epoch's end is and what may be read are then checked against the log itself, in the
-//!   simulator as on the board.
+//! - *A machine per partition that owns its log*, and not one over offsets alone: where a log is
+//!   cut, what an epoch's end is and what may be read are then checked against the log itself, in
+//!   the simulator as on the board.
 //! - *Fetches that wait for ever* rather than for `replica.fetch.wait.max.ms`: an idle partition
 //!   costs nothing. A fetch is answered without bytes only to tell of a newer high watermark.
 //! - *In sync by durable end*: Kafka judges by log end. Here an acknowledgement waits for the
-//!   followers' storage, so that a replica whose card hangs must leave the ISR as one whose link does.
-//! - *Both fetch and progress are numbered*: a frame that comes late, or twice, is known as such, and
-//!   a lower end in a new one is damage at the follower, not reordering.
+//!   followers' storage, so that a replica whose card hangs must leave the ISR as one whose link
+//!   does.
+//! - *Both fetch and progress are numbered*: a frame that comes late, or twice, is known as such,
+//!   and a lower end in a new one is damage at the follower, not reordering.
 //!
 //! Read semantics.md 2.2 and 2.8 to 2.10, KIP-101, 279, 320, 497, 841, 903 and 966 before editing.
 
@@ -333,7 +335,7 @@ impl<D: Disk> Replica<D> {
     /// readers wait.
     pub fn new(now: Now, log: Log<D>, config: ReplicaConfig, high_watermark: Offset) -> Self {
         let local = Local::new(log, config, high_watermark);
-        let follower = Follower::new(now, local, None);
+        let follower = Follower::new(now, local);
         Replica { role: Some(Role::Follower(follower)), deferred: None }
     }
 
@@ -351,8 +353,10 @@ impl<D: Disk> Replica<D> {
                 Role::Follower(follower) => follower.step(now, input),
             },
         }
-        if let Some(state) = self.deferred.take() {
-            self.take_metadata(now, state);
+        if !self.is_cutting() {
+            if let Some(state) = self.deferred.take() {
+                self.take_metadata(now, state);
+            }
         }
         self.local().invariants();
     }
@@ -395,7 +399,8 @@ impl<D: Disk> Replica<D> {
         &self.local().state
     }
 
-    /// The offset that a client is told as the latest: not before all that may be committed is known.
+    /// The offset that a client is told as the latest: not before all that may be committed is
+    /// known.
     pub fn latest_offset(&self) -> Result<Offset, ErrorCode> {
         match self.role() {
             Role::Leader(leader) => leader.latest_offset(),
@@ -432,8 +437,9 @@ impl<D: Disk> Replica<D> {
 
     fn take_metadata(&mut self, now: Now, state: LeaderAndIsr) {
         let known = self.state();
+        let deferred_epoch = self.deferred.as_ref().map_or(-1, |state| state.partition_epoch);
         let is_older = state.leader_epoch < known.leader_epoch
-            || state.partition_epoch <= known.partition_epoch;
+            || state.partition_epoch <= known.partition_epoch.max(deferred_epoch);
         if is_older {
             return;
         }
@@ -447,10 +453,11 @@ impl<D: Disk> Replica<D> {
             }
             return;
         }
-        if matches!(self.role(), Role::Follower(follower) if follower.is_cutting()) {
+        if self.is_cutting() {
             self.deferred = Some(state);
             return;
         }
+        let state = self.without_old_leadership(state);
         let is_leader = state.leader == Some(self.local().config.node_id);
         let role = self.role.take().expect("a role is left only for another");
         self.role = Some(match (role, is_leader) {
@@ -461,6 +468,21 @@ impl<D: Disk> Replica<D> {
                 Role::Follower(follower.become_follower(now, state))
             }
         });
+    }
+
+    fn is_cutting(&self) -> bool {
+        matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
+    }
+
+    /// A leadership of this node that its log has seen already is over: the node was away since,
+    /// and must not give out offsets in that epoch again. The controller raises the epoch when it
+    /// comes back; until this is heard of nobody leads.
+    fn without_old_leadership(&self, mut state: LeaderAndIsr) -> LeaderAndIsr {
+        let is_old = state.leader_epoch <= self.log().leader_epoch();
+        if is_old && state.leader == Some(self.local().config.node_id) {
+            state.leader = None;
+        }
+        state
     }
 
     /// The answer to a proposal; the state to take over, if there is one.

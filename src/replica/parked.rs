@@ -1,5 +1,5 @@
-//! Produces that wait for the high watermark, and deletions that wait for all replicas (semantics.md
-//! 2.2 step 10, 2.22). Their clients' deadlines are the front's business.
+//! Produces that wait for the high watermark, and deletions that wait for all replicas
+//! (semantics.md 2.2 step 10, 2.22). Their clients' deadlines are the front's business.
 
 use std::collections::VecDeque;
 
@@ -61,7 +61,8 @@ impl Parked {
         });
     }
 
-    /// Answers everything with an error. The records may still be committed: the outcome is unknown.
+    /// Answers everything with an error. The records may still be committed: the outcome is
+    /// unknown.
     pub fn fail<D: Disk>(&mut self, error: ErrorCode, outputs: &mut VecDeque<Output<D>>) {
         for (token, _) in self.produces.drain(..) {
             outputs.push_back(Output::Produced { token, outcome: Err(error) });

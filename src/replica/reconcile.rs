@@ -8,7 +8,7 @@ use crate::wire::replica::fetch::EpochEnd;
 /// `last_epoch`; `None` where it does not.
 ///
 /// An epoch that this leader has never heard of is answered with its newest one: the follower then
-/// looks where that ended in its own log. (Kafka answers OFFSET_OUT_OF_RANGE, and the follower goes
+/// looks where that ended in its own log. (Kafka answers `OFFSET_OUT_OF_RANGE`, and the follower goes
 /// by offsets alone.)
 pub(super) fn parting(
     epochs: &Epochs,

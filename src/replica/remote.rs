@@ -15,13 +15,24 @@ pub(super) struct Ends {
     pub durable_end: Offset,
 }
 
+impl Ends {
+    /// Whether a log can be like this.
+    pub fn are_possible(&self) -> bool {
+        Offset::ZERO <= self.log_start
+            && Offset::ZERO <= self.durable_end
+            && self.log_start <= self.log_end
+            && self.durable_end <= self.log_end
+    }
+}
+
 /// A fetch that waits for something to say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParkedFetch {
     pub sequence: u64,
     pub max_bytes: u32,
     pub since: Boot,
-    /// Whether it is answered at once, bytes or none: the follower wants to know that the logs agree.
+    /// Whether it is answered at once, bytes or none: the follower wants to know that the logs
+    /// agree.
     pub is_first: bool,
 }
 
@@ -36,8 +47,9 @@ pub(super) struct Remote {
     pub ends: Option<Ends>,
     /// When it last had all there was.
     caught_up: Option<Boot>,
-    /// When it last said something, and where the leader's log ended then.
-    heard: Option<(Boot, Offset)>,
+    /// Some time, and where the leader's log ended then: once it has that much it was caught up at
+    /// that time. Moved on only then, for its storage may be several messages behind.
+    goal: Option<(Boot, Offset)>,
     pub is_damaged: bool,
     /// Oldest first.
     pub parked: VecDeque<ParkedFetch>,
@@ -69,17 +81,23 @@ impl Remote {
         before: Offset,
         end: Offset,
     ) -> bool {
-        let is_sound = before <= acked;
-        if !is_sound {
-            self.caught_up = None;
-        } else if end <= acked {
-            self.caught_up = Some(now);
-        } else if let Some((at, _)) = self.heard.filter(|(_, end_then)| *end_then <= acked) {
-            self.caught_up = self.caught_up.max(Some(at));
-        }
-        self.heard = Some((now, end));
         self.ends = Some(ends);
-        is_sound
+        if acked < before {
+            (self.caught_up, self.goal) = (None, None);
+            return false;
+        }
+        if end <= acked {
+            self.caught_up = Some(now);
+        }
+        match self.goal {
+            Some((at, goal)) if goal <= acked => {
+                self.caught_up = self.caught_up.max(Some(at));
+                self.goal = Some((now, end));
+            }
+            Some(_) => {}
+            None => self.goal = Some((now, end)),
+        }
+        true
     }
 
     /// It has all there is, and more is about to come.

@@ -2,12 +2,13 @@
 //!
 //! | what is wrong with a fetch | answer |
 //! |---|---|
-//! | an older leader epoch | FENCED_LEADER_EPOCH |
-//! | a newer one, or from a broker that is no replica | UNKNOWN_LEADER_EPOCH |
-//! | an incarnation that is older than the registered, or than the one that fetched last | NOT_LEADER_OR_FOLLOWER |
-//! | offsets below 0, a durable end or a start beyond the log end, a log end beyond this log's | INVALID_REQUEST |
-//! | goes on behind an answer that was never given | INVALID_FETCH_SESSION_EPOCH |
-//! | an offset before the first batch, or an empty log that begins behind the end | OFFSET_OUT_OF_RANGE, with what there is |
+//! | an older leader epoch | `FENCED_LEADER_EPOCH` |
+//! | a newer one, or from a broker that is no replica | `UNKNOWN_LEADER_EPOCH` |
+//! | an incarnation that is older than the registered, or than the one that fetched last | `NOT_LEADER_OR_FOLLOWER` |
+//! | offsets below 0, a durable end or a start beyond the log end, a log end beyond this log's | `INVALID_REQUEST` |
+//! | goes on behind an answer that was never given | `INVALID_FETCH_SESSION_EPOCH` |
+//! | an offset before the first batch, or an empty log that begins behind the end | `OFFSET_OUT_OF_RANGE`, with what there is |
+//! | damaged, and neither in the ISR nor about to be | `INELIGIBLE_REPLICA`: it may heal itself |
 //! | an older sequence than has been seen | none: it came late or twice |
 //!
 //! None of these counts as a sign of life, and nothing is learnt from them. A log that parts from
@@ -23,7 +24,7 @@ use crate::limits::REPLICA_FETCHES_MAX;
 use crate::log::{ReadError, Slice};
 use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
-use crate::wire::replica::fetch::{EpochEnd, FetchReplica, FetchedReplica, From};
+use crate::wire::replica::fetch::{EpochEnd, FetchFrom, FetchReplica, FetchedReplica};
 use crate::wire::replica::progress::ProgressReplica;
 
 /// What a fetch is answered with at once, instead of being parked.
@@ -33,6 +34,12 @@ enum Refusal {
     Diverging(EpochEnd),
     /// It came late or twice.
     Stale,
+}
+
+/// Why nothing was read.
+enum Unread<F> {
+    Cold(ReadError<F>),
+    Refused(Refusal),
 }
 
 /// A load that nobody waits for.
@@ -66,7 +73,7 @@ impl<D: Disk> Leader<D> {
             sequence: fetch.sequence,
             max_bytes: fetch.max_bytes,
             since: now.boot,
-            is_first: fetch.from != From::Next,
+            is_first: fetch.from != FetchFrom::Next,
         });
         self.hear(now, follower, ends);
         self.serve(now, follower);
@@ -89,20 +96,13 @@ impl<D: Disk> Leader<D> {
         // It belongs to the newest fetch, and the logs were found to agree by then.
         let is_newest = sequence == remote.sequence && broker_epoch == remote.broker_epoch;
         let Some(known) = remote.ends.filter(|_| is_newest) else { return };
-        let is_sane = self.is_sane(&ends)
+        let is_sane = ends.are_possible()
             && self.local.check_epoch(leader_epoch).is_ok()
             && known.log_end <= ends.log_end
             && known.durable_end <= ends.durable_end;
         if is_sane {
             self.hear(now, follower, ends);
         }
-    }
-
-    fn is_sane(&self, ends: &Ends) -> bool {
-        Offset::ZERO <= ends.log_start
-            && Offset::ZERO <= ends.durable_end
-            && ends.log_start <= ends.log_end
-            && ends.durable_end <= ends.log_end
     }
 
     fn judge_sender(
@@ -115,14 +115,13 @@ impl<D: Disk> Leader<D> {
     ) -> Result<(), Refusal> {
         self.local.check_epoch(leader_epoch).map_err(Refusal::Error)?;
         let registered = self.local.brokers.get(&follower).map_or(-1, |b| b.broker_epoch);
-        let is_sane = self.is_sane(ends);
         let Some(remote) = self.remotes.get_mut(&follower) else {
             return Err(Refusal::Error(ErrorCode::UNKNOWN_LEADER_EPOCH));
         };
         if broker_epoch < registered.max(remote.broker_epoch) {
             return Err(Refusal::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
-        if !is_sane {
+        if !ends.are_possible() {
             return Err(Refusal::Error(ErrorCode::INVALID_REQUEST));
         }
         if remote.broker_epoch < broker_epoch {
@@ -139,7 +138,7 @@ impl<D: Disk> Leader<D> {
         let end = self.local.log.end_offset();
         let remote = self.remotes.get_mut(&follower).expect("its sender was judged");
         let before = std::mem::replace(&mut remote.sequence, fetch.sequence);
-        let From::Offset { offset, last_epoch } = fetch.from else {
+        let FetchFrom::Offset { offset, last_epoch } = fetch.from else {
             let follows = before.checked_add(1) == Some(fetch.sequence);
             let cursor = remote.cursor.filter(|_| follows);
             let has_room = remote.parked.len() < REPLICA_FETCHES_MAX;
@@ -237,33 +236,49 @@ impl<D: Disk> Leader<D> {
     fn serve(&mut self, now: Now, follower: NodeId) {
         loop {
             let remote = self.remotes.get(&follower).expect("named by the caller");
+            let told_at = self.told_at(remote);
             let (Some(&fetch), Some(cursor)) = (remote.parked.front(), remote.cursor) else {
                 return;
             };
             if remote.is_cold {
                 return;
             }
-            if self.local.log.end_offset() <= cursor {
-                if self.told_at(remote) <= now.boot {
-                    self.reply(follower, fetch.sequence, None);
-                }
-                return;
-            }
-            if let Err(refusal) = self.check_range(cursor) {
+            if remote.is_damaged && !self.maximal_isr().contains(&follower) {
+                // Nor will it be: it is not proposed before it has fetched as a whole one.
+                let refusal = Refusal::Error(ErrorCode::INELIGIBLE_REPLICA);
                 return self.give_up(follower, fetch.sequence, &refusal);
             }
-            let from = cursor.max(self.local.log.start_offset());
-            let (max_bytes, limit) = (u64::from(fetch.max_bytes), self.local.log.end_offset());
-            match self.local.log.read(from, max_bytes, limit, true) {
-                Ok(slice) if 0 < slice.bytes => self.reply(follower, fetch.sequence, Some(slice)),
-                // Only a hole is left.
-                Ok(_) => return,
-                Err(why @ ReadError::Cold { .. }) => return self.load(follower, why),
-                Err(_) => {
-                    let refusal = Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR);
+            match self.read(cursor, fetch.max_bytes) {
+                Ok(Some(slice)) => self.reply(follower, fetch.sequence, Some(slice)),
+                Ok(None) if told_at <= now.boot => {
+                    return self.reply(follower, fetch.sequence, None);
+                }
+                Ok(None) => return,
+                Err(Unread::Cold(why)) => return self.load(follower, why),
+                Err(Unread::Refused(refusal)) => {
                     return self.give_up(follower, fetch.sequence, &refusal);
                 }
             }
+        }
+    }
+
+    /// What follows `cursor`, if there is something.
+    fn read(
+        &mut self,
+        cursor: Offset,
+        max_bytes: u32,
+    ) -> Result<Option<Slice<D::File>>, Unread<D::File>> {
+        let limit = self.local.log.end_offset();
+        if limit <= cursor {
+            return Ok(None);
+        }
+        self.check_range(cursor).map_err(Unread::Refused)?;
+        let from = cursor.max(self.local.log.start_offset());
+        match self.local.log.read(from, u64::from(max_bytes), limit, true) {
+            // Nothing but a hole may be left.
+            Ok(slice) => Ok((0 < slice.bytes).then_some(slice)),
+            Err(why @ ReadError::Cold { .. }) => Err(Unread::Cold(why)),
+            Err(_) => Err(Unread::Refused(Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR))),
         }
     }
 
@@ -287,11 +302,12 @@ impl<D: Disk> Leader<D> {
         self.refuse(follower, sequence, refusal);
     }
 
-    /// When a follower's oldest fetch is answered without bytes: there is a newer high watermark, or
-    /// first offset, and nothing else came along with which to tell it.
+    /// When a follower's oldest fetch is answered without bytes: there is a newer high watermark,
+    /// or first offset, and nothing else came along with which to tell it.
     pub(super) fn told_at(&self, remote: &Remote) -> Boot {
         let news = (self.local.high_watermark, self.local.log.start_offset());
         match remote.parked.front() {
+            _ if remote.is_cold => Boot::NEVER,
             Some(fetch) if fetch.is_first => fetch.since,
             Some(fetch) if remote.told != news => {
                 fetch.since.plus_ms(self.local.config.fetch_wait_max_ms)

@@ -1,5 +1,5 @@
-//! A node with one replica on a simulated disk, over the real log and journal: what the runtime does
-//! around [`Replica`], without threads.
+//! A node with one replica on a simulated disk, over the real log and journal: what the runtime
+//! does around [`Replica`], without threads.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 

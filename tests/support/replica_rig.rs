@@ -1,19 +1,22 @@
 //! One replica, node 1, driven by lines of text; its peers and the controller are the lines.
 //!
 //! ```text
-//! new [min=N] [rate=BYTES] [weak]        an empty log; lag 1000 ms, waits 100 ms, pauses 50 ms
+//! new [min=N] [rate=BYTES] [weak]     an empty log; lag 1000 ms, waits 100 ms, pauses 50 ms
 //! metadata leader=N|none epoch=E version=V isr=1,2 [replicas=1,2,3]
-//! brokers 1:10 2:20 3:30-                node:broker epoch; `-` is fenced
+//! brokers 1:10 2:20 3:30-             node:broker epoch; `-` is fenced
 //! produce TOKEN records=N [acks=1]
 //! delete TOKEN OFFSET
-//! flush | persist | cut                  the flusher commits; it does and a cut ends too; only that
+//! flush                               the flusher commits
+//! cut                                 a cut ends on disk
+//! persist                             both
 //! fetch N seq=S at=OFFSET/EPOCH|next end=O durable=O [start=O] [epoch=E] [broker=E] [damaged]
 //! progress N seq=S end=O durable=O [start=O] [epoch=E] [broker=E]
-//! answer seq=S [batches=EPOCH:RECORDS,..] [hw=O] [start=O] [end=O] [error=CODE] [parts=EPOCH/OFFSET]
-//!        [epoch=E] [base=O] [corrupt]
-//! altered version=V error=CODE           of the proposal that builds on version V
-//! altered version=V leader=.. epoch=.. isr=.. (and the new version as `now=V`)
-//! disconnected N | damaged OFFSET | failed | time MS | state
+//! answer seq=S [batches=EPOCH:RECORDS,..] [hw=O] [start=O] [end=O] [error=CODE]
+//!        [parts=EPOCH/OFFSET] [epoch=E] [base=O] [corrupt]
+//! altered version=V error=CODE        of the proposal that builds on version V
+//! altered version=V leader=.. epoch=.. isr=.. now=V
+//! cold | warm | loaded TOKEN [lost]   the page cache has nothing; has all; what was loaded
+//! disconnected N | damaged OFFSET | failed | time MS | state | restart
 //! ```
 
 use std::fmt::Write as _;
@@ -25,16 +28,17 @@ use odradek::replica::{BrokerState, Input, LeaderAndIsr, Output, ReplicaConfig, 
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::ErrorCode;
-use odradek::wire::replica::fetch::{EpochEnd, FetchReplica, FetchedReplica, From};
+use odradek::wire::replica::fetch::{EpochEnd, FetchFrom, FetchReplica, FetchedReplica};
 use odradek::wire::replica::progress::ProgressReplica;
 
-use super::partition::{WALL, name, topic_partition};
+use super::partition::{Fate, WALL, name, topic_partition};
 use super::replica_node::{Node, Sent, Setup};
 use super::sim_disk::SimDisk;
 
 /// See the module.
 pub struct Rig {
     node: Node,
+    setup: Setup,
     us: u64,
     shown: String,
 }
@@ -101,7 +105,7 @@ impl Rig {
         };
         let setup = Setup { config, topic, name: name(), topic_partition: topic_partition() };
         let (node, _) = Node::open(now_at(0), &SimDisk::new(), &setup);
-        Rig { node, us: 0, shown: String::new() }
+        Rig { node, setup, us: 0, shown: String::new() }
     }
 
     /// Runs a line and answers what came of it.
@@ -139,9 +143,19 @@ impl Rig {
             "altered" => self.altered(&words),
             "disconnected" => self.give(Input::Disconnected(NodeId(words.plain(1) as i32))),
             "damaged" => self.give(Input::Damaged(Offset(words.plain(1)))),
+            "cold" => self.node.disk.set_cold(true),
+            "warm" => self.node.disk.set_cold(false),
+            "loaded" => {
+                let (token, is_lost) = (words.plain(1) as u64, words.has("lost"));
+                self.give(Input::Loaded { token, is_lost });
+            }
             "failed" => self.give(Input::StorageFailed),
             "time" => self.pass(words.plain(1) as u64),
             "state" => self.show_state(),
+            "restart" => {
+                let disk = self.node.disk.after_kill();
+                self.node = Node::open(now_at(self.us), &disk, &self.setup).0;
+            }
             other => panic!("no command {other}"),
         }
         if self.shown.is_empty() {
@@ -174,8 +188,8 @@ impl Rig {
         let words = match output {
             Output::Fetch { leader, fetch } => {
                 let at = match fetch.from {
-                    From::Next => "next".into(),
-                    From::Offset { offset, last_epoch } => format!("{offset}/{last_epoch}"),
+                    FetchFrom::Next => "next".into(),
+                    FetchFrom::Offset { offset, last_epoch } => format!("{offset}/{last_epoch}"),
                 };
                 let FetchReplica { sequence, log_start, log_end, durable_end, .. } = fetch;
                 let damaged = if fetch.is_damaged { " damaged" } else { "" };
@@ -188,7 +202,9 @@ impl Rig {
                 "progress to {leader}: seq {}, has {}..{}, durable {}",
                 progress.sequence, progress.log_start, progress.log_end, progress.durable_end
             ),
-            Output::Fetched { follower, answer, slice } => shown_answer(*follower, answer, slice),
+            Output::Fetched { follower, answer, slice } => {
+                shown_answer(*follower, answer, slice.as_ref())
+            }
             Output::Alter(proposal) => {
                 let isr: Vec<String> = proposal
                     .isr
@@ -209,7 +225,7 @@ impl Rig {
             Output::Deleted { token, outcome: Ok(low) } => format!("deleted {token}: to {low}"),
             Output::Deleted { token, outcome: Err(error) } => format!("deleted {token}: {error}"),
             Output::HighWatermark(offset) => format!("high watermark {offset}"),
-            Output::Load { .. } => "load".into(),
+            Output::Load { token, .. } => format!("load {token}"),
             Output::Lost { from, to } => format!("LOST {from}..{to}"),
             Output::Failed => "FAILED".into(),
             Output::Persist(_) | Output::Cut(_) | Output::Note(_) => unreachable!("kept there"),
@@ -255,10 +271,10 @@ impl Rig {
     fn fetch(&mut self, words: &Words<'_>) {
         let follower = NodeId(words.plain(1) as i32);
         let from = match words.text("at").expect("a place") {
-            "next" => From::Next,
+            "next" => FetchFrom::Next,
             at => {
                 let (offset, epoch) = pair(at);
-                From::Offset { offset: Offset(offset), last_epoch: LeaderEpoch(epoch as i32) }
+                FetchFrom::Offset { offset: Offset(offset), last_epoch: LeaderEpoch(epoch as i32) }
             }
         };
         let fetch = FetchReplica {
@@ -390,7 +406,7 @@ impl Rig {
 fn shown_answer<F>(
     follower: NodeId,
     answer: &FetchedReplica,
-    slice: &Option<odradek::log::Slice<F>>,
+    slice: Option<&odradek::log::Slice<F>>,
 ) -> String {
     let mut words = format!("answer {follower}: seq {}", answer.sequence);
     if !answer.error.is_ok() {

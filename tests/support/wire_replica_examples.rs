@@ -6,7 +6,7 @@ use odradek::wire::replica::alter_partition::{
     AlterPartitionRequest, AlterPartitionResponse, AlterReplicas, AlteredReplicas, InSync,
 };
 use odradek::wire::replica::fetch::{
-    EpochEnd, FetchReplica, FetchedReplica, From, ReplicaFetch, ReplicaFetched,
+    EpochEnd, FetchFrom, FetchReplica, FetchedReplica, ReplicaFetch, ReplicaFetched,
 };
 use odradek::wire::replica::progress::{ProgressReplica, ReplicaProgress};
 use odradek::wire::{ErrorCode, RequestHeader};
@@ -39,14 +39,14 @@ fn fetch() -> Example {
         topic_partition: place(2),
         leader_epoch: LeaderEpoch(5),
         sequence: 1000,
-        from: From::Offset { offset: Offset(300), last_epoch: LeaderEpoch(4) },
+        from: FetchFrom::Offset { offset: Offset(300), last_epoch: LeaderEpoch(4) },
         log_start: Offset::ZERO,
         log_end: Offset(300),
         durable_end: Offset(290),
         max_bytes: 1 << 20,
         is_damaged: false,
     };
-    let second = FetchReplica { sequence: 1001, from: From::Next, ..first };
+    let second = FetchReplica { sequence: 1001, from: FetchFrom::Next, ..first };
     let body =
         ReplicaFetch { follower: NodeId(3), broker_epoch: 17, partitions: vec![first, second] };
     message("message replica-fetch", ReplicaApiKey::Fetch, &body, b"")

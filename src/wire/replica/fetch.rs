@@ -21,8 +21,8 @@
 //!       varint 1, varint i64, varint i32    offset, epoch of the batch before it
 //! ```
 //!
-//! Two fetches of a partition may be under way. The second cannot know where the answer to the first
-//! ends, so it asks for what comes behind it; it has the next sequence number.
+//! Two fetches of a partition may be under way. The second cannot know where the answer to the
+//! first ends, so it asks for what comes behind it; it has the next sequence number.
 
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ use crate::wire::{ErrorCode, frame};
 
 /// Where a follower goes on. The order of the variants is the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum From {
+pub enum FetchFrom {
     /// Behind the answer to the fetch before, whose sequence is one less.
     Next,
     /// At an offset. The leader first looks whether the logs agree up to there.
@@ -55,7 +55,7 @@ pub struct FetchReplica {
     /// Rises by one with each fetch of this partition.
     pub sequence: u64,
     /// Where to read.
-    pub from: From,
+    pub from: FetchFrom,
     /// First offset of the follower's log, durable.
     pub log_start: Offset,
     /// End of the follower's log.

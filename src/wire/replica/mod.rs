@@ -3,9 +3,9 @@
 //!
 //! `ReplicaFetch`, `ReplicaFetched` and `ReplicaProgress` go one way each: a request header with
 //! correlation id 0, the body, and record batches behind it as raw bytes. A fetch names its answer
-//! by a sequence number of its partition, so that it may stay at the leader until there is something
-//! to say, and a thousand idle partitions cost nothing. `AlterPartition` is a request with a
-//! response. `tests/transcripts/wire.txt` holds an example of each.
+//! by a sequence number of its partition, so that it may stay at the leader until there is
+//! something to say, and a thousand idle partitions cost nothing. `AlterPartition` is a request
+//! with a response. `tests/transcripts/wire.txt` holds an example of each.
 //!
 //! **Invariant:** what a follower says of itself is read as whatever number stands there; the
 //! leader judges it against what it knows and refuses by name.
