@@ -131,6 +131,11 @@ impl<D: Disk> Log<D> {
         is_news.then(|| self.damage_note())
     }
 
+    /// The first offset that is lost here though it was durable, and that a peer may have.
+    pub fn damaged_from(&self) -> Option<Offset> {
+        self.damage.first_unshared()
+    }
+
     /// What is known of damage, to be written down.
     pub(super) fn damage_note(&self) -> DamageNote<D> {
         DamageNote {
