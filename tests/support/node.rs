@@ -89,7 +89,7 @@ fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
         Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
         Entry::State { .. } => return None,
     };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset })
+    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated: false })
 }
 
 impl Node {
