@@ -66,6 +66,9 @@ struct Site {
     ms: u64,
     next_value: u64,
     epoch: i32,
+    /// Batches that waited in memory, and cuts made while some did.
+    held_count: u32,
+    held_cut_count: u32,
 }
 
 impl Site {
@@ -86,7 +89,16 @@ impl Site {
                 .create(&name(), topic_partition(), parameters.config.clone(), parameters.now)
                 .ok()?,
         };
-        let mut site = Site { disk: disk.clone(), journal, log, ms, next_value, epoch: 0 };
+        let mut site = Site {
+            disk: disk.clone(),
+            journal,
+            log,
+            ms,
+            next_value,
+            epoch: 0,
+            held_count: 0,
+            held_cut_count: 0,
+        };
         site.epoch = site.log.leader_epoch().0.max(0);
         let states = report.partitions.iter().flat_map(|report| &report.small_states);
         let mut entries: Vec<_> = states.map(|state| state_entry(*state)).collect();
@@ -110,6 +122,8 @@ impl Site {
     }
 
     fn checkpoint(&mut self, job: CheckpointJob<SimDisk>) -> Option<()> {
+        // What the job syncs must have been written.
+        self.log.settle().ok()?;
         let done = job.run().ok()?;
         self.journal.checkpoint_done(done).ok()
     }
@@ -119,6 +133,7 @@ impl Site {
         &mut self,
         records: i64,
         bytes: usize,
+        may_hold: bool,
         told: &mut Told,
     ) -> Option<Vec<Entry<SimFile>>> {
         self.ms += 3;
@@ -133,7 +148,9 @@ impl Site {
         }
         let mut batch = builder.finish(Compression::None);
         stamp(&mut batch, Offset(first), LeaderEpoch(self.epoch));
-        let Copied { appended, epoch_start, .. } = self.log.append_copy(self.now(), &batch).ok()?;
+        let copied = self.log.append_copy(self.now(), &batch, may_hold);
+        let Copied { appended, epoch_start, .. } = copied.ok()?;
+        self.held_count += u32::from(!appended.is_written);
         let mut entries: Vec<_> = epoch_start.map(state_entry).into_iter().collect();
         entries.push(Entry::Append {
             topic_partition: topic_partition(),
@@ -142,6 +159,7 @@ impl Site {
             end_offset: appended.end_offset,
             segment: appended.segment,
             position: appended.position,
+            is_written: appended.is_written,
             bytes: batch.into(),
         });
         Some(entries)
@@ -149,10 +167,12 @@ impl Site {
 
     fn append_durably(&mut self, random: &mut Random, told: &mut Told) -> Option<()> {
         let mut entries = Vec::new();
-        for _ in 0..1 + random.below(3) {
-            // Some are large enough to bypass the ring.
-            let bytes = if random.is_one_in(7) { 66_000 } else { 100 + random.below(900) as usize };
-            entries.extend(self.append(1 + random.below(2) as i64, bytes, told)?);
+        // Some are large enough to bypass the ring, which what is held cannot.
+        let is_large = random.is_one_in(4);
+        for _ in 0..=random.below(3) {
+            let bytes = if is_large { 66_000 } else { 100 + random.below(900) as usize };
+            let may_hold = !is_large && !random.is_one_in(3);
+            entries.extend(self.append(1 + random.below(2) as i64, bytes, may_hold, told)?);
         }
         self.commit(&entries)?;
         self.log.mark_durable(self.log.end_offset());
@@ -176,7 +196,9 @@ impl Site {
         told.history.retain(|offset, _| start.0 <= *offset && *offset < end.0);
         told.durable = told.durable.min(end.0).max(start.0);
         self.commit(&entries)?;
+        self.held_cut_count += u32::from(0 < self.log.held_bytes());
         let cut = self.log.begin_truncation(self.now(), plan).ok()?;
+        assert_eq!(self.log.held_bytes(), 0);
         if ends_at == 1 {
             job.take().map_or(Some(()), |job| self.checkpoint(job))?;
         }
@@ -193,7 +215,7 @@ impl Site {
             self.append_durably(&mut random, told)?;
             if round % 3 == 1 {
                 // Written, not committed: the cut may come first.
-                self.append(1, 300, told)?;
+                self.append(1, 300, true, told)?;
                 let to = told.end() - 1 - random.below(12) as i64;
                 let plan = self.plan(Offset(to.max(told.start)))?;
                 self.cut(plan, &mut random, told)?;
@@ -280,6 +302,8 @@ fn stops() -> Vec<u64> {
     let mut told = Told::default();
     site.run(&mut told).expect("the disk does not stop");
     assert!(site.found(&told).is_some(), "{}", site.describe(&told));
+    let counts = (site.held_count, site.held_cut_count);
+    assert!(20 < counts.0 && 3 < counts.1, "held, cut while held: {counts:?}");
     (0..disk.operation_count() - begin).collect()
 }
 
@@ -328,7 +352,7 @@ fn a_cut_within_a_batch_takes_the_whole_batch() {
     let mut told = Told::default();
     site.epoch = 3;
     for _ in 0..3 {
-        let entries = site.append(4, 50, &mut told).expect("the disk works");
+        let entries = site.append(4, 50, false, &mut told).expect("the disk works");
         site.commit(&entries).expect("the disk works");
     }
     let plan = |to| site.plan(Offset(to)).expect("the disk works");

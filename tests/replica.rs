@@ -20,7 +20,7 @@ use replica_site::{Counts, Site, Violation};
 const RUN_MS: u64 = 12_000;
 
 fn seeds() -> std::ops::Range<u64> {
-    let Ok(text) = std::env::var("ODRADEK_REPLICA_SEEDS") else { return 0..24 };
+    let Ok(text) = std::env::var("ODRADEK_REPLICA_SEEDS") else { return 0..16 };
     let (from, to) = text.split_once("..").expect("ODRADEK_REPLICA_SEEDS is a range");
     from.parse().expect("a number")..to.parse().expect("a number")
 }
@@ -47,7 +47,7 @@ fn what_is_acknowledged_stays_on_every_replica() {
         total.healed += counts.healed;
     }
     println!("replica: {} seeds, {total:?}, 0 violations", seeds().count());
-    let reaches = |count: u64, least: u64| seeds().count() < 24 || least <= count;
+    let reaches = |count: u64, least: u64| seeds().count() < 16 || least <= count;
     assert!(reaches(total.acked, 1000) && reaches(total.elections, 100));
     assert!(reaches(total.truncations, 20) && reaches(total.healed, 3));
     assert!(reaches(total.power_cuts, 50) && reaches(total.cuts_of_all, 10));

@@ -153,7 +153,9 @@ impl<F: Clone> Item<'_, F> {
             }
             StoredEntry::State { topic_partition, state } => {
                 if let Some(cut) = Point::of_cut(state) {
-                    halves.iter_mut().for_each(|half| half.truncate(topic_partition, &cut));
+                    for half in halves.iter_mut() {
+                        half.truncate(topic_partition, &cut);
+                    }
                     named.entry(topic_partition).and_modify(|base| *base = cut.segment.min(*base));
                 }
                 states.entry(topic_partition).or_default().take(state);

@@ -200,7 +200,9 @@ impl<D: Disk> Journal<D> {
             StoredEntry::State { topic_partition, state } => {
                 if let Some(cut) = Point::of_cut(state) {
                     truncations.pass(topic_partition);
-                    self.halves.iter_mut().for_each(|half| half.truncate(topic_partition, &cut));
+                    for half in &mut self.halves {
+                        half.truncate(topic_partition, &cut);
+                    }
                 }
                 match state {
                     SmallState::Forget => drop(self.states.remove(&topic_partition)),

@@ -35,6 +35,9 @@ pub enum SmallState {
         /// Whether what was cut off is kept beside the log: it was damaged, not void.
         is_set_aside: bool,
     },
+    /// All in-sync replicas had on stable storage what lies below. Written down now and then: one
+    /// that is too low only makes readers wait.
+    HighWatermark(Offset),
 }
 
 /// What is known of a partition beside its segments.
@@ -50,6 +53,9 @@ pub struct PartitionState {
     pub recovery_position: u64,
     /// The offset after the last record below that position.
     pub recovery_offset: Offset,
+    /// As it was last written down, if it was. A checkpoint has it in a list of its own.
+    #[serde(skip)]
+    pub high_watermark: Offset,
 }
 
 impl PartitionState {
@@ -77,6 +83,10 @@ impl PartitionState {
                     self.recovery_position = position;
                 }
                 self.recovery_offset = self.recovery_offset.min(end);
+                self.high_watermark = self.high_watermark.min(end);
+            }
+            SmallState::HighWatermark(offset) => {
+                self.high_watermark = self.high_watermark.max(offset);
             }
             SmallState::Forget => {}
         }
@@ -197,6 +207,7 @@ mod tests {
             recovery_segment: Offset(40),
             recovery_position: 700,
             recovery_offset: Offset(60),
+            high_watermark: Offset(58),
         };
         let before = state.clone();
         state.take(cut(90, 80, 100));
@@ -205,6 +216,7 @@ mod tests {
         assert_eq!(state.epochs, [(LeaderEpoch(1), Offset(5))]);
         let point = (state.recovery_segment, state.recovery_position, state.recovery_offset);
         assert_eq!(point, (Offset(40), 300, Offset(50)));
+        assert_eq!(state.high_watermark, Offset(50));
         state.take(cut(20, 5, 900));
         let point = (state.recovery_segment, state.recovery_position, state.recovery_offset);
         assert_eq!(point, (Offset(5), 900, Offset(20)));

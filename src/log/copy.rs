@@ -28,8 +28,14 @@ pub struct Copied<D: Disk> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Writes a leader's batch at the end, as it is.
-    pub fn append_copy(&mut self, now: Now, batch: &[u8]) -> Result<Copied<D>, LogError> {
+    /// Writes a leader's batch at the end, as it is. A small one may be held in memory, as
+    /// [`Log::append_held`] does, where the journal has it too.
+    pub fn append_copy(
+        &mut self,
+        now: Now,
+        batch: &[u8],
+        may_hold: bool,
+    ) -> Result<Copied<D>, LogError> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
@@ -45,7 +51,7 @@ impl<D: Disk> Log<D> {
         } else if self.active().is_due_to_roll(&header, &self.config, now) {
             self.roll(now.boot)?;
         }
-        self.write(now.boot, batch, &header)?;
+        let is_written = self.write(now.boot, batch, &header, may_hold)?;
         let epoch_start = self.note_epoch(header.leader_epoch, header.base_offset);
         self.producers.observe(&header, now.boot);
         if self.snapshots.is_due_after(batch.len() as u64) {
@@ -58,8 +64,9 @@ impl<D: Disk> Log<D> {
             end_offset: header.next_offset(),
             leader_epoch: header.leader_epoch,
             position: active.bytes - batch.len() as u64,
+            is_written,
             segment: SegmentRef {
-                file: active.file(self.place())?,
+                file: active.handle(self.place())?,
                 base_offset: active.base,
                 is_new: active.is_new,
                 dir: Arc::clone(&self.dir),
@@ -88,7 +95,7 @@ impl<D: Disk> Log<D> {
             self.segments.pop();
         }
         self.segments.push(segment);
-        self.damage.add_hole(hole);
+        self.damage.add_shared(hole);
         self.invariants();
         Ok(self.damage_note())
     }

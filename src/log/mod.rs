@@ -127,8 +127,10 @@ pub struct Log<D: Disk> {
     cleaning: Cleaning,
     producers: Producers,
     snapshots: Snapshots,
+    /// The high watermark as it was last written down, where the partition has other replicas.
+    noted_high_watermark: Offset,
     /// What the last `expire` would have had to wait for.
-    cold: Option<(D::File, u64, u64)>,
+    cold: Option<Box<(D::File, u64, u64)>>,
     /// Whether a cut is under way: nothing may be appended.
     is_truncating: bool,
     is_poisoned: bool,
@@ -205,6 +207,7 @@ impl<D: Disk> Log<D> {
             cleaning: Cleaning::default(),
             producers: Producers::default(),
             snapshots: Snapshots::default(),
+            noted_high_watermark: Offset::ZERO,
             cold: None,
             is_truncating: false,
             is_poisoned: false,
@@ -490,6 +493,18 @@ impl<D: Disk> Log<D> {
     /// End of what is on stable storage.
     pub fn durable_offset(&self) -> Offset {
         self.durable
+    }
+
+    /// Writes a high watermark down, if it is a newer one.
+    pub fn note_high_watermark(&mut self, high_watermark: Offset) -> Option<SmallState> {
+        let is_news = self.noted_high_watermark < high_watermark;
+        self.noted_high_watermark = self.noted_high_watermark.max(high_watermark);
+        is_news.then_some(SmallState::HighWatermark(high_watermark))
+    }
+
+    /// The high watermark as it was last written down.
+    pub fn noted_high_watermark(&self) -> Offset {
+        self.noted_high_watermark
     }
 
     /// Bytes of all segments.

@@ -45,6 +45,7 @@ fn reopen_from(
         recovery_segment: Offset::ZERO,
         recovery_position,
         recovery_offset,
+        high_watermark: Offset::ZERO,
     };
     let evidence = Evidence {
         cut: None,

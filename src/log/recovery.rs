@@ -120,7 +120,7 @@ pub(super) fn open<D: Disk>(
     recovery.has_new_names |= rebuilt.has_removed;
     recovery.settle()?;
     let gone: Vec<Offset> = recovery.gone.iter().map(|segment| segment.base).collect();
-    let Recovery { start, segments, mut epochs, damage, report, .. } = recovery;
+    let Recovery { start, segments, mut epochs, damage, report, state, .. } = recovery;
     let end = segments.last().map_or(start, |segment| segment.end);
     epochs.truncate_end(end);
     epochs.truncate_start(start);
@@ -140,6 +140,7 @@ pub(super) fn open<D: Disk>(
         cleaning: super::cleaning::Cleaning::new(cleaned),
         producers: rebuilt.producers,
         snapshots: rebuilt.snapshots,
+        noted_high_watermark: state.high_watermark.min(end),
         cold: None,
         disk,
     };

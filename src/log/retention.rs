@@ -192,7 +192,7 @@ impl<D: Disk> Log<D> {
                 Ok(span) => return Some(span.max),
                 Err(ReadError::Cold { bytes: 0, .. }) => {}
                 Err(ReadError::Cold { file, position, bytes, .. }) => {
-                    self.cold = Some((file, position, bytes));
+                    self.cold = Some(Box::new((file, position, bytes)));
                     return None;
                 }
                 Err(_) => return None,
@@ -251,7 +251,7 @@ impl<D: Disk> Log<D> {
 
     /// What the last `expire` would have had to wait for: have it loaded and call it again.
     pub fn take_cold(&mut self) -> Option<(D::File, u64, u64)> {
-        self.cold.take()
+        self.cold.take().map(|cold| *cold)
     }
 
     /// Whether dropped segments wait for something to be durable.

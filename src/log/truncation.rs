@@ -68,6 +68,11 @@ impl Truncation {
         self.end
     }
 
+    /// Whether what is cut off is kept in `.torn` files.
+    pub fn is_set_aside(&self) -> bool {
+        self.is_set_aside
+    }
+
     /// What the journal must have before anything is cut.
     pub fn state(&self) -> SmallState {
         let Truncation { start, end, segment, position, is_set_aside } = *self;
@@ -143,6 +148,8 @@ impl<D: Disk> Log<D> {
             return Err(LogError::Poisoned);
         }
         assert!(!self.is_truncating, "one truncation at a time");
+        // What is held below the cut is in no file yet, and the cut goes by the file's length.
+        self.settle()?;
         let Truncation { start, end, segment: base, position, .. } = truncation;
         let known = self.segments.binary_search_by_key(&base, |segment| segment.base);
         let first_gone = known.map_or(0, |number| number + 1);
@@ -157,6 +164,7 @@ impl<D: Disk> Log<D> {
         }
         self.start = start;
         self.durable = self.durable.min(end).max(start);
+        self.noted_high_watermark = self.noted_high_watermark.min(end);
         self.epochs.truncate_from(end);
         let damage = self.damage.clone();
         self.damage.truncate_end(end);

@@ -325,7 +325,7 @@ impl<D: Disk> Follower<D> {
     }
 
     fn copy(&mut self, now: Now, batch: Bytes) -> Result<(), Fault> {
-        let copied = self.local.log.append_copy(now, &batch).map_err(|why| match why {
+        let copied = self.local.log.append_copy(now, &batch, false).map_err(|why| match why {
             LogError::DiskFull => Fault::Full,
             _ => Fault::Failed,
         })?;
@@ -458,7 +458,8 @@ impl<D: Disk> Follower<D> {
         self.phase = Phase::Cutting;
         self.local.cut();
         if lost_from < high_watermark {
-            self.local.push(Output::Lost { from: lost_from, to: high_watermark });
+            let (from, to, is_damage) = (lost_from, high_watermark, plan.is_set_aside());
+            self.local.push(Output::Lost { from, to, is_damage });
         }
         let log = &self.local.log;
         self.local.high_watermark = high_watermark.min(log.end_offset()).max(log.start_offset());

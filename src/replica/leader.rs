@@ -147,36 +147,23 @@ impl<D: Disk> Leader<D> {
         self.settle(now);
     }
 
-    fn produce(&mut self, now: Now, token: u64, acks: i8, mut batch: BytesMut) {
-        let outcome = self.append(now, acks, &mut batch);
-        if let Ok((produced, true)) = outcome {
-            self.settle(now);
-            self.serve_all(now);
-            if acks == -1 && self.local.high_watermark < produced.end_offset {
-                return self.parked.produce(token, produced);
-            }
-        }
-        match outcome {
-            // Sent once more, and still not committed.
-            Ok((produced, false))
-                if acks == -1 && self.local.high_watermark < produced.end_offset =>
-            {
+    fn produce(&mut self, now: Now, token: u64, acks: i8, batch: BytesMut) {
+        match self.append(now, acks, batch) {
+            // One that was sent once more may still not be committed.
+            Ok(produced) if acks == -1 && self.local.high_watermark < produced.end_offset => {
                 self.parked.produce(token, produced);
             }
-            outcome => {
-                let outcome = outcome.map(|(produced, _)| produced);
-                self.local.push(Output::Produced { token, outcome });
-            }
+            outcome => self.local.push(Output::Produced { token, outcome }),
         }
     }
 
-    /// Appends a batch; whether it is new.
-    fn append(
+    /// Appends a batch, or finds the one that it repeats.
+    pub(super) fn append(
         &mut self,
         now: Now,
         acks: i8,
-        batch: &mut BytesMut,
-    ) -> Result<(Produced, bool), ErrorCode> {
+        mut batch: BytesMut,
+    ) -> Result<Produced, ErrorCode> {
         if self.local.is_failed {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
@@ -186,26 +173,27 @@ impl<D: Disk> Leader<D> {
         self.note_caught_up(now.boot);
         let local = &mut self.local;
         let log_start = local.log.start_offset();
-        match local.log.append(now, batch) {
+        match local.log.append(now, &mut batch) {
             Ok(appended) => {
                 let produced = Produced {
                     base_offset: appended.base_offset,
                     end_offset: appended.end_offset,
                     log_append_time: appended.log_append_time.unwrap_or(Timestamp::NONE),
                     log_start,
+                    is_repeated: false,
                 };
-                local.persist_batch(appended, std::mem::take(batch).freeze());
-                Ok((produced, true))
+                local.persist_batch(appended, batch.freeze());
+                self.settle(now);
+                self.serve_all(now);
+                Ok(produced)
             }
-            Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => {
-                let produced = Produced {
-                    base_offset: earlier.base_offset,
-                    end_offset: earlier.end_offset,
-                    log_append_time: Timestamp::NONE,
-                    log_start,
-                };
-                Ok((produced, false))
-            }
+            Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => Ok(Produced {
+                base_offset: earlier.base_offset,
+                end_offset: earlier.end_offset,
+                log_append_time: local.stamped(earlier.timestamp),
+                log_start,
+                is_repeated: true,
+            }),
             Err(LogError::Sequence(SequenceError::OutOfOrder)) => {
                 Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
             }
@@ -265,7 +253,7 @@ impl<D: Disk> Leader<D> {
     pub(super) fn settle(&mut self, now: Now) {
         self.maybe_expand(now.boot);
         self.maybe_raise_high_watermark(now.boot);
-        let has_enough = self.local.min_insync() <= self.isr.maximal().len();
+        let has_enough = self.has_enough();
         let high_watermark = self.local.high_watermark;
         self.parked.complete_produces(high_watermark, has_enough, &mut self.local.outputs);
         self.complete_deletions();
@@ -384,6 +372,11 @@ impl<D: Disk> Leader<D> {
         let told_at = self.remotes.values().map(|remote| self.told_at(remote)).min();
         let told_at = told_at.unwrap_or(Boot::NEVER);
         self.check_at.min(self.isr.next_deadline()).min(told_at)
+    }
+
+    /// Whether as many replicas are in sync as there must be.
+    pub(super) fn has_enough(&self) -> bool {
+        self.local.min_insync() <= self.isr.maximal().len()
     }
 
     pub(super) fn latest_offset(&self) -> Result<Offset, ErrorCode> {

@@ -1,5 +1,6 @@
 //! What leader and follower share: the log, and what is known of the partition.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{BrokerState, LeaderAndIsr, Output, ReplicaConfig};
@@ -7,6 +8,8 @@ use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::log::{Appended, Log};
+use crate::record::TimestampType;
+use crate::time::{Boot, Now, Timestamp};
 use crate::wire::ErrorCode;
 
 /// This node's copy of a partition.
@@ -29,22 +32,27 @@ pub(super) struct Local<D: Disk> {
     pub is_failed: bool,
     pub outputs: VecDeque<Output<D>>,
     next_token: u64,
+    /// Before this the high watermark is not written down again.
+    note_after: Boot,
 }
 
 impl<D: Disk> Local<D> {
-    pub fn new(log: Log<D>, config: ReplicaConfig, high_watermark: Offset) -> Self {
+    /// The high watermark is the one that was last written down; a lower one only makes readers
+    /// wait.
+    pub fn new(now: Now, log: Log<D>, config: ReplicaConfig) -> Self {
         let (start, flushed_end) = (log.start_offset(), log.durable_offset());
-        let high_watermark = high_watermark.max(start).min(flushed_end);
+        let damage = log.damaged_from();
+        let readable = damage.map_or(flushed_end, |damage| damage.min(flushed_end));
+        let high_watermark = log.noted_high_watermark().min(readable).max(start);
         let state = LeaderAndIsr {
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: -1,
             ..LeaderAndIsr::default()
         };
         Local {
-            damage: None,
+            damage,
             is_failed: log.is_poisoned(),
             log,
-            config,
             state,
             high_watermark,
             start_durable: start,
@@ -52,6 +60,8 @@ impl<D: Disk> Local<D> {
             brokers: BTreeMap::new(),
             outputs: VecDeque::new(),
             next_token: 0,
+            note_after: now.boot.plus_ms(config.high_watermark_interval_ms),
+            config,
         }
     }
 
@@ -106,12 +116,10 @@ impl<D: Disk> Local<D> {
 
     /// What a requested leader epoch is to this one.
     pub fn check_epoch(&self, requested: LeaderEpoch) -> Result<(), ErrorCode> {
-        if requested < self.state.leader_epoch {
-            Err(ErrorCode::FENCED_LEADER_EPOCH)
-        } else if self.state.leader_epoch < requested {
-            Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
-        } else {
-            Ok(())
+        match requested.cmp(&self.state.leader_epoch) {
+            Ordering::Less => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
         }
     }
 
@@ -137,8 +145,15 @@ impl<D: Disk> Local<D> {
             end_offset: appended.end_offset,
             segment: appended.segment,
             position: appended.position,
+            is_written: appended.is_written,
             bytes,
         }));
+    }
+
+    /// The time that was stamped on a batch of this timestamp, if one was.
+    pub fn stamped(&self, timestamp: Timestamp) -> Timestamp {
+        let is_stamped = self.log.config().message_timestamp_type == TimestampType::LogAppendTime;
+        if is_stamped { timestamp } else { Timestamp::NONE }
     }
 
     /// Raises the first offset to at most the log's end.
@@ -169,6 +184,23 @@ impl<D: Disk> Local<D> {
             self.push(Output::HighWatermark(to));
         }
         is_higher
+    }
+
+    /// Writes the high watermark down when it is time.
+    pub fn note_high_watermark(&mut self, now: Boot) {
+        if now < self.note_at() || self.is_failed {
+            return;
+        }
+        self.note_after = now.plus_ms(self.config.high_watermark_interval_ms);
+        if let Some(state) = self.log.note_high_watermark(self.high_watermark) {
+            self.persist_state(state);
+        }
+    }
+
+    /// When that is; never while there is no news.
+    pub fn note_at(&self) -> Boot {
+        let is_news = self.log.noted_high_watermark() < self.high_watermark && !self.is_failed;
+        if is_news { self.note_after } else { Boot::NEVER }
     }
 
     /// A name for a wait.

@@ -120,6 +120,9 @@ pub struct ReplicaConfig {
     pub fetch_backoff_ms: u64,
     /// A proposal that the controller did not answer, or refused for the moment, is sent again.
     pub alter_timeout_ms: u64,
+    /// `replica.high.watermark.checkpoint.interval.ms`: how often the high watermark is written
+    /// down.
+    pub high_watermark_interval_ms: u64,
     /// `follower.replication.throttled.rate`: bytes a second while out of the ISR.
     pub throttled_rate: Option<u64>,
     /// What is wrong on purpose.
@@ -138,6 +141,7 @@ impl ReplicaConfig {
             fetch_timeout_ms: 30_000,
             fetch_backoff_ms: 100,
             alter_timeout_ms: 1000,
+            high_watermark_interval_ms: 5000,
             throttled_rate: None,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -240,6 +244,8 @@ pub struct Produced {
     pub log_append_time: Timestamp,
     /// First offset of the log.
     pub log_start: Offset,
+    /// Whether the batch was sent, and appended, once before.
+    pub is_repeated: bool,
 }
 
 /// What a replica wants done.
@@ -309,6 +315,8 @@ pub enum Output<D: Disk> {
         from: Offset,
         /// The offset after the last.
         to: Offset,
+        /// Whether they are to be had from the leader: they were damaged here.
+        is_damage: bool,
     },
     /// The log takes no more until it is reopened.
     Failed,
@@ -331,10 +339,9 @@ pub struct Replica<D: Disk> {
 }
 
 impl<D: Disk> Replica<D> {
-    /// Takes a log over. `high_watermark` is what was last known of it; a lower one only makes
-    /// readers wait.
-    pub fn new(now: Now, log: Log<D>, config: ReplicaConfig, high_watermark: Offset) -> Self {
-        let local = Local::new(log, config, high_watermark);
+    /// Takes a log over.
+    pub fn new(now: Now, log: Log<D>, config: ReplicaConfig) -> Self {
+        let local = Local::new(now, log, config);
         let follower = Follower::new(now, local);
         Replica { role: Some(Role::Follower(follower)), deferred: None }
     }
@@ -358,7 +365,22 @@ impl<D: Disk> Replica<D> {
                 self.take_metadata(now, state);
             }
         }
+        // Behind the state of a cut a high watermark from before it would outlive it.
+        if !self.is_cutting() {
+            self.local_mut().note_high_watermark(now.boot);
+        }
         self.local().invariants();
+    }
+
+    /// A client's batch, validated, as [`Input::Produce`]; but who calls waits for the high
+    /// watermark itself ([`Output::HighWatermark`]), and for the end of this leadership.
+    pub fn append(&mut self, now: Now, acks: i8, batch: BytesMut) -> Result<Produced, ErrorCode> {
+        let produced = match self.role_mut() {
+            Role::Leader(leader) => leader.append(now, acks, batch)?,
+            Role::Follower(_) => return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        };
+        self.local().invariants();
+        Ok(produced)
     }
 
     /// Next thing to do, if any.
@@ -368,10 +390,11 @@ impl<D: Disk> Replica<D> {
 
     /// When [`Input::Tick`] has something to do.
     pub fn next_deadline(&self) -> Boot {
-        match self.role() {
+        let note_at = if self.is_cutting() { Boot::NEVER } else { self.local().note_at() };
+        note_at.min(match self.role() {
             Role::Leader(leader) => leader.next_deadline(),
             Role::Follower(follower) => follower.next_deadline(),
-        }
+        })
     }
 
     /// What it is.
@@ -392,6 +415,17 @@ impl<D: Disk> Replica<D> {
     /// Offsets below this one can be read.
     pub fn high_watermark(&self) -> Offset {
         self.local().high_watermark
+    }
+
+    /// Whether as many replicas are in sync as there must be. If not, what is committed is there,
+    /// but not as safe as was asked for.
+    pub fn has_enough(&self) -> bool {
+        matches!(self.role(), Role::Leader(leader) if leader.has_enough())
+    }
+
+    /// Whether the log is being cut: nothing may be flushed, expired or compacted meanwhile.
+    pub fn is_cutting(&self) -> bool {
+        matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
     }
 
     /// The state it goes by.
@@ -468,10 +502,6 @@ impl<D: Disk> Replica<D> {
                 Role::Follower(follower.become_follower(now, state))
             }
         });
-    }
-
-    fn is_cutting(&self) -> bool {
-        matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
     }
 
     /// A leadership of this node that its log has seen already is over: the node was away since,

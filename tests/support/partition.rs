@@ -198,7 +198,9 @@ impl World {
                 self.log().mark_start_durable(start);
             }
             SmallState::EpochStart { epoch, offset } => self.state.epochs.push((epoch, offset)),
-            SmallState::Truncated { .. } => unreachable!("nobody follows here"),
+            SmallState::Truncated { .. } | SmallState::HighWatermark(_) => {
+                unreachable!("nobody follows here")
+            }
             SmallState::Forget => unreachable!("the log never forgets itself"),
         }
     }

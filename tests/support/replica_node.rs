@@ -74,7 +74,7 @@ impl Node {
         let state = SmallState::LogStart(log.start_offset());
         known.push(Entry::State { topic_partition, state });
         commit(&mut journal, &known);
-        let replica = Replica::new(now, log, setup.config.clone(), Offset::ZERO);
+        let replica = Replica::new(now, log, setup.config.clone());
         let node = Node {
             id,
             broker_epoch: setup.config.broker_epoch,

@@ -226,7 +226,8 @@ impl Rig {
             Output::Deleted { token, outcome: Err(error) } => format!("deleted {token}: {error}"),
             Output::HighWatermark(offset) => format!("high watermark {offset}"),
             Output::Load { token, .. } => format!("load {token}"),
-            Output::Lost { from, to } => format!("LOST {from}..{to}"),
+            Output::Lost { from, to, is_damage: false } => format!("LOST {from}..{to}"),
+            Output::Lost { from, to, .. } => format!("damage {from}..{to} is cut off"),
             Output::Failed => "FAILED".into(),
             Output::Persist(_) | Output::Cut(_) | Output::Note(_) => unreachable!("kept there"),
         };

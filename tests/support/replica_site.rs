@@ -2,10 +2,11 @@
 //! nodes that lose power; after every event it is looked whether what must hold does.
 //!
 //! The controller is what semantics.md 2.10 to 2.12 say of it, for one partition: it versions its
-//! state, checks AlterPartition, fences who is silent and elects from the ISR. Connections keep
+//! state, checks `AlterPartition`, fences who is silent and elects from the ISR. Connections keep
 //! their order and lose everything when they break.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
@@ -168,7 +169,7 @@ impl Site {
         self.events.insert((self.us + after_us, self.next_event), event);
     }
 
-    fn note(&mut self, words: String) {
+    fn note(&mut self, words: &str) {
         if 4000 <= self.trace.len() {
             self.trace.drain(..2000);
         }
@@ -333,7 +334,7 @@ impl Site {
                 let input = Input::Loaded { token, is_lost: false };
                 self.at(200, Event::Told { to: from, incarnation: broker_epoch, input });
             }
-            Output::Lost { from: lost, to } => {
+            Output::Lost { from: lost, to, .. } => {
                 let is_healing = self.damaged.contains(&from);
                 hold!(is_healing, "R6: node {from} cut {lost}..{to} off");
                 hold!(!self.state.isr.contains(&from), "{from} heals itself within the ISR");
@@ -357,14 +358,8 @@ impl Site {
             let incarnation = self.nodes[&from].broker_epoch;
             return self.at(2000, Event::Broken { to: from, incarnation, peer: to });
         }
-        let connection = match self.connections.get(&pair) {
-            Some(connection) => *connection,
-            None => {
-                self.next_event += 1;
-                self.connections.insert(pair, self.next_event);
-                self.next_event
-            }
-        };
+        self.next_event += 1;
+        let connection = *self.connections.entry(pair).or_insert(self.next_event);
         let arrival = self.arrivals.get(&(from, to)).copied().unwrap_or(0);
         let slow = if self.random.is_one_in(30) { 40_000 } else { 2500 };
         let arrival = arrival.max(self.us + 50 + self.random.below(slow)) + 1;
@@ -399,7 +394,7 @@ impl Site {
         let is_sound = report.partitions.iter().all(odradek::log::LogReport::is_sound);
         assert!(is_sound, "a power cut does no damage: {report:?}");
         self.nodes.insert(id, node);
-        self.note(format!("boot {id} as {broker_epoch}"));
+        self.note(&format!("boot {id} as {broker_epoch}"));
         self.marks.remove(&id);
         self.damaged.remove(&id);
         let broker = BrokerState { node_id: id, broker_epoch, is_active: true };
@@ -426,7 +421,7 @@ impl Site {
         for other in NODES {
             self.disconnect(id, other);
         }
-        self.note(format!("stop {id}, power cut: {is_power_cut}"));
+        self.note(&format!("stop {id}, power cut: {is_power_cut}"));
     }
 
     fn cut_power_of_all(&mut self) {
@@ -451,7 +446,7 @@ impl Site {
         self.state.leader_epoch = LeaderEpoch(self.state.leader_epoch.0 + 1);
         self.state.partition_epoch += 1;
         self.counts.elections += 1;
-        self.note(format!("elect {:?} in epoch {}", leader, self.state.leader_epoch));
+        self.note(&format!("elect {:?} in epoch {}", leader, self.state.leader_epoch));
     }
 
     /// Fences who was silent for too long.
@@ -473,7 +468,7 @@ impl Site {
                 self.state.isr.retain(|member| *member != node);
                 self.state.partition_epoch += 1;
             }
-            self.note(format!("fence {node}, isr {:?}", self.state.isr));
+            self.note(&format!("fence {node}, isr {:?}", self.state.isr));
             if self.state.leader == Some(node) {
                 self.elect();
             }
@@ -517,7 +512,7 @@ impl Site {
             self.state.isr.clone_from(isr);
             self.state.partition_epoch += 1;
             self.counts.isr_changes += 1;
-            self.note(format!("isr {isr:?} version {}", self.state.partition_epoch));
+            self.note(&format!("isr {isr:?} version {}", self.state.partition_epoch));
             self.tell_all();
         }
         let outcome = outcome.map(|_| self.state.clone());
@@ -606,7 +601,7 @@ impl Site {
                 let other = other[self.random.below(4) as usize];
                 if node != other && self.cut_links.insert((node.min(other), node.max(other))) {
                     self.counts.partitions += 1;
-                    self.note(format!("part {node} and {other}"));
+                    self.note(&format!("part {node} and {other}"));
                     self.disconnect(node, other);
                 }
                 if other == CONTROLLER {
@@ -615,7 +610,7 @@ impl Site {
             }
             112..160 => {
                 if let Some(link) = self.cut_links.pop_first() {
-                    self.note(format!("heal {link:?}"));
+                    self.note(&format!("heal {link:?}"));
                     self.heal(link);
                 }
             }
@@ -639,7 +634,7 @@ impl Site {
         let batches = node.batches(node.log().start_offset(), end);
         let from = batches[self.random.below(batches.len() as u64) as usize].0;
         self.damaged.insert(id);
-        self.note(format!("damage at {id} from {from}"));
+        self.note(&format!("damage at {id} from {from}"));
         self.give(id, Input::Damaged(from))
     }
 
@@ -676,7 +671,7 @@ impl Site {
         let value = self.next_value;
         self.next_value += 1;
         let mut builder = BatchBuilder::new();
-        for _ in 0..1 + self.random.below(3) {
+        for _ in 0..=self.random.below(3) {
             let mut bytes = value.to_be_bytes().to_vec();
             bytes.resize(8 + self.random.below(300) as usize, b'.');
             builder.push(self.now().wall, None, Some(&bytes), &[]);
@@ -775,7 +770,7 @@ impl Site {
     pub fn describe(&self) -> String {
         let mut words = format!("{:?}\n", self.state);
         for (id, node) in &self.nodes {
-            words += &format!("{id}: {}\n", shown(&node.replica));
+            let _ = writeln!(words, "{id}: {}", shown(&node.replica));
         }
         words
     }
