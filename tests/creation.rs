@@ -149,6 +149,7 @@ impl Node {
             topic_partition: *topic_partition,
             durable_offset: Some(*end_offset),
             log_start_offset: None,
+            is_truncated: false,
         };
         self.control.flushed(now(), &flushed);
         Some(())

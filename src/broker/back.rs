@@ -85,6 +85,8 @@ pub struct Flushed {
     pub durable_offset: Option<Offset>,
     /// Its new first offset, if that was in the commit.
     pub log_start_offset: Option<Offset>,
+    /// Whether the commit says where the log is cut; the cut comes after what else is told here.
+    pub is_truncated: bool,
 }
 
 struct PartitionState<D: Disk> {

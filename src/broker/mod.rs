@@ -20,6 +20,7 @@ pub mod mail;
 pub mod metrics;
 pub mod scrub;
 pub mod shard;
+pub mod site;
 
 pub use handlers::ConfigText;
 
@@ -77,6 +78,8 @@ pub struct BrokerConfig {
     pub node_id: NodeId,
     /// How many shards there are.
     pub shard_count: u16,
+    /// Whether nodes of a site may knock.
+    pub has_peers: bool,
     /// Largest frame that is read.
     pub frame_bytes_max: u32,
     /// Most bytes in one answer to a fetch.

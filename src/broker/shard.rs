@@ -131,6 +131,8 @@ pub enum Output<D: Disk> {
     Applied(u64),
     /// Give the log of a deleted partition to the control thread.
     Retired(Box<Log<D>>),
+    /// Give a connection to the control thread: a node of the site knocks.
+    HandOver(ConnectionId, u32, Vec<u8>),
 }
 
 /// One poll-loop thread's share of the broker.
@@ -388,6 +390,9 @@ impl<D: Disk> Shard<D> {
                 self.outputs.push_back(Output::Close(connection, reason));
             }
             FrontOutput::Control(ask) => self.outputs.push_back(Output::Control(ask)),
+            FrontOutput::HandOver { connection, correlation_id, hello } => {
+                self.outputs.push_back(Output::HandOver(connection, correlation_id, hello));
+            }
             FrontOutput::Release { bytes } => self.outputs.push_back(Output::Release(bytes)),
         }
     }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::error::Expected;
 use super::listener::{Listener, Protocol};
 use super::raw::RawValue;
+use super::site::{Voter, roles, voters};
 use super::{Config, DiskFullPolicy, MigrationPolicy};
 use crate::ids::NodeId;
 use crate::limits;
@@ -53,6 +54,14 @@ enum Kind {
     Directories,
     Listeners,
     Advertised,
+    /// Nodes that are to vote, and where they are.
+    Voters,
+    /// What the node does.
+    Roles,
+    /// A file.
+    File(fn(&mut Config, PathBuf)),
+    /// Free text of a few characters.
+    Text(fn(&mut Config, &str)),
     /// A topic-level key's default; the text is the topic-level name.
     Topic(&'static str),
 }
@@ -92,6 +101,9 @@ const LOG_LEVELS: [log::LevelFilter; 6] = [
     log::LevelFilter::Trace,
 ];
 
+/// Bytes of a text without a meaning of its own.
+const TEXT_BYTES_MAX: usize = 255;
+
 const I32_MAX: i64 = i32::MAX as i64;
 
 /// Longest time in ms that a key takes: a hundred years, far from any overflow.
@@ -123,6 +135,53 @@ pub(super) const KEYS: &[Key] = &[
         about: "What clients are told to connect to, one a protocol; unset: what they came to.",
         kind: Kind::Advertised,
     },
+    restart(
+        "process.roles",
+        "[\"broker\", \"controller\"]",
+        Kind::Roles,
+        "What this node does in its site; [\"witness\"] votes and holds no data.",
+    ),
+    Key {
+        name: "controller.quorum.voters",
+        default: None,
+        reloadable: false,
+        about: "The nodes that agree on the metadata of a site, this one among them or not.",
+        kind: Kind::Voters,
+    },
+    Key {
+        name: "cluster.secret.file",
+        default: None,
+        reloadable: false,
+        about: "A file with the secret that the nodes of a site share; 16 bytes at least.",
+        kind: Kind::File(|c, path| c.cluster_secret_file = Some(path)),
+    },
+    Key {
+        name: "broker.rack",
+        default: None,
+        reloadable: false,
+        about: "Where this board stands: replicas of a partition go to different racks.",
+        kind: Kind::Text(|c, text| c.broker_rack = text.into()),
+    },
+    restart(
+        "broker.heartbeat.interval.ms",
+        "2000",
+        Kind::Integer {
+            min: 100,
+            max: 3_600_000,
+            put: |c, n| c.broker_heartbeat_interval_ms = n as u64,
+        },
+        "How often a broker of a site says that it is there.",
+    ),
+    restart(
+        "broker.session.timeout.ms",
+        "9000",
+        Kind::Integer {
+            min: 500,
+            max: 3_600_000,
+            put: |c, n| c.broker_session_timeout_ms = n as u64,
+        },
+        "After so long without a heartbeat a broker leads nothing any more.",
+    ),
     reload(
         "num.partitions",
         "1",
@@ -666,17 +725,33 @@ impl Key {
 
     /// A value for the file, of a key that has no default.
     fn example(&self) -> &'static str {
-        if matches!(self.kind, Kind::Advertised) { "[\"wire://edge-1.local:7092\"]" } else { "1" }
+        match self.kind {
+            Kind::Advertised => "[\"wire://edge-1.local:7092\"]",
+            Kind::Voters => {
+                "[\"1@edge-1.local:7092\", \"2@edge-2.local:7092\", \"3@edge-3.local:7092\"]"
+            }
+            Kind::File(_) => "\"/etc/odradek/secret\"",
+            Kind::Text(_) => "\"attic\"",
+            _ => "1",
+        }
     }
 
     /// Whether its value is a list.
     pub(super) fn is_list(&self) -> bool {
         match self.kind {
-            Kind::Names { .. } | Kind::Directories | Kind::Listeners | Kind::Advertised => true,
+            Kind::Names { .. }
+            | Kind::Directories
+            | Kind::Listeners
+            | Kind::Advertised
+            | Kind::Voters
+            | Kind::Roles => true,
             Kind::Topic(key) => TopicConfig::is_list(key),
-            Kind::Boolean(_) | Kind::Integer { .. } | Kind::Size { .. } | Kind::Word { .. } => {
-                false
-            }
+            Kind::Boolean(_)
+            | Kind::Integer { .. }
+            | Kind::Size { .. }
+            | Kind::Word { .. }
+            | Kind::File(_)
+            | Kind::Text(_) => false,
         }
     }
 
@@ -749,6 +824,28 @@ impl Key {
                 put(config, Vec::clone(&chosen));
                 Ok(chosen.join(","))
             }
+            Kind::Directories | Kind::Listeners | Kind::Advertised | Kind::Voters | Kind::Roles => {
+                self.put_list(config, value)
+            }
+            Kind::File(put) => {
+                let path = text(value).filter(|path| !path.is_empty() && !path.contains('\0'));
+                let path = path.ok_or(Expected::File)?;
+                put(config, PathBuf::from(path));
+                Ok(path.to_owned())
+            }
+            Kind::Text(put) => {
+                let text = text(value).filter(|text| text.len() <= TEXT_BYTES_MAX);
+                let text = text.ok_or(Expected::Text)?;
+                put(config, text);
+                Ok(text.to_owned())
+            }
+            Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
+        }
+    }
+
+    /// The same, of a key that takes a list of its own kind.
+    fn put_list(&self, config: &mut Config, value: &RawValue) -> Result<String, Expected> {
+        match self.kind {
             Kind::Directories => {
                 config.log_dirs = directories(value).ok_or(Expected::Directories)?;
                 Ok(joined(config.log_dirs.iter().map(|dir| dir.display().to_string())))
@@ -761,7 +858,15 @@ impl Key {
                 config.advertised_listeners = advertised(value).ok_or(Expected::Advertised)?;
                 Ok(joined(config.advertised_listeners.iter().map(Listener::to_string)))
             }
-            Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
+            Kind::Voters => {
+                config.controller_quorum_voters = voters(value).ok_or(Expected::Voters)?;
+                Ok(joined(config.controller_quorum_voters.iter().map(Voter::to_string)))
+            }
+            Kind::Roles => {
+                config.process_roles = roles(value).ok_or(Expected::Roles)?;
+                Ok(joined(config.process_roles.iter().map(|role| role.name().to_owned())))
+            }
+            _ => unreachable!("only keys with lists are put here"),
         }
     }
 }
@@ -834,7 +939,7 @@ fn size(value: &RawValue) -> Option<u64> {
 }
 
 /// A list; a single text is split at its commas, as in Kafka's properties.
-fn list(value: &RawValue) -> Option<Vec<&str>> {
+pub(super) fn list(value: &RawValue) -> Option<Vec<&str>> {
     let texts: Vec<&str> = match value {
         RawValue::List(texts) => texts.iter().map(String::as_str).collect(),
         _ => text(value)?.split(',').map(str::trim).collect(),

@@ -457,6 +457,9 @@ where
                 Output::Retired(log) => {
                     drop(self.parts.control.send(ControlEvent::Retired(log)));
                 }
+                Output::HandOver(id, correlation_id, hello) => {
+                    self.hand_over_connection(id, correlation_id, hello);
+                }
             }
         }
         if HAND_OVER_BYTES <= self.appended_bytes {
@@ -591,6 +594,17 @@ where
         let peer = connection.peer;
         self.active.insert(slot_of(id));
         self.complaints.warn(now, format_args!("{peer} is disconnected: {reason}"));
+    }
+
+    /// A node of the site knocks: the control thread goes on with its connection. Nothing is lost:
+    /// such a node says nothing more before it is answered.
+    fn hand_over_connection(&mut self, id: ConnectionId, correlation_id: u32, hello: Vec<u8>) {
+        let Some(connection) = self.connection(id) else { return };
+        if let Ok(stream) = connection.stream().try_clone() {
+            let knocked = ControlEvent::Knocked(stream, correlation_id, hello);
+            drop(self.parts.control.send(knocked));
+        }
+        self.close(slot_of(id));
     }
 
     fn close(&mut self, slot: usize) {

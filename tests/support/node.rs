@@ -90,7 +90,7 @@ fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
         Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
         Entry::State { .. } => return None,
     };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset })
+    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated: false })
 }
 
 impl Node {
@@ -271,6 +271,7 @@ impl Node {
             | Output::Scrub(_)
             | Output::Note(_)
             | Output::Clean(_)
+            | Output::HandOver(..)
             | Output::NoteProducers(..) => {}
         }
     }
@@ -294,6 +295,9 @@ impl Node {
             ControlOutput::Remove(log) => {
                 let path = log.retire().expect("the disk works");
                 self.disk.remove_dir_all(&path).expect("the disk works");
+            }
+            ControlOutput::Work(_) | ControlOutput::Send(..) | ControlOutput::Altered(..) => {
+                panic!("a node that is alone")
             }
         }
     }
@@ -458,6 +462,7 @@ fn controller_config(setup: &Setup) -> ControllerConfig {
 
 fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
     BrokerConfig {
+        has_peers: false,
         node_id: NodeId(1),
         shard_count: setup.shard_count,
         frame_bytes_max: 1 << 20,

@@ -71,11 +71,12 @@ impl<D: Disk> Back<D> {
             if self.clean.rests.contains_key(&topic_partition) {
                 continue;
             }
+            let high_watermark = state.high_watermark();
             let log = &mut state.log;
             if let Err(why) = log.roll_overdue(now) {
                 log::error!("{}-{}: {why}", log.name(), topic_partition.partition);
             }
-            let filth = log.filth(now).filter(|filth| log.is_filthy(filth));
+            let filth = log.filth(now, high_watermark).filter(|filth| log.is_filthy(filth));
             if let Some((file, position, bytes)) = log.take_cold() {
                 // Loaded for the next look: nobody waits for it.
                 let load = Load { token: NOBODY, file, position, bytes };
