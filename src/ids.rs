@@ -95,6 +95,11 @@ impl fmt::Display for Partition {
 #[serde(transparent)]
 pub struct NodeId(pub i32);
 
+impl NodeId {
+    /// Kafka's "nobody": a partition without a leader, a cluster without a controller.
+    pub const NONE: NodeId = NodeId(-1);
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -48,7 +48,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | vocabulary (`no_std`) | [`ids`], [`time`], [`limits`], [`topic_config`], [`group_config`], [`record`], [`wire`] |
-//! | core (deterministic) | [`journal`], [`log`], [`controller`], [`group`], [`broker`] |
+//! | core (deterministic) | [`journal`], [`log`], [`replica`], [`controller`], [`group`], [`quorum`], [`broker`] |
 //! | doors (translation) | [`kafka`] |
 //! | shell (the only I/O) | [`runtime`] |
 //! | beside it | [`config`], [`client`], and in the binary `cli` |
@@ -104,5 +104,8 @@ pub mod journal;
 pub mod kafka;
 #[cfg(feature = "std")]
 pub mod log;
+#[cfg(feature = "std")]
+pub mod quorum;
+pub mod replica;
 #[cfg(feature = "std")]
 pub mod runtime;

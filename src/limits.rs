@@ -234,6 +234,63 @@ pub const CLEANER_GROUP_SEGMENTS_MAX: usize = 64;
 /// The map of keys may take this share of `memory.limit`, where nothing else is said.
 pub const CLEANER_SHARE_OF_MEMORY: u64 = 16;
 
+/// Voters of the metadata quorum, witnesses included: beyond five more of them help nobody.
+pub const QUORUM_VOTERS_MAX: usize = 7;
+
+/// Frames that wait to be sent to a peer; more are dropped.
+pub const LINK_FRAMES_MAX: usize = 256;
+
+/// Largest frame of a peer: a largest batch of metadata, or a client's largest request.
+pub const LINK_FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + 4096;
+
+/// Requests that may wait for the active controller.
+pub const CONTROLLER_JOBS_MAX: usize = 1024;
+
+/// Listeners that a broker tells its peers of.
+pub const ENDPOINTS_MAX: usize = 8;
+
+/// Brokers of a site.
+pub const SITE_BROKERS_MAX: usize = 64;
+
+/// Members of the metadata quorum, observers included.
+pub const QUORUM_MEMBERS_MAX: usize = 64;
+
+/// Bytes of one batch of the metadata log: what one command may change at once.
+pub const QUORUM_BATCH_BYTES_MAX: usize = 768 << 10;
+
+/// Batches of one message between voters.
+pub const QUORUM_MESSAGE_BATCHES_MAX: usize = 256;
+
+/// Bytes of batches that one message between voters carries, save that a single batch may be larger.
+pub const QUORUM_MESSAGE_BYTES: usize = 256 << 10;
+
+/// Messages with batches that a follower may have before it confirmed one.
+pub const QUORUM_MESSAGES_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of proposals that may wait for their commit; more are refused.
+pub const QUORUM_UNCOMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of batches behind the newest snapshot at which the next one is asked for.
+pub const QUORUM_LOG_BYTES: usize = 1 << 20;
+
+/// Bytes of an image that a follower takes.
+pub const QUORUM_IMAGE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of an image that one message carries.
+pub const QUORUM_PIECE_BYTES_MAX: usize = 128 << 10;
+/// Replicas of one partition: a site is a few devices.
+pub const REPLICAS_MAX: usize = 32;
+
+/// Fetches of one partition that a follower has under way: one is answered while the next is on its
+/// way, so that bytes never wait for a question.
+pub const REPLICA_FETCHES_MAX: usize = 2;
+
+/// Answers to a follower go in one frame up to so many bytes of batches, or one answer.
+pub const REPLICA_ANSWER_BYTES: u64 = 256 << 10;
+
+/// Bytes that a follower asks for at once for one partition.
+pub const REPLICA_FETCH_BYTES: u32 = 1 << 20;
+
 /// Poll-loop threads.
 pub const SHARDS_MAX: usize = 16;
 
@@ -287,6 +344,15 @@ const _: () = {
     assert!(TOPIC_PARTITIONS_MAX as usize <= GROUP_OFFSETS_MAX);
     // A coordinator's groups can all be listed.
     assert!(GROUPS_MAX <= GROUPS_LISTED_MAX);
+    // A largest batch of metadata fits a frame of the smallest memory, envelope included.
+    assert!(QUORUM_BATCH_BYTES_MAX as u64 + 4096 <= MEMORY_LIMIT_BYTES_MIN / FRAME_SHARE_OF_MEMORY);
+    // So does a message of many, and a piece of an image.
+    assert!(QUORUM_MESSAGE_BYTES <= QUORUM_BATCH_BYTES_MAX);
+    assert!(QUORUM_PIECE_BYTES_MAX <= QUORUM_BATCH_BYTES_MAX);
+    // The consensus crate wants room for a whole message among the uncommitted.
+    assert!(QUORUM_MESSAGE_BYTES as u64 <= QUORUM_UNCOMMITTED_BYTES_MAX);
+    // Every voter is a member.
+    assert!(QUORUM_VOTERS_MAX <= QUORUM_MEMBERS_MAX);
     // A topic cannot be larger than the broker that holds it.
     assert!(TOPIC_PARTITIONS_MAX as usize <= BROKER_PARTITIONS_MAX);
 };

@@ -234,14 +234,14 @@ fn young_records_wait_and_old_ones_do_not() {
     world.put("a", true);
     world.roll();
     let now = world.now();
-    assert!(world.log().filth(now).is_none(), "all of it is young");
+    assert!(world.log().filth(now, Offset(i64::MAX)).is_none(), "all of it is young");
     world.ms += 2000;
     let now = world.now();
-    let filth = world.log().filth(now).expect("old enough");
+    let filth = world.log().filth(now, Offset(i64::MAX)).expect("old enough");
     assert_eq!(filth.ratio().percent(), 100);
     assert!(!world.log().is_filthy(&filth), "but not dirty enough");
     configure(&mut world, |config| config.max_compaction_lag_ms = 1500);
-    let filth = world.log().filth(now).expect("as before");
+    let filth = world.log().filth(now, Offset(i64::MAX)).expect("as before");
     assert!(filth.is_overdue && world.log().is_filthy(&filth));
     clean(&mut world);
     assert_eq!(world.of("a").len(), 1);

@@ -112,7 +112,9 @@ impl Writer {
         match state {
             SmallState::LogStart(offset) => self.told.log_start = offset.0,
             SmallState::EpochStart { epoch, offset } => self.told.epochs.push((epoch, offset)),
-            SmallState::Forget => unreachable!("the workload deletes nothing"),
+            SmallState::Truncated { .. } | SmallState::HighWatermark(_) | SmallState::Forget => {
+                unreachable!("the workload neither deletes nor cuts")
+            }
         }
         Entry::State { topic_partition: tp(self.number), state }
     }

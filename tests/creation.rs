@@ -130,7 +130,10 @@ impl Node {
                     let response: CreateTopicsResponse<'_> = frame::decode(&body).expect("decodes");
                     return Some(response.topics[0].error);
                 }
-                ControlOutput::Configure => unreachable!("nobody configures the broker"),
+                ControlOutput::Configure
+                | ControlOutput::Work(_)
+                | ControlOutput::Send(..)
+                | ControlOutput::Altered(..) => unreachable!("one node, and nobody configures it"),
                 ControlOutput::Remove(log) => {
                     let aside = log.retire().ok()?;
                     self.disk.remove_dir_all(&aside).ok()?;
@@ -149,6 +152,7 @@ impl Node {
             topic_partition: *topic_partition,
             durable_offset: Some(*end_offset),
             log_start_offset: None,
+            is_truncated: false,
         };
         self.control.flushed(now(), &flushed);
         Some(())

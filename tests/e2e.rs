@@ -32,6 +32,7 @@ mod e2e {
     mod peer;
     mod power_cut;
     mod reload;
+    mod site;
     mod stop;
     mod tour;
     mod trace;

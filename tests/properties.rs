@@ -48,7 +48,6 @@ fn what_kafka_4_ships_is_read() {
     assert_eq!(config.topic_defaults, Config::default().topic_defaults, "stated as they are");
     let warned = warned(&config);
     for key in [
-        ("process.roles", 6),
         ("controller.quorum.bootstrap.servers", 12),
         ("controller.listener.names", 31),
         ("num.network.threads", 37),
@@ -84,7 +83,6 @@ fn one_of_kafka_3_with_zookeeper_is_read() {
         "`log.message.format.version`: gone with Kafka 4",
         "`log.retension.minutes`: ignored, there is no such key; did you mean \
          `log.retention.minutes`?",
-        "`broker.rack`: not needed here",
     ] {
         assert!(words.contains(part), "{part} in\n{words}");
     }

@@ -23,6 +23,7 @@ use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{DamageNote, Log, LogDir, OpenParameters, Scrubbed};
 use odradek::record::{BatchBuilder, Compression};
+use odradek::replica::ReplicaConfig;
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::ErrorCode;
@@ -62,6 +63,7 @@ struct World {
 impl World {
     fn new(config: TopicConfig) -> World {
         let broker = BrokerConfig {
+            has_peers: false,
             node_id: NodeId(1),
             shard_count: 1,
             frame_bytes_max: 1 << 20,
@@ -71,6 +73,7 @@ impl World {
             process: Box::leak(Box::default()),
             memory: &Plenty,
             seed: 1,
+            replica: ReplicaConfig::new(NodeId(1), 0),
             live: LiveConfig {
                 groups: GroupRules::default(),
                 advertised: None,
@@ -163,6 +166,7 @@ impl World {
             offset: Offset(offset),
             current_leader_epoch: LeaderEpoch::NONE,
             max_bytes: 1 << 20,
+            may_follow: false,
         };
         let fetch = FetchAsk { items: vec![item], max_bytes: 1 << 20, watch: None };
         let (mut answer, mut notes) = (None, Vec::new());
@@ -343,7 +347,12 @@ fn one_segment_at_a_time_is_given_up() {
     assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(2)]);
     assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [], "its room is not there yet");
     let start = Some(Offset(2));
-    let durable = Flushed { topic_partition: TOPIC, durable_offset: None, log_start_offset: start };
+    let durable = Flushed {
+        topic_partition: TOPIC,
+        durable_offset: None,
+        log_start_offset: start,
+        is_truncated: false,
+    };
     world.step(1000, Event::Flushed(vec![durable]));
     assert!(!world.disk.files().contains_key(&segment(0)), "without delay");
     assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(4)]);
@@ -385,8 +394,12 @@ fn what_was_weak_is_flushed_before_an_ack_is_durable() {
         "the flush goes first"
     );
     journal.commit(&entries).expect("commits");
-    let flushed =
-        Flushed { topic_partition: TOPIC, durable_offset: Some(Offset(4)), log_start_offset: None };
+    let flushed = Flushed {
+        topic_partition: TOPIC,
+        durable_offset: Some(Offset(4)),
+        log_start_offset: None,
+        is_truncated: false,
+    };
     let answers = replies(world.step(5, Event::Flushed(vec![flushed])));
     assert_eq!(answers.len(), 1, "now it is acknowledged");
     let log = after_power_cut(&world.disk);
@@ -406,6 +419,7 @@ fn a_topic_that_becomes_weak_again_is_flushed_by_its_timer() {
             topic_partition: TOPIC,
             durable_offset,
             log_start_offset: None,
+            is_truncated: false,
         }])
     };
     world.step(102, flushed(1));
@@ -441,6 +455,7 @@ fn a_fetch_of_what_cannot_be_read_ends() {
         offset: Offset(0),
         current_leader_epoch: LeaderEpoch::NONE,
         max_bytes: 1 << 20,
+        may_follow: false,
     };
     let fetch = FetchAsk { items: vec![item], max_bytes: 1 << 20, watch: None };
     let outputs = world.ask(5, AskBody::Fetch(fetch));
@@ -474,7 +489,12 @@ fn produced(outputs: Vec<Output<SimDisk>>) -> Vec<(ErrorCode, i64)> {
 
 fn durable(end: i64) -> Event<SimDisk> {
     let durable_offset = Some(Offset(end));
-    let flushed = Flushed { topic_partition: TOPIC, durable_offset, log_start_offset: None };
+    let flushed = Flushed {
+        topic_partition: TOPIC,
+        durable_offset,
+        log_start_offset: None,
+        is_truncated: false,
+    };
     Event::Flushed(vec![flushed])
 }
 
@@ -538,7 +558,8 @@ fn segments_go_when_what_they_tell_of_producers_is_durable() {
     });
     let (topic_partition, note) = note.expect("there is something to keep");
     let log_start_offset = Some(Offset(2));
-    let start = Flushed { topic_partition, durable_offset: None, log_start_offset };
+    let start =
+        Flushed { topic_partition, durable_offset: None, log_start_offset, is_truncated: false };
     world.step(1001, Event::Flushed(vec![start]));
     assert!(world.disk.files().contains_key(&segment(0)), "its producers are not safe yet");
     let at = note.save().expect("the disk works");

@@ -2,6 +2,18 @@
 
 #[path = "support/group_rig.rs"]
 mod group_rig;
+#[path = "support/partition.rs"]
+mod partition;
+#[path = "support/quorum_rig.rs"]
+mod quorum_rig;
+#[path = "support/quorum_site.rs"]
+mod quorum_site;
+#[path = "support/replica_node.rs"]
+mod replica_node;
+#[path = "support/replica_rig.rs"]
+mod replica_rig;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
 #[path = "support/transcript.rs"]
 mod transcript;
 #[path = "support/wire_examples.rs"]
@@ -32,6 +44,18 @@ fn every_message_of_the_wire_has_these_bytes() {
     for example in wire_examples::all() {
         assert!(seen.iter().any(|name| name == example.name), "{} is not shown", example.name);
     }
+}
+
+#[test]
+fn a_replica_behaves_like_this() {
+    let mut rig = replica_rig::Rig::new("");
+    transcript::check("replica.txt", |command| {
+        if let Some(how) = command.strip_prefix("new") {
+            rig = replica_rig::Rig::new(how);
+            return "ok".into();
+        }
+        rig.run(command)
+    });
 }
 
 #[test]
@@ -68,6 +92,12 @@ fn groups_change_over_with_their_members_like_this() {
         }
         rig.run(command)
     });
+}
+
+#[test]
+fn a_quorum_goes_on_like_this() {
+    let mut rig = quorum_rig::Rig::new();
+    transcript::check("quorum.txt", |command| rig.run(command));
 }
 
 /// `key=value` pairs over the defaults.

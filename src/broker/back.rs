@@ -14,30 +14,38 @@ mod describe;
 mod fetch;
 mod group;
 mod held;
+mod kept;
 mod offsets;
 mod produce;
 mod producers;
+mod replicas;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::group::Groups;
 use self::held::{Held, HeldShare};
-use crate::broker::mail::{Ask, AskBody, Place, Reply, ReplyBody, RequestId};
+use self::kept::Kept;
+use self::replicas::Replicas;
+use crate::broker::mail::{Ask, AskBody, Place, Reply, ReplyBody, RequestId, Route};
 use crate::broker::metrics::BackMetrics;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
 use crate::broker::{BrokerConfig, LiveConfig, Memory};
 use crate::controller::OFFSETS_TOPIC;
 use crate::group_config::GroupOverrides;
-use crate::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{DamageNote, Log, ProducersNote, Round};
+use crate::log::{Cut, DamageNote, Log, ProducersNote, Round, Slice};
+use crate::replica::Input;
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::produce::ProducedPartition;
+use crate::wire::replica::alter_partition::AlterReplicas;
+use crate::wire::replica::fetch::{FetchReplica, FetchedReplica};
+use crate::wire::replica::progress::ProgressReplica;
 use clean::CleanPlan;
 
 /// What the back wants done.
@@ -61,6 +69,17 @@ pub enum BackOutput<D: Disk> {
     NoteProducers(TopicPartition, ProducersNote<D>),
     /// The partition is no longer here: its files may go.
     Retired(Box<Log<D>>),
+    /// Ask a leader elsewhere.
+    PeerFetch(NodeId, FetchReplica),
+    /// Tell a leader elsewhere how far a replica is.
+    PeerProgress(NodeId, ProgressReplica),
+    /// Answer a follower elsewhere.
+    PeerFetched(Route, FetchedReplica, Option<Slice<D::File>>),
+    /// Propose other in-sync replicas to the controller, then tell its answer by
+    /// [`Back::altered`].
+    Alter(AlterReplicas),
+    /// Cut a log on disk, then say so by [`Back::cut_done`].
+    Cut(TopicPartition, Box<Cut<D>>),
 }
 
 /// Cold bytes that a read waits for.
@@ -85,10 +104,12 @@ pub struct Flushed {
     pub durable_offset: Option<Offset>,
     /// Its new first offset, if that was in the commit.
     pub log_start_offset: Option<Offset>,
+    /// Whether the commit says where the log is cut; the cut comes after what else is told here.
+    pub is_truncated: bool,
 }
 
 struct PartitionState<D: Disk> {
-    log: Log<D>,
+    log: Kept<D>,
     /// Produces with acks −1: (end offset, request), in offset order.
     waiting: VecDeque<(Offset, RequestId)>,
     /// Trims whose new first offset is not durable yet.
@@ -102,6 +123,7 @@ struct PartitionState<D: Disk> {
     /// Whether the segments on their way out go without delay.
     gives_up: bool,
     /// End of what consumers saw when the topic became durable: they do not see less afterwards.
+    /// A replica knows that itself.
     seen: Offset,
     /// Whether what was appended before that is still to be flushed. Nothing may be appended until
     /// it is on its way: a commit behind it would be taken for proof of it.
@@ -119,11 +141,7 @@ impl<D: Disk> PartitionState<D> {
     }
 
     fn high_watermark(&self) -> Offset {
-        if self.log.config().acks_durable {
-            self.log.durable_offset().max(self.seen)
-        } else {
-            self.log.end_offset()
-        }
+        self.log.high_watermark().max(self.seen)
     }
 }
 
@@ -168,6 +186,7 @@ pub struct Back<D: Disk> {
     scrub: ScrubPlan,
     clean: CleanPlan,
     held: Held,
+    replicas: Replicas,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -203,6 +222,7 @@ impl<D: Disk> Back<D> {
                 config.live.cleaner_map_bytes,
             ),
             held: Held::new(config.shard_count),
+            replicas: Replicas::new(config.replica.clone()),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -212,11 +232,15 @@ impl<D: Disk> Back<D> {
         }
     }
 
-    /// Takes a partition over.
-    pub fn adopt(&mut self, log: Log<D>) {
+    /// Takes a partition over. One that has replicas elsewhere leads only when it is told so.
+    pub fn adopt(&mut self, now: Now, log: Log<D>, broker_epoch: Option<i64>) {
         let topic_partition = log.topic_partition();
         self.producer_count += log.producer_count();
-        if log.name().as_str() == OFFSETS_TOPIC {
+        let log = match broker_epoch {
+            Some(broker_epoch) => self.replicas.keep(now, log, broker_epoch),
+            None => Kept::Alone(log),
+        };
+        if log.name().as_str() == OFFSETS_TOPIC && log.leads() {
             self.groups.adopt(topic_partition, log.start_offset());
         }
         let state = PartitionState {
@@ -245,41 +269,64 @@ impl<D: Disk> Back<D> {
             .filter(|topic_partition| topic_partition.topic_id == topic_id)
             .collect();
         for topic_partition in leaving {
-            let mut state = self.partitions.remove(&topic_partition).expect("listed just now");
-            self.held.forget(&mut state.held);
-            self.fail_waiting(topic_partition, &mut state, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-            if let Some(at) = state.flush_at {
-                self.flush_timers.remove(&(at, topic_partition));
-            }
-            for request in std::mem::take(&mut state.watchers) {
-                self.progress(request);
-            }
-            self.retire_group(topic_partition);
-            let forget = Entry::State { topic_partition, state: SmallState::Forget };
-            self.outputs.push_back(BackOutput::Persist(forget));
-            self.outputs.push_back(BackOutput::Retired(Box::new(state.log)));
+            self.retire(topic_partition, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
+    }
+
+    /// Lets a partition go, whose topic was deleted or that is to live elsewhere.
+    pub fn retire(&mut self, topic_partition: TopicPartition, error: ErrorCode) {
+        let Some(mut state) = self.partitions.remove(&topic_partition) else { return };
+        self.held.forget(&mut state.held);
+        self.fail_waiting(topic_partition, &mut state, error);
+        if let Some(at) = state.flush_at {
+            self.flush_timers.remove(&(at, topic_partition));
+        }
+        for request in std::mem::take(&mut state.watchers) {
+            self.progress(request);
+        }
+        self.retire_group(topic_partition);
+        self.replicas.forget(topic_partition, &state.log);
+        let forget = Entry::State { topic_partition, state: SmallState::Forget };
+        self.outputs.push_back(BackOutput::Persist(forget));
+        self.outputs.push_back(BackOutput::Retired(Box::new(state.log.into_log())));
     }
 
     /// Gives all partitions of a topic another configuration.
-    pub fn configure_topic(&mut self, topic_id: TopicId, config: &TopicConfig) {
+    pub fn configure_topic(&mut self, now: Now, topic_id: TopicId, config: &TopicConfig) {
         let is_of = |topic_partition: &&TopicPartition| topic_partition.topic_id == topic_id;
         let configured: Vec<_> = self.partitions.keys().filter(is_of).copied().collect();
         for topic_partition in configured {
-            self.configure(topic_partition, config);
+            self.configure(now, topic_partition, config);
         }
     }
 
-    fn configure(&mut self, topic_partition: TopicPartition, config: &TopicConfig) {
+    fn configure(&mut self, now: Now, topic_partition: TopicPartition, config: &TopicConfig) {
         let state = self.partitions.get_mut(&topic_partition).expect("listed by the caller");
         let before = state.high_watermark();
         let becomes_durable = !state.log.config().acks_durable && config.acks_durable;
-        state.log.set_config(config.clone());
+        let is_alone = state.log.replica().is_none();
+        if is_alone {
+            state.log.set_config(config.clone());
+        }
         if becomes_durable {
-            state.seen = before;
+            if is_alone {
+                state.seen = before;
+            }
             state.owes_flush = true;
             // What fails here is tried again, and answered for, by the next append.
-            let _ = self.pay_flush(topic_partition);
+            let is_paid = self.pay_flush(topic_partition).is_ok();
+            // A follower appends what comes, and could not wait for it.
+            if !is_paid && !is_alone {
+                self.step_replica(now, topic_partition, Input::StorageFailed);
+            }
+        }
+        if !is_alone {
+            // It tells of a higher high watermark itself.
+            return self.step_replica(
+                now,
+                topic_partition,
+                Input::Configure(config.clone().into()),
+            );
         }
         let state = self.partitions.get(&topic_partition).expect("found above");
         if before < state.high_watermark() {
@@ -327,6 +374,7 @@ impl<D: Disk> Back<D> {
             self.fail_waiting(*topic_partition, state, ErrorCode::KAFKA_STORAGE_ERROR);
         }
         self.partitions = partitions;
+        self.fail_replicas(now);
         self.fail_group_writes(now, ErrorCode::KAFKA_STORAGE_ERROR);
     }
 
@@ -337,7 +385,7 @@ impl<D: Disk> Back<D> {
 
     /// All logs, for a clean stop. Nothing may be asked afterwards.
     pub fn into_logs(self) -> impl Iterator<Item = Log<D>> {
-        self.partitions.into_values().map(|state| state.log)
+        self.partitions.into_values().map(|state| state.log.into_log())
     }
 
     /// Next thing to do, if any.
@@ -351,7 +399,8 @@ impl<D: Disk> Back<D> {
         let flush_at = self.flush_timers.first().map_or(Boot::NEVER, |(at, _)| *at);
         let upkeep_at = self.scrub.next_at().min(self.clean.next_at());
         let upkeep_at = upkeep_at.min(self.retention_at).min(self.handles_at);
-        flush_at.min(upkeep_at).min(self.groups.next_deadline())
+        let replicas_at = self.replicas.next_deadline();
+        flush_at.min(upkeep_at).min(replicas_at).min(self.groups.next_deadline())
     }
 
     /// Does what is due.
@@ -363,6 +412,9 @@ impl<D: Disk> Back<D> {
             self.flush_timers.pop_first();
             // Said already; what is appended next has it tried again.
             let _ = self.flush_weak(topic_partition);
+        }
+        if self.replicas.next_deadline() <= now.boot {
+            self.tick_replicas(now);
         }
         if self.handles_at <= now.boot {
             self.handles_at = now.boot.plus_ms(HANDLES_INTERVAL_MS);
@@ -391,14 +443,14 @@ impl<D: Disk> Back<D> {
             AskBody::Produce { acks, items } => self.produce(now, request, acks, items),
             AskBody::Fetch(fetch) => self.fetch(request, fetch),
             AskBody::Offsets(items) => self.offsets(request, items),
-            AskBody::Trim(items) => self.trim(request, &items),
+            AskBody::Trim(items) => self.trim(now, request, &items),
             AskBody::EpochEnds(items) => self.epoch_ends(request, &items),
             AskBody::Describe(items) => self.describe(request, &items),
             AskBody::Group(ask) => self.ask_groups(now, request, ask),
             AskBody::GroupAnswers => self.take_group_answers(request),
             AskBody::Producers(items) => self.describe_producers(request, &items),
             AskBody::Metrics => {
-                let mut metrics = self.metrics.list(self.partitions.values().map(|s| &s.log));
+                let mut metrics = self.metrics.list(self.partitions.values().map(|s| &*s.log));
                 metrics.push(("groups_now", self.groups.group_count()));
                 self.reply(request, ReplyBody::Metrics(metrics));
             }

@@ -22,11 +22,12 @@ use crate::broker::back::Flushed;
 use crate::broker::front::ControlAsk;
 use crate::broker::mail::{RequestId, ShardId};
 use crate::broker::shard::Apply;
+use crate::broker::site::{self, Said};
 use crate::controller::change::{self, Change, ChangesError};
 use crate::controller::{
     BrokerKeys, Command, Controller, ControllerConfig, Outcome, PRODUCER_IDS_PER_BLOCK, Verdict,
 };
-use crate::ids::{Offset, TopicId, TopicName, TopicPartition, Uuid};
+use crate::ids::{NodeId, Offset, TopicId, TopicName, TopicPartition, Uuid};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::{Log, LogError, ReadError};
@@ -37,7 +38,10 @@ use crate::wire::configs::IncrementalAlterConfigsRequest;
 use crate::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use crate::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
 use crate::wire::delete_topics::{DeleteTopicsRequest, TopicOutcome};
+use crate::wire::describe_quorum::{DescribeQuorumResponse, DescribedMember};
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use crate::wire::quorum::VoterId;
+use crate::wire::quorum::members::MemberKind;
 use crate::wire::{ApiKey, ErrorCode, frame};
 
 /// Name of the topic that holds the cluster's metadata.
@@ -64,6 +68,12 @@ pub enum ControlOutput<D: Disk> {
     Answer(RequestId, Vec<u8>),
     /// Remove the directory of a deleted partition; its end is on its way to the journal.
     Remove(Box<Log<D>>),
+    /// Do what waits for the disk, then say so by [`Site::worked`](super::site::Site::worked).
+    Work(site::Work<D>),
+    /// Send to a peer; it may get lost.
+    Send(NodeId, Said),
+    /// Tell a shard what became of its leader's wish.
+    Altered(ShardId, site::Altered),
 }
 
 /// Why the metadata cannot be used.
@@ -304,6 +314,11 @@ impl<D: Disk> Control<D> {
     fn advance(&mut self, now: Now) {
         while matches!(self.state, State::Idle) {
             let Some(ask) = self.queue.pop_front() else { return };
+            if ask.api == ApiKey::DescribeQuorum {
+                let body = self.describe_quorum();
+                self.outputs.push_back(ControlOutput::Answer(ask.request, body));
+                continue;
+            }
             if let Some(body) = self.give_producer_id(&ask) {
                 self.outputs.push_back(ControlOutput::Answer(ask.request, body));
                 continue;
@@ -326,6 +341,20 @@ impl<D: Disk> Control<D> {
         }
     }
 
+    /// A node that is alone is a quorum of one.
+    fn describe_quorum(&self) -> Vec<u8> {
+        let id = VoterId { node_id: self.controller.node_id(), incarnation: 0 };
+        let durable_end_offset = self.log.durable_offset();
+        frame::encode_body(&DescribeQuorumResponse {
+            error: ErrorCode::NONE,
+            leader: id.node_id,
+            epoch: self.log.leader_epoch(),
+            high_watermark: durable_end_offset,
+            log_end_offset: self.log.end_offset(),
+            members: vec![DescribedMember { id, kind: MemberKind::Voter, durable_end_offset }],
+        })
+    }
+
     /// Answers a command that took effect.
     fn done(&mut self, work: Work) {
         if work.ask.api == ApiKey::InitProducerId {
@@ -344,68 +373,12 @@ impl<D: Disk> Control<D> {
         if ask.api != ApiKey::InitProducerId {
             return None;
         }
-        let Ok(request) = frame::decode::<InitProducerIdRequest<'_>>(&ask.body) else {
-            return Some(Vec::new());
-        };
-        let (producer_id, epoch) = (request.producer_id, request.producer_epoch);
-        let refused = |error| Some(frame::encode_body(&InitProducerIdResponse::failed(error)));
-        if request.transactional_id.is_some() {
-            return refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
-        }
-        if producer_id < -1 || epoch < -1 || (producer_id == -1) != (epoch == -1) {
-            return refused(ErrorCode::INVALID_REQUEST);
-        }
-        let given = |producer_id, producer_epoch| {
-            let error = ErrorCode::NONE;
-            let response = InitProducerIdResponse { error, producer_id, producer_epoch };
-            Some(frame::encode_body(&response))
-        };
-        // Only an id that was once given out has a next epoch; where there is none (KAFKA-18660), or
-        // nobody knows the id, the producer begins anew under another.
-        let is_ours = 0 <= producer_id && producer_id < self.controller.image().next_producer_id();
-        if is_ours && epoch < PRODUCER_EPOCH_MAX {
-            return given(producer_id, epoch + 1);
-        }
-        given(self.producer_ids.next()?, 0)
+        let next_id = self.controller.image().next_producer_id();
+        give_producer_id(&ask.body, next_id, &mut self.producer_ids)
     }
 
     fn handle(&mut self, ask: &ControlAsk) -> Option<Outcome> {
-        let mut seed = self.seed;
-        let mut fresh_id = || {
-            let mut bytes = [0; 16];
-            bytes[..8].copy_from_slice(&split_mix(&mut seed).to_be_bytes());
-            bytes[8..].copy_from_slice(&split_mix(&mut seed).to_be_bytes());
-            Uuid::from_random(bytes)
-        };
-        let controller = &self.controller;
-        let outcome = match ask.api {
-            ApiKey::CreateTopics => {
-                let request: CreateTopicsRequest<'_> = frame::decode(&ask.body).ok()?;
-                controller.handle(Command::CreateTopics(&request), &mut fresh_id)
-            }
-            ApiKey::DeleteTopics => {
-                let request: DeleteTopicsRequest<'_> = frame::decode(&ask.body).ok()?;
-                controller.handle(Command::DeleteTopics(&request), &mut fresh_id)
-            }
-            ApiKey::CreatePartitions => {
-                let request: CreatePartitionsRequest<'_> = frame::decode(&ask.body).ok()?;
-                controller.handle(Command::CreatePartitions(&request), &mut fresh_id)
-            }
-            ApiKey::IncrementalAlterConfigs => {
-                let request: IncrementalAlterConfigsRequest<'_> = frame::decode(&ask.body).ok()?;
-                controller.handle(Command::AlterConfigs(&request), &mut fresh_id)
-            }
-            // A group asked for its coordinator, and there was no place for its state yet.
-            ApiKey::FindCoordinator => {
-                controller.handle(Command::CreateOffsetsTopic, &mut fresh_id)
-            }
-            ApiKey::InitProducerId => {
-                controller.handle(Command::AllocateProducerIds, &mut fresh_id)
-            }
-            _ => return None,
-        };
-        self.seed = seed;
-        Some(outcome)
+        outcome_of(&self.controller, ask.api, &ask.body, &mut self.seed)
     }
 
     fn prepare(&mut self, now: Now, work: Work) {
@@ -443,9 +416,13 @@ impl<D: Disk> Control<D> {
             image.replay(change);
         }
         for change in changes {
-            let Change::Partition { topic_id, partition, leader_epoch, .. } = change else {
+            let Change::Partition { topic_id, partition, replicas, leader_epoch, .. } = change
+            else {
                 continue;
             };
+            if !replicas.contains(&self.controller.node_id()) {
+                continue;
+            }
             let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
             let topic = image.topic(*topic_id).expect("it was replayed just now");
             let name = TopicName::new(&topic.name).expect("the controller checked it");
@@ -454,7 +431,10 @@ impl<D: Disk> Control<D> {
             let mut log = Log::create_unsynced(disk, dir, &name, topic_partition, config, now)?;
             // What the metadata says is what clients send back. There is nothing to persist: the
             // epoch is in the change, and in every batch.
-            log.begin_epoch(*leader_epoch);
+            // A replica among others begins it when it hears that it leads.
+            if replicas.len() == 1 {
+                log.begin_epoch(*leader_epoch);
+            }
             logs.push(log);
         }
         Ok(())
@@ -499,13 +479,7 @@ impl<D: Disk> Control<D> {
             // Before a shard confirms the change, it has what follows from it.
             self.outputs.push_back(ControlOutput::Configure);
         }
-        let mut adopted: Vec<Vec<Log<D>>> = Vec::new();
-        adopted.resize_with(usize::from(self.shard_count), Vec::new);
-        for log in logs {
-            let shard = ShardId::owner(log.topic_partition(), self.shard_count);
-            adopted[usize::from(shard.0)].push(log);
-        }
-        for (shard, adopted) in adopted.into_iter().enumerate() {
+        for (shard, adopted) in share_out(logs, self.shard_count).into_iter().enumerate() {
             let changes = work.outcome.changes.clone();
             let apply = Apply { version: self.version, changes, adopted };
             self.outputs.push_back(ControlOutput::Apply(ShardId(shard as u16), apply));
@@ -523,8 +497,88 @@ impl<D: Disk> Control<D> {
     }
 }
 
+/// Answers a request for a producer id, unless that takes another block of them. `next_id` is the
+/// first that nobody was given yet.
+pub(super) fn give_producer_id(
+    body: &[u8],
+    next_id: i64,
+    producer_ids: &mut Range<i64>,
+) -> Option<Vec<u8>> {
+    let Ok(request) = frame::decode::<InitProducerIdRequest<'_>>(body) else {
+        return Some(Vec::new());
+    };
+    let (producer_id, epoch) = (request.producer_id, request.producer_epoch);
+    let refused = |error| Some(frame::encode_body(&InitProducerIdResponse::failed(error)));
+    if request.transactional_id.is_some() {
+        return refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    if producer_id < -1 || epoch < -1 || (producer_id == -1) != (epoch == -1) {
+        return refused(ErrorCode::INVALID_REQUEST);
+    }
+    let given = |producer_id, producer_epoch| {
+        let error = ErrorCode::NONE;
+        let response = InitProducerIdResponse { error, producer_id, producer_epoch };
+        Some(frame::encode_body(&response))
+    };
+    // Only an id that was once given out has a next epoch; where there is none (KAFKA-18660), or
+    // nobody knows the id, the producer begins anew under another.
+    let is_ours = 0 <= producer_id && producer_id < next_id;
+    if is_ours && epoch < PRODUCER_EPOCH_MAX {
+        return given(producer_id, epoch + 1);
+    }
+    given(producer_ids.next()?, 0)
+}
+
+/// What a request leads to; `None` when it does not decode. `seed` is for what gets an id.
+pub(super) fn outcome_of(
+    controller: &Controller,
+    api: ApiKey,
+    body: &[u8],
+    seed: &mut u64,
+) -> Option<Outcome> {
+    let mut fresh_id = || {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&split_mix(seed).to_be_bytes());
+        bytes[8..].copy_from_slice(&split_mix(seed).to_be_bytes());
+        Uuid::from_random(bytes)
+    };
+    Some(match api {
+        ApiKey::CreateTopics => {
+            let request: CreateTopicsRequest<'_> = frame::decode(body).ok()?;
+            controller.handle(Command::CreateTopics(&request), &mut fresh_id)
+        }
+        ApiKey::DeleteTopics => {
+            let request: DeleteTopicsRequest<'_> = frame::decode(body).ok()?;
+            controller.handle(Command::DeleteTopics(&request), &mut fresh_id)
+        }
+        ApiKey::CreatePartitions => {
+            let request: CreatePartitionsRequest<'_> = frame::decode(body).ok()?;
+            controller.handle(Command::CreatePartitions(&request), &mut fresh_id)
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let request: IncrementalAlterConfigsRequest<'_> = frame::decode(body).ok()?;
+            controller.handle(Command::AlterConfigs(&request), &mut fresh_id)
+        }
+        // A group asked for its coordinator, and there was no place for its state yet.
+        ApiKey::FindCoordinator => controller.handle(Command::CreateOffsetsTopic, &mut fresh_id),
+        ApiKey::InitProducerId => controller.handle(Command::AllocateProducerIds, &mut fresh_id),
+        _ => return None,
+    })
+}
+
+/// Logs by the shard that owns each.
+pub(super) fn share_out<D: Disk>(logs: Vec<Log<D>>, shard_count: u16) -> Vec<Vec<Log<D>>> {
+    let mut shares: Vec<Vec<Log<D>>> = Vec::new();
+    shares.resize_with(usize::from(shard_count), Vec::new);
+    for log in logs {
+        let shard = ShardId::owner(log.topic_partition(), shard_count);
+        shares[usize::from(shard.0)].push(log);
+    }
+    shares
+}
+
 /// The body of a response, by the verdicts.
-fn answer(api: ApiKey, verdicts: &[Verdict]) -> Vec<u8> {
+pub(super) fn answer(api: ApiKey, verdicts: &[Verdict]) -> Vec<u8> {
     if api == ApiKey::CreateTopics {
         let topics = verdicts.iter().map(created).collect();
         frame::encode_body(&CreateTopicsResponse { topics })
@@ -553,7 +607,7 @@ fn outcome(verdict: &Verdict) -> TopicOutcome<'_> {
 }
 
 /// All changes in a metadata log, list by list.
-fn read_all<D: Disk>(log: &Log<D>) -> Result<Vec<Vec<Change>>, MetadataError> {
+pub(super) fn read_all<D: Disk>(log: &Log<D>) -> Result<Vec<Vec<Change>>, MetadataError> {
     let mut lists = Vec::new();
     let mut offset = log.start_offset();
     while offset < log.end_offset() {
@@ -572,7 +626,7 @@ fn read_all<D: Disk>(log: &Log<D>) -> Result<Vec<Vec<Change>>, MetadataError> {
     Ok(lists)
 }
 
-fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, MetadataError> {
+pub(super) fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, MetadataError> {
     use crate::journal::disk::DiskFile;
     loop {
         match log.read(offset, 0, log.end_offset(), true) {
@@ -595,7 +649,7 @@ fn read_batch<D: Disk>(log: &Log<D>, offset: Offset) -> Result<Vec<u8>, Metadata
 }
 
 /// The next number of a `SplitMix64` sequence: ids need spread, not secrecy.
-fn split_mix(seed: &mut u64) -> u64 {
+pub(super) fn split_mix(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *seed;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

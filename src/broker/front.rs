@@ -74,6 +74,15 @@ pub enum FrontOutput<F> {
     },
     /// Give to the control thread; it answers with [`Front::controlled`].
     Control(ControlAsk),
+    /// A node of the site knocks: the connection is its links' from now on.
+    HandOver {
+        /// Which connection.
+        connection: ConnectionId,
+        /// By what number it is answered.
+        correlation_id: u32,
+        /// Its hello.
+        hello: Vec<u8>,
+    },
     /// So many bytes of a frame are no longer needed.
     Release {
         /// As reserved.
@@ -158,6 +167,16 @@ impl<F: Clone> Front<F> {
             self.deadlines.pop_first();
             self.expire(now, number);
         }
+    }
+
+    /// A connection is somebody else's from now on.
+    pub(super) fn give_away(
+        &mut self,
+        connection: ConnectionId,
+        correlation_id: u32,
+        hello: Vec<u8>,
+    ) {
+        self.outputs.push_back(FrontOutput::HandOver { connection, correlation_id, hello });
     }
 
     pub(super) fn release(&mut self, bytes: u64) {

@@ -18,10 +18,12 @@ use bytes::BytesMut;
 use crate::broker::ConnectionId;
 use crate::broker::front::{ControlAsk, Front, Gathering, owner_of};
 use crate::broker::handlers::Call;
+use crate::broker::handlers::cluster::LiveBroker;
 use crate::broker::mail::{AskBody, GroupAsk, GroupItem, ShardId};
 use crate::controller::OFFSETS_TOPIC;
+use crate::controller::image::PartitionImage;
 use crate::group;
-use crate::ids::{Partition, TopicPartition};
+use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
 use crate::time::{Boot, Now};
 use crate::wire::consumer_group_describe::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
@@ -178,20 +180,19 @@ impl<F: Clone> Front<F> {
 
     fn find_coordinator(&mut self, call: Call, number: u64, body: &[u8]) {
         let request: FindCoordinatorRequest<'_> = frame::decode(body).expect("it was checked");
-        let (host, port) = self.own_address(call.connection);
-        let host = host.to_owned();
-        let found = match request.kind {
-            CoordinatorKind::Group if self.image.find(TopicRef::Name(OFFSETS_TOPIC)).is_some() => {
-                let (error, node_id) = (ErrorCode::NONE, self.config.node_id);
-                FoundCoordinator { error, node_id, host: &host, port }
-            }
-            CoordinatorKind::Group => {
-                FoundCoordinator::failed(ErrorCode::COORDINATOR_NOT_AVAILABLE)
-            }
+        let brokers = self.live_brokers(call.connection);
+        let found = |group_id: &&str| match request.kind {
+            CoordinatorKind::Group => self
+                .coordinator_of(group_id)
+                .and_then(|leader| brokers.iter().find(|broker| broker.node_id() == leader))
+                .map_or(
+                    FoundCoordinator::failed(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+                    LiveBroker::as_coordinator,
+                ),
             // There are no transactions yet: a client that tried again would try for ever.
             CoordinatorKind::Transaction => FoundCoordinator::failed(ErrorCode::INVALID_REQUEST),
         };
-        let coordinators = vec![found; request.keys.len()];
+        let coordinators = request.keys.iter().map(found).collect();
         self.respond(
             call.connection,
             number,
@@ -199,6 +200,13 @@ impl<F: Clone> Front<F> {
             &FindCoordinatorResponse { coordinators },
         );
         self.release(call.frame_bytes);
+    }
+
+    /// Who leads the partition that a group's state is in.
+    fn coordinator_of(&self, group_id: &str) -> Option<NodeId> {
+        let (_, topic) = self.image.find(TopicRef::Name(OFFSETS_TOPIC))?;
+        let number = partition_of(group_id, topic.partitions.len() as i32);
+        topic.partitions.get(number as usize)?.leader
     }
 
     /// What each coordinator is asked; `None` where there are no groups at all.
@@ -259,14 +267,25 @@ impl<F: Clone> Front<F> {
                 };
                 decoded::<DeleteGroupsRequest<'_>>(body).groups.into_iter().map(part).collect()
             }
-            _ => {
-                let every = (0..count).map(|number| {
-                    let partition = Partition(number);
-                    (TopicPartition { topic_id, partition }, body.to_vec())
-                });
-                every.collect()
-            }
+            _ => self.parts_led_here(topic_id, &topic.partitions, body)?,
         })
+    }
+
+    /// The same question for each coordinator that leads here; other brokers are asked for theirs.
+    fn parts_led_here(
+        &self,
+        topic_id: TopicId,
+        partitions: &[PartitionImage],
+        body: &[u8],
+    ) -> Option<Vec<Part>> {
+        let own = Some(self.config.node_id);
+        let led = partitions.iter().enumerate().filter(|(_, partition)| partition.leader == own);
+        let part = |(number, _)| {
+            let partition = Partition(number as i32);
+            (TopicPartition { topic_id, partition }, body.to_vec())
+        };
+        let parts: Vec<Part> = led.map(part).collect();
+        (!parts.is_empty()).then_some(parts)
     }
 
     fn commit_part(

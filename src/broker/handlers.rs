@@ -3,6 +3,7 @@
 //! **Invariant:** a frame that does not decode closes its connection and changes nothing; an
 //! error that concerns one partition is an error code for that partition only.
 
+pub(super) mod cluster;
 mod inquiries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use crate::broker::front::{
     ControlAsk, FetchGathering, FetchWanted, Front, Gathering, Pending, Request, owner_of,
 };
 use crate::broker::groups::GroupRequest;
+use crate::broker::handlers::cluster::LiveBroker;
 use crate::broker::mail::{
     AskBody, DescribeItem, FetchItem, Fetched, OffsetsItem, ProduceItem, ShardId, TrimItem,
 };
@@ -31,15 +33,13 @@ use crate::wire::configs::{
 };
 use crate::wire::create_topics::{CreateTopic, CreateTopicsRequest};
 use crate::wire::delete_records::{DeleteRecordsRequest, DeletedRecords};
-use crate::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use crate::wire::describe_log_dirs::{DescribeLogDirsRequest, DescribedLog};
 use crate::wire::describe_metrics::DescribeMetricsRequest;
 use crate::wire::fetch::FetchRequest;
 use crate::wire::hello::{HelloRequest, HelloResponse, MAGIC};
 use crate::wire::list_offsets::{ListOffsetsRequest, ListedOffset};
-use crate::wire::metadata::{
-    MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
-};
+use crate::wire::metadata::{MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic};
+use crate::wire::peer::PeerApiKey;
 use crate::wire::produce::{ProducePartition, ProduceRequest, ProducedPartition};
 use crate::wire::{ApiKey, ErrorCode, FrameError, RequestHeader, TopicRef, frame};
 
@@ -78,6 +78,10 @@ impl<F: Clone> Front<F> {
         bytes.advance(header_bytes);
         let call = Call { connection, correlation_id: header.correlation_id, frame_bytes, now };
         let Some(api) = ApiKey::from_number(header.api_key) else {
+            let knocks = header.api_key == PeerApiKey::Hello as u8 && self.said_hello(connection);
+            if knocks && self.config.has_peers {
+                return self.hand_over(call, &bytes);
+            }
             return self.refuse(connection, frame_bytes, CloseReason::UnknownApi(header.api_key));
         };
         if api == ApiKey::Hello {
@@ -110,8 +114,8 @@ impl<F: Clone> Front<F> {
             Request::Produce { acks, timeout_ms, batches } => {
                 self.append(call, acks, timeout_ms, batches);
             }
-            Request::Fetch { max_wait_ms, min_bytes, max_bytes, wanted } => {
-                self.read(call, max_wait_ms, (min_bytes, max_bytes), wanted);
+            Request::Fetch { max_wait_ms, min_bytes, max_bytes, may_follow, wanted } => {
+                self.read(call, max_wait_ms, (min_bytes, max_bytes), may_follow, wanted);
             }
             Request::Group(api, body, client_id) => {
                 let (_, client_host) = self.caller(connection);
@@ -153,7 +157,8 @@ impl<F: Clone> Front<F> {
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions
             | ApiKey::IncrementalAlterConfigs
-            | ApiKey::InitProducerId => {
+            | ApiKey::InitProducerId
+            | ApiKey::DescribeQuorum => {
                 self.control(call, api, body);
                 Ok(())
             }
@@ -175,6 +180,12 @@ impl<F: Clone> Front<F> {
             }
             ApiKey::Hello => Err(FrameError::Malformed),
         }
+    }
+
+    /// A node of the site knocks; what it says further is not for a shard.
+    fn hand_over(&mut self, call: Call, hello: &[u8]) {
+        self.release(call.frame_bytes);
+        self.give_away(call.connection, call.correlation_id, hello.to_vec());
     }
 
     fn refuse(&mut self, connection: ConnectionId, frame_bytes: u64, reason: CloseReason) {
@@ -225,7 +236,7 @@ impl<F: Clone> Front<F> {
         }
         let (acks, timeout_ms) = (request.acks, request.timeout_ms);
         let target = |item: &ProducePartition<'_>| {
-            (self.resolve(item.topic, item.partition), item.records_bytes)
+            (self.resolve_here(item.topic, item.partition), item.records_bytes)
         };
         let targets: Vec<_> = request.partitions.iter().map(target).collect();
         body.advance(body.len() - raw_bytes);
@@ -301,6 +312,14 @@ impl<F: Clone> Front<F> {
         self.topics().resolve(topic, partition)
     }
 
+    pub(super) fn resolve_here(
+        &self,
+        topic: TopicRef<'_>,
+        partition: Partition,
+    ) -> Result<TopicPartition, ErrorCode> {
+        self.topics().resolve_here(topic, partition)
+    }
+
     pub(super) fn start_or_complete(
         &mut self,
         now: Now,
@@ -320,7 +339,7 @@ impl<F: Clone> Front<F> {
     fn fetch(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
         let request = frame::decode::<FetchRequest<'_>>(body)?;
         let wanted = request.partitions.iter().map(|wanted| {
-            let topic_partition = self.resolve(wanted.topic, wanted.partition)?;
+            let topic_partition = self.resolve_here(wanted.topic, wanted.partition)?;
             Ok(FetchWanted {
                 topic_partition,
                 offset: wanted.offset,
@@ -330,7 +349,7 @@ impl<F: Clone> Front<F> {
         });
         let wanted = wanted.collect();
         let bytes = (request.min_bytes, request.max_bytes);
-        self.read(call, request.max_wait_ms, bytes, wanted);
+        self.read(call, request.max_wait_ms, bytes, false, wanted);
         Ok(())
     }
 
@@ -339,6 +358,7 @@ impl<F: Clone> Front<F> {
         call: Call,
         max_wait_ms: u32,
         (min_bytes, max_bytes): (u32, u32),
+        may_follow: bool,
         wanted: Vec<Result<FetchWanted, ErrorCode>>,
     ) {
         let mut results = Vec::with_capacity(wanted.len());
@@ -356,6 +376,7 @@ impl<F: Clone> Front<F> {
                         offset,
                         current_leader_epoch,
                         max_bytes,
+                        may_follow,
                     });
                     results.push(None);
                 }
@@ -392,7 +413,7 @@ impl<F: Clone> Front<F> {
         let mut items: BTreeMap<ShardId, Vec<OffsetsItem>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for (place, wanted) in request.partitions.iter().enumerate() {
-            match self.resolve(wanted.topic, wanted.partition) {
+            match self.resolve_here(wanted.topic, wanted.partition) {
                 Ok(topic_partition) if seen.insert(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);
                     items.entry(shard).or_default().push(OffsetsItem {
@@ -420,7 +441,7 @@ impl<F: Clone> Front<F> {
         let mut items: BTreeMap<ShardId, Vec<TrimItem>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for (place, wanted) in request.partitions.iter().enumerate() {
-            match self.resolve(wanted.topic, wanted.partition) {
+            match self.resolve_here(wanted.topic, wanted.partition) {
                 Ok(topic_partition) if seen.insert(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);
                     items.entry(shard).or_default().push(TrimItem {
@@ -455,7 +476,12 @@ impl<F: Clone> Front<F> {
                 )));
                 continue;
             };
-            for number in 0..image.partitions.len() as i32 {
+            let own = self.config.node_id;
+            for (number, partition) in image.partitions.iter().enumerate() {
+                if !partition.replicas.contains(&own) {
+                    continue;
+                }
+                let number = number as i32;
                 let topic_partition = TopicPartition { topic_id, partition: Partition(number) };
                 let shard = owner_of(&self.config, topic_partition);
                 let place = results.len() as u32;
@@ -513,7 +539,7 @@ impl<F: Clone> Front<F> {
                 return;
             }
         }
-        let (host, port) = self.own_address(connection);
+        let brokers = self.live_brokers(connection);
         let topics = match &request.topics {
             None => self.image.topics().map(|(id, image)| metadata_topic(id, image)).collect(),
             Some(topics) => topics.iter().map(|topic| self.find_metadata(*topic)).collect(),
@@ -521,7 +547,7 @@ impl<F: Clone> Front<F> {
         let response = MetadataResponse {
             cluster_id: self.image.cluster_id().unwrap_or_default(),
             controller_id: self.config.node_id,
-            brokers: vec![MetadataBroker { node_id: self.config.node_id, host, port, rack: "" }],
+            brokers: brokers.iter().map(LiveBroker::as_metadata).collect(),
             topics,
         };
         let ready = self.ready(connection, correlation_id, &response);
@@ -568,23 +594,6 @@ impl<F: Clone> Front<F> {
         };
         let error = unknown_topic(topic);
         MetadataTopic { error, name, topic_id, is_internal: false, partitions: Vec::new() }
-    }
-
-    fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
-        frame::decode::<DescribeClusterRequest>(body)?;
-        let number = self.reserve_slot(call.connection);
-        let (host, port) = self.own_address(call.connection);
-        let host = host.to_owned();
-        let node_id: NodeId = self.config.node_id;
-        let response = DescribeClusterResponse {
-            error: ErrorCode::NONE,
-            cluster_id: self.image.cluster_id().unwrap_or_default(),
-            controller_id: node_id,
-            brokers: vec![MetadataBroker { node_id, host: &host, port, rack: "" }],
-        };
-        self.respond(call.connection, number, call.correlation_id, &response);
-        self.release(call.frame_bytes);
-        Ok(())
     }
 
     fn describe_configs(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
@@ -663,12 +672,15 @@ impl<F: Clone> Front<F> {
 fn metadata_topic(topic_id: TopicId, image: &TopicImage) -> MetadataTopic<'_> {
     let partition = |(number, partition): (usize, &crate::controller::image::PartitionImage)| {
         MetadataPartition {
-            error: ErrorCode::NONE,
+            error: match partition.leader {
+                Some(_) => ErrorCode::NONE,
+                None => ErrorCode::LEADER_NOT_AVAILABLE,
+            },
             partition: Partition(number as i32),
-            leader: partition.leader,
+            leader: partition.leader.unwrap_or(NodeId::NONE),
             leader_epoch: partition.leader_epoch,
             replicas: partition.replicas.to_vec(),
-            isr: partition.replicas.to_vec(),
+            isr: partition.isr.to_vec(),
         }
     };
     MetadataTopic {

@@ -12,8 +12,9 @@
 
 use bytes::BytesMut;
 
+use crate::broker::ConnectionId;
 use crate::broker::metrics::ShardMetrics;
-use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
 use crate::log::Slice;
 use crate::time::Timestamp;
 use crate::wire::delete_records::DeletedRecords;
@@ -22,6 +23,8 @@ use crate::wire::describe_producers::DescribedProducers;
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::offset_for_leader_epoch::EpochEnd;
 use crate::wire::produce::ProducedPartition;
+use crate::wire::replica::fetch::{FetchReplica, FetchedReplica};
+use crate::wire::replica::progress::ProgressReplica;
 use crate::wire::{ApiKey, ErrorCode};
 
 /// A poll-loop thread.
@@ -157,6 +160,8 @@ pub struct FetchItem {
     pub current_leader_epoch: LeaderEpoch,
     /// At most this many bytes.
     pub max_bytes: u32,
+    /// Whether a replica that does not lead may answer (KIP-392).
+    pub may_follow: bool,
 }
 
 /// A time to look up.
@@ -281,4 +286,40 @@ pub enum Notice {
     Progress(RequestId),
     /// From a front: a watch, or a parked group request, is no longer wanted.
     Unwatch(RequestId),
+}
+
+/// The way back to a follower on another node: a connection, and the shard that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its connection.
+    pub connection: ConnectionId,
+}
+
+/// What a follower on another node asks of one shard's partitions. What waits at a leader keeps no
+/// credit: a follower has at most two fetches of a partition under way, which bounds these.
+#[derive(Debug)]
+pub struct PeerAsk {
+    /// By which way it asks.
+    pub route: Route,
+    /// Who.
+    pub follower: NodeId,
+    /// Its incarnation.
+    pub broker_epoch: i64,
+    /// What it wants.
+    pub fetches: Vec<FetchReplica>,
+    /// How far it is.
+    pub progress: Vec<ProgressReplica>,
+}
+
+/// What shards say to each other for brokers elsewhere. None of it is answered.
+#[derive(Debug)]
+pub enum PeerMail<F> {
+    /// To the shard that owns the partitions.
+    Ask(PeerAsk),
+    /// To the shard that has the connection.
+    Answer(ConnectionId, FetchedReplica, Option<Slice<F>>),
+    /// To all shards: a follower's connection is gone.
+    Gone(NodeId, Route),
 }

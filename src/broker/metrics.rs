@@ -126,6 +126,8 @@ pub struct BackMetrics {
     pub fetch_count: u64,
     pub fetch_bytes: u64,
     pub cold_read_count: u64,
+    /// Committed records that a replica cut off, because its leader does not have them.
+    pub lost_records_count: u64,
     pub scrub_segment_count: u64,
     pub clean_round_count: u64,
     pub clean_failed_count: u64,
@@ -156,6 +158,7 @@ impl BackMetrics {
             ("fetch_reads_count", self.fetch_count),
             ("fetch_bytes", self.fetch_bytes),
             ("cold_reads_count", self.cold_read_count),
+            ("lost_records_count", self.lost_records_count),
             ("log_bytes_now", bytes),
             ("log_segments_now", segments),
             ("producer_ids_now", producers),

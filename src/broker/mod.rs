@@ -16,10 +16,12 @@ pub mod control;
 pub mod front;
 mod groups;
 mod handlers;
+mod links;
 pub mod mail;
 pub mod metrics;
 pub mod scrub;
 pub mod shard;
+pub mod site;
 
 pub use handlers::ConfigText;
 
@@ -33,6 +35,7 @@ use crate::group::GroupRules;
 use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::log::Appended;
+use crate::replica::ReplicaConfig;
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
 use crate::wire::kafka::KafkaError;
@@ -77,6 +80,8 @@ pub struct BrokerConfig {
     pub node_id: NodeId,
     /// How many shards there are.
     pub shard_count: u16,
+    /// Whether nodes of a site may knock.
+    pub has_peers: bool,
     /// Largest frame that is read.
     pub frame_bytes_max: u32,
     /// Most bytes in one answer to a fetch.
@@ -91,6 +96,8 @@ pub struct BrokerConfig {
     pub memory: &'static (dyn Memory + Sync),
     /// For what is drawn at random.
     pub seed: u64,
+    /// What replicas go by.
+    pub replica: ReplicaConfig,
     /// What may change while it runs.
     pub live: LiveConfig,
 }
@@ -142,6 +149,21 @@ impl<'a> Topics<'a> {
     ) -> Result<TopicPartition, ErrorCode> {
         match self.image.find_partition(topic, partition) {
             Some((topic_partition, _)) => Ok(topic_partition),
+            None => Err(handlers::unknown(topic, self.image.find(topic).is_some())),
+        }
+    }
+
+    /// The same, of a partition that this broker has a replica of.
+    pub fn resolve_here(
+        self,
+        topic: TopicRef<'_>,
+        partition: Partition,
+    ) -> Result<TopicPartition, ErrorCode> {
+        match self.image.find_partition(topic, partition) {
+            Some((topic_partition, image)) if image.replicas.contains(&self.config.node_id) => {
+                Ok(topic_partition)
+            }
+            Some(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
             None => Err(handlers::unknown(topic, self.image.find(topic).is_some())),
         }
     }
@@ -209,6 +231,8 @@ pub enum CloseReason {
     UnackedError(ErrorCode),
     /// A frame is none of Kafka's protocol.
     Kafka(KafkaError),
+    /// There is another connection for the same.
+    Superseded,
 }
 
 impl std::fmt::Display for CloseReason {
@@ -222,6 +246,7 @@ impl std::fmt::Display for CloseReason {
             }
             Self::UnackedError(error) => write!(f, "a produce with acks 0 failed: {error}"),
             Self::Kafka(why) => why.fmt(f),
+            Self::Superseded => f.write_str("there is another connection for the same"),
         }
     }
 }

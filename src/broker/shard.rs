@@ -1,22 +1,30 @@
 //! A shard: one front and one back, and the agenda between them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
 use crate::broker::back::{Back, BackOutput, Flushed, Load};
 use crate::broker::front::{Answer, ControlAsk, Front, FrontOutput, Request, Response};
-use crate::broker::mail::{Ask, Notice, Reply, ReplyBody, RequestId, ShardId};
+use crate::broker::links::{Follower, LinkOutput, Links};
+use crate::broker::mail::{
+    Ask, Notice, PeerAsk, PeerMail, Reply, ReplyBody, RequestId, Route, ShardId,
+};
 use crate::broker::scrub::ScrubJob;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId, LiveConfig, Topics};
 use crate::controller::OFFSETS_TOPIC;
 use crate::controller::change::Change;
-use crate::controller::image::GroupConfigs;
-use crate::ids::{Offset, TopicId, TopicPartition};
+use crate::controller::image::{BrokerImage, GroupConfigs, PartitionImage};
+use crate::ids::{NodeId, Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::{DamageNote, Log, ProducersNote, Round, Scrubbed};
+use crate::log::{Cut, CutDone, DamageNote, Log, ProducersNote, Round, Scrubbed};
+use crate::replica::{BrokerState, LeaderAndIsr};
 use crate::time::{Boot, Now};
+use crate::wire::ErrorCode;
+use crate::wire::replica::alter_partition::AlterReplicas;
+use crate::wire::replica::fetch::FetchReplica;
+use crate::wire::replica::progress::ProgressReplica;
 
 /// What happens to a shard.
 pub enum Event<D: Disk> {
@@ -85,6 +93,23 @@ pub enum Event<D: Disk> {
     Apply(Apply<D>),
     /// The control thread answered a request with the body of its response.
     Controlled(RequestId, Vec<u8>),
+    /// Another shard has a word from or for a broker elsewhere.
+    Peer(PeerMail<D::File>),
+    /// A socket to another broker is there, or could not be had.
+    Dialed(NodeId, Option<ConnectionId>),
+    /// Another broker connected, to follow partitions here; it has proved who it is.
+    Peered(NodeId, ConnectionId),
+    /// The controller has answered [`Output::Alter`].
+    Altered {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// The version that the proposal built on.
+        partition_epoch: i32,
+        /// The state that stands, or why it was refused.
+        outcome: Result<LeaderAndIsr, ErrorCode>,
+    },
+    /// [`Output::Cut`] was made, or could not be.
+    CutDone(TopicPartition, std::io::Result<CutDone>),
 }
 
 /// A committed change of the metadata, on its way to one shard.
@@ -131,6 +156,17 @@ pub enum Output<D: Disk> {
     Applied(u64),
     /// Give the log of a deleted partition to the control thread.
     Retired(Box<Log<D>>),
+    /// Give a connection to the control thread: a node of the site knocks.
+    HandOver(ConnectionId, u32, Vec<u8>),
+    /// Give to another shard.
+    Peer(ShardId, PeerMail<D::File>),
+    /// Connect to another broker, at `HOST:PORT` if that is known, then say so by
+    /// [`Event::Dialed`].
+    Dial(NodeId, Option<String>),
+    /// Propose other in-sync replicas to the controller.
+    Alter(AlterReplicas),
+    /// Cut a log on disk, where one may wait for it.
+    Cut(TopicPartition, Box<Cut<D>>),
 }
 
 /// One poll-loop thread's share of the broker.
@@ -138,6 +174,7 @@ pub struct Shard<D: Disk> {
     id: ShardId,
     front: Front<D::File>,
     back: Back<D>,
+    links: Links<D::File>,
     outputs: VecDeque<Output<D>>,
 }
 
@@ -145,7 +182,8 @@ impl<D: Disk> Shard<D> {
     /// A shard without connections or partitions.
     pub fn new(now: Now, id: ShardId, config: BrokerConfig) -> Shard<D> {
         let back = Back::new(now, &config);
-        Shard { id, front: Front::new(id, config), back, outputs: VecDeque::new() }
+        let front = Front::new(id, config);
+        Shard { id, front, back, links: Links::new(), outputs: VecDeque::new() }
     }
 
     /// Takes one event. Take all outputs before the next.
@@ -157,8 +195,11 @@ impl<D: Disk> Shard<D> {
             Event::Request { connection, request, frame_bytes } => {
                 self.front.request(now, connection, request, frame_bytes);
             }
-            Event::Closed(connection) => self.front.closed(connection),
-            Event::Frame { connection, bytes } => self.front.handle(now, connection, bytes),
+            Event::Closed(connection) => {
+                self.front.closed(connection);
+                self.links.closed(now, connection);
+            }
+            Event::Frame { connection, bytes } => self.frame(now, connection, bytes),
             Event::Ask(ask) => self.back.ask(now, ask),
             Event::Reply(from, reply) => self.front.replied(now, from, reply),
             Event::Notice(from, Notice::Progress(request)) => self.front.progressed(from, request),
@@ -182,6 +223,17 @@ impl<D: Disk> Shard<D> {
             }
             Event::Apply(apply) => self.apply(now, apply),
             Event::Controlled(request, body) => self.front.controlled(now, request, body),
+            Event::Peer(mail) => self.peer_mail(now, mail),
+            Event::Dialed(node_id, connection) => {
+                self.links.dialed(now, node_id, connection);
+            }
+            Event::Peered(node_id, connection) => self.links.admit(connection, node_id),
+            Event::Altered { topic_partition, partition_epoch, outcome } => {
+                self.back.altered(now, topic_partition, partition_epoch, outcome);
+            }
+            Event::CutDone(topic_partition, done) => {
+                self.back.cut_done(now, topic_partition, done);
+            }
         }
         self.pump(now);
     }
@@ -200,22 +252,23 @@ impl<D: Disk> Shard<D> {
 
     /// When [`Shard::tick`] has something to do.
     pub fn next_deadline(&self) -> Boot {
-        self.front.next_deadline().min(self.back.next_deadline())
+        let links_at = self.links.next_deadline();
+        self.front.next_deadline().min(self.back.next_deadline()).min(links_at)
     }
 
     /// Whether another frame of this connection may be handled now.
     pub fn accepts(&self, connection: ConnectionId) -> bool {
-        self.front.accepts(connection)
+        self.links.has(connection) || self.front.accepts(connection)
     }
 
     /// Whether answers of this connection are outstanding.
     pub fn is_busy(&self, connection: ConnectionId) -> bool {
-        self.front.is_busy(connection)
+        self.links.has(connection) || self.front.is_busy(connection)
     }
 
     /// Whether the connection said hello: frames before that are tiny.
     pub fn said_hello(&self, connection: ConnectionId) -> bool {
-        self.front.said_hello(connection)
+        self.links.has(connection) || self.front.said_hello(connection)
     }
 
     /// The topics, as this shard knows them.
@@ -262,6 +315,8 @@ impl<D: Disk> Shard<D> {
     fn apply(&mut self, now: Now, apply: Apply<D>) {
         let mut reconfigured: Vec<TopicId> = Vec::new();
         let mut touched: BTreeSet<TopicId> = BTreeSet::new();
+        let mut decided: BTreeSet<TopicPartition> = BTreeSet::new();
+        let mut are_brokers_changed = false;
         for change in &apply.changes {
             if let Change::RemoveTopic { topic_id } = change {
                 if let Some(topic) = self.front.image().topic(*topic_id) {
@@ -280,26 +335,188 @@ impl<D: Disk> Shard<D> {
                 Change::Topic { topic_id, .. } | Change::Partition { topic_id, .. } => {
                     touched.insert(*topic_id);
                 }
+                Change::PartitionChange { topic_id, partition, .. } => {
+                    decided.insert(TopicPartition { topic_id: *topic_id, partition: *partition });
+                }
+                Change::Broker { .. }
+                | Change::Registration { .. }
+                | Change::BrokerState { .. }
+                | Change::RemoveBroker { .. } => are_brokers_changed = true,
                 _ => {}
             }
         }
         let mut has_coordinators = false;
         for log in apply.adopted {
             has_coordinators |= log.name().as_str() == OFFSETS_TOPIC;
-            self.back.adopt(log);
+            let topic_partition = log.topic_partition();
+            decided.insert(topic_partition);
+            let is_replicated = self.decision(topic_partition).is_some();
+            let broker_epoch = is_replicated.then_some(self.identity().broker_epoch);
+            self.back.adopt(now, log, broker_epoch);
         }
+        if are_brokers_changed {
+            self.back.set_brokers(now, &self.brokers());
+            decided.extend(self.back.replicated());
+        }
+        self.decide(now, &decided);
+        has_coordinators |= self.back.take_new_coordinators();
         self.note_topics(has_coordinators, &touched);
         reconfigured.dedup();
         for topic_id in reconfigured {
             if let Some(topic) = self.front.image().topic(topic_id) {
                 let config = topic.effective(&self.front.config.live.topic_defaults);
-                self.back.configure_topic(topic_id, &config);
+                self.back.configure_topic(now, topic_id, &config);
             }
         }
         // What was deleted leaves before the change counts as applied: the next command may make
         // a topic of the same name, and its directory must not be the one that is taken away.
         self.pump(now);
         self.outputs.push_back(Output::Applied(apply.version));
+    }
+
+    /// What the controller has decided about a partition, where others have a part in it.
+    fn decision(&self, topic_partition: TopicPartition) -> Option<LeaderAndIsr> {
+        let TopicPartition { topic_id, partition } = topic_partition;
+        let topic = self.front.image().topic(topic_id)?;
+        let decided = topic.partitions.get(usize::try_from(partition.0).ok()?)?;
+        let own = [self.front.config.node_id];
+        let is_alone = *decided.replicas == own && !self.back.is_replicated(topic_partition);
+        (!is_alone).then(|| leader_and_isr(decided))
+    }
+
+    /// Has the replicas here go by what was decided.
+    fn decide(&mut self, now: Now, decided: &BTreeSet<TopicPartition>) {
+        let own = self.identity();
+        for &topic_partition in decided {
+            let Some(decision) = self.decision(topic_partition) else {
+                self.lead_alone(topic_partition);
+                continue;
+            };
+            if decision.replicas.contains(&own.node_id) {
+                self.back.set_replicas(now, topic_partition, decision, own.broker_epoch);
+            } else {
+                self.back.retire(topic_partition, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
+        }
+    }
+
+    /// The only copy of a partition is led from here; on a node of a site the controller says in
+    /// which epoch.
+    fn lead_alone(&mut self, topic_partition: TopicPartition) {
+        let TopicPartition { topic_id, partition } = topic_partition;
+        let topic = self.front.image().topic(topic_id);
+        let decided = topic.and_then(|topic| topic.partitions.get(partition.0 as usize));
+        let own = Some(self.front.config.node_id);
+        if let Some(decided) = decided.filter(|decided| decided.leader == own) {
+            let epoch = decided.leader_epoch;
+            self.back.lead_alone(topic_partition, epoch);
+        }
+    }
+
+    fn brokers(&self) -> Vec<BrokerState> {
+        let brokers = self.front.image().brokers();
+        let state = |(node_id, broker): (NodeId, &BrokerImage)| {
+            let is_active = broker.is_active();
+            BrokerState { node_id, broker_epoch: broker.broker_epoch, is_active }
+        };
+        brokers.map(state).collect()
+    }
+
+    /// This broker, as its leaders know it.
+    fn identity(&self) -> Follower {
+        let node_id = self.front.config.node_id;
+        Follower { node_id, broker_epoch: self.front.image().broker_epoch(node_id) }
+    }
+
+    // Other brokers.
+
+    fn frame(&mut self, now: Now, connection: ConnectionId, bytes: BytesMut) {
+        if !self.links.has(connection) {
+            return self.front.handle(now, connection, bytes);
+        }
+        let bytes = bytes.freeze();
+        self.outputs.push_back(Output::Release(bytes.len() as u64));
+        if self.links.take(connection, &bytes).is_err() {
+            self.outputs.push_back(Output::Close(connection, CloseReason::Malformed));
+        }
+    }
+
+    fn peer_mail(&mut self, now: Now, mail: PeerMail<D::File>) {
+        match mail {
+            PeerMail::Ask(ask) => self.back.peer_asks(now, ask),
+            PeerMail::Answer(connection, answer, slice) => {
+                self.links.answer(connection, answer, slice);
+            }
+            PeerMail::Gone(follower, route) => self.back.peer_gone(now, follower, route),
+        }
+    }
+
+    fn route_link(&mut self, now: Now, output: LinkOutput<D::File>) {
+        match output {
+            LinkOutput::Dial(node_id) => {
+                let broker = self.front.image().broker(node_id);
+                let listener = broker.and_then(|broker| broker.listener("wire"));
+                let address = listener.map(|(host, port)| format!("{host}:{port}"));
+                self.outputs.push_back(Output::Dial(node_id, address));
+            }
+            LinkOutput::Send(connection, response) => {
+                self.outputs.push_back(Output::Respond(connection, response));
+            }
+            LinkOutput::Close(connection) => {
+                self.outputs.push_back(Output::Close(connection, CloseReason::Superseded));
+            }
+            LinkOutput::Lost(leader) => self.back.link_lost(now, leader),
+            LinkOutput::Answered(answer, records) => self.back.peer_answers(now, answer, records),
+            LinkOutput::Asked(connection, follower, fetches, progress) => {
+                self.pass_on(now, connection, follower, (fetches, progress));
+            }
+            LinkOutput::Gone(connection, follower) => {
+                let route = Route { shard: self.id, connection };
+                for shard in (0..self.front.config.shard_count).map(ShardId) {
+                    if shard == self.id {
+                        self.back.peer_gone(now, follower, route);
+                    } else {
+                        let mail = PeerMail::Gone(follower, route);
+                        self.outputs.push_back(Output::Peer(shard, mail));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives what a follower asks to the shards that own the partitions.
+    fn pass_on(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        follower: Follower,
+        (fetches, progress): (Vec<FetchReplica>, Vec<ProgressReplica>),
+    ) {
+        let route = Route { shard: self.id, connection };
+        let ask_of = || PeerAsk {
+            route,
+            follower: follower.node_id,
+            broker_epoch: follower.broker_epoch,
+            fetches: Vec::new(),
+            progress: Vec::new(),
+        };
+        let shard_count = self.front.config.shard_count;
+        let mut asks: BTreeMap<ShardId, PeerAsk> = BTreeMap::new();
+        for fetch in fetches {
+            let owner = ShardId::owner(fetch.topic_partition, shard_count);
+            asks.entry(owner).or_insert_with(ask_of).fetches.push(fetch);
+        }
+        for told in progress {
+            let owner = ShardId::owner(told.topic_partition, shard_count);
+            asks.entry(owner).or_insert_with(ask_of).progress.push(told);
+        }
+        for (owner, ask) in asks {
+            if owner == self.id {
+                self.back.peer_asks(now, ask);
+            } else {
+                self.outputs.push_back(Output::Peer(owner, PeerMail::Ask(ask)));
+            }
+        }
     }
 
     /// Tells coordinators of the topics that changed, or of all where there are new coordinators.
@@ -317,7 +534,7 @@ impl<D: Disk> Shard<D> {
             config.groups.configure_group(group_id, configs.overrides());
         }
         for (topic_id, topic) in self.front.image().topics() {
-            self.back.configure_topic(topic_id, &topic.effective(&config.topic_defaults));
+            self.back.configure_topic(now, topic_id, &topic.effective(&config.topic_defaults));
         }
         self.back.reconfigure(now, &config);
         self.front.config.live = config;
@@ -330,10 +547,23 @@ impl<D: Disk> Shard<D> {
                 self.route_back(now, output);
             } else if let Some(output) = self.front.poll() {
                 self.route_front(now, output);
+            } else if let Some(output) = self.next_of_links(now) {
+                self.route_link(now, output);
             } else {
                 return;
             }
         }
+    }
+
+    /// What goes to other brokers leaves together, when nothing else is left to do.
+    fn next_of_links(&mut self, now: Now) -> Option<LinkOutput<D::File>> {
+        if self.links.is_quiet() {
+            return None;
+        }
+        self.links.poll().or_else(|| {
+            self.links.flush(now, self.identity());
+            self.links.poll()
+        })
     }
 
     fn route_back(&mut self, now: Now, output: BackOutput<D>) {
@@ -365,6 +595,19 @@ impl<D: Disk> Shard<D> {
                 self.outputs.push_back(Output::NoteProducers(topic_partition, note));
             }
             BackOutput::Retired(log) => self.outputs.push_back(Output::Retired(log)),
+            BackOutput::PeerFetch(leader, fetch) => self.links.fetch(leader, fetch),
+            BackOutput::PeerProgress(leader, progress) => self.links.progress(leader, progress),
+            BackOutput::PeerFetched(route, answer, slice) if route.shard == self.id => {
+                self.links.answer(route.connection, answer, slice);
+            }
+            BackOutput::PeerFetched(Route { shard, connection }, answer, slice) => {
+                let mail = PeerMail::Answer(connection, answer, slice);
+                self.outputs.push_back(Output::Peer(shard, mail));
+            }
+            BackOutput::Alter(proposal) => self.outputs.push_back(Output::Alter(proposal)),
+            BackOutput::Cut(topic_partition, cut) => {
+                self.outputs.push_back(Output::Cut(topic_partition, cut));
+            }
         }
     }
 
@@ -388,7 +631,20 @@ impl<D: Disk> Shard<D> {
                 self.outputs.push_back(Output::Close(connection, reason));
             }
             FrontOutput::Control(ask) => self.outputs.push_back(Output::Control(ask)),
+            FrontOutput::HandOver { connection, correlation_id, hello } => {
+                self.outputs.push_back(Output::HandOver(connection, correlation_id, hello));
+            }
             FrontOutput::Release { bytes } => self.outputs.push_back(Output::Release(bytes)),
         }
+    }
+}
+
+fn leader_and_isr(decided: &PartitionImage) -> LeaderAndIsr {
+    LeaderAndIsr {
+        leader: decided.leader,
+        leader_epoch: decided.leader_epoch,
+        replicas: decided.replicas.to_vec(),
+        isr: decided.isr.to_vec(),
+        partition_epoch: decided.partition_epoch,
     }
 }

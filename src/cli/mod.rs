@@ -13,6 +13,7 @@
 mod args;
 mod bench;
 mod broker;
+mod cluster;
 mod config;
 mod connect;
 mod consume;
@@ -68,6 +69,7 @@ struct Odradek {
 enum Command {
     Bench(bench::Bench),
     Broker(broker::Broker),
+    Cluster(cluster::Cluster),
     Config(config::ConfigCommand),
     Consume(consume::Consume),
     Group(group::Group),
@@ -158,6 +160,7 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
         Some(_) if config.is_some() || !set.is_empty() => Err(CliError::usage(
             "--config and --set before a subcommand are for `broker` and `config` only",
         )),
+        Some(Command::Cluster(command)) => command.run(),
         Some(Command::Consume(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         Some(Command::Group(command)) => command.run(),

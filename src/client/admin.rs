@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::client::ClientError;
 use crate::client::cluster::{BrokerInfo, Cluster, Endpoint, TopicInfo};
 use crate::client::offsets::{self, OffsetAndTimestamp, OffsetSpec, TopicPartition};
-use crate::ids::{NodeId, Offset, TopicId, Uuid};
+use crate::ids::{LeaderEpoch, NodeId, Offset, TopicId, Uuid};
 use crate::wire::configs::{
     AlterResource, ConfigChange, ConfigResource, ConfigSource, DescribeConfigsRequest,
     DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
@@ -31,6 +31,8 @@ use crate::wire::describe_log_dirs::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, DescribedLog,
 };
 use crate::wire::describe_metrics::{DescribeMetricsRequest, DescribeMetricsResponse, MetricKind};
+use crate::wire::describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
+use crate::wire::quorum::members::MemberKind;
 use crate::wire::{ApiKey, ErrorCode, FrameError, TopicRef};
 
 /// An admin client's settings; [`Default`] has Kafka's.
@@ -204,6 +206,34 @@ pub struct ClusterInfo {
     pub controller: NodeId,
     /// Live brokers.
     pub brokers: Vec<BrokerInfo>,
+}
+
+/// Who agrees on a cluster's metadata, as one of them sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuorumInfo {
+    /// Who leads, if anyone is known to.
+    pub leader: Option<NodeId>,
+    /// In which epoch.
+    pub epoch: LeaderEpoch,
+    /// The end of what is committed.
+    pub high_watermark: Offset,
+    /// The end of the log of who answered.
+    pub log_end_offset: Offset,
+    /// Everybody who belongs to it.
+    pub members: Vec<QuorumMember>,
+}
+
+/// A member of a quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuorumMember {
+    /// The node.
+    pub node_id: NodeId,
+    /// Which life of its quorum log.
+    pub incarnation: u32,
+    /// As what it belongs to the quorum.
+    pub kind: MemberKind,
+    /// How far its log is on stable storage; only the leader knows.
+    pub durable_end_offset: Option<Offset>,
 }
 
 /// One of a broker's numbers.
@@ -450,6 +480,30 @@ impl Admin {
             cluster_id: response.cluster_id,
             controller: response.controller_id,
             brokers: response.brokers.iter().map(BrokerInfo::new).collect(),
+        })
+    }
+
+    /// Who agrees on the cluster's metadata, as the broker sees it that answers.
+    pub fn describe_quorum(&self) -> Result<QuorumInfo, ClientError> {
+        let api = ApiKey::DescribeQuorum;
+        let frame =
+            self.cluster().call_any(api, &DescribeQuorumRequest {}, self.request_timeout)?;
+        let response: DescribeQuorumResponse = frame.body()?;
+        if !response.error.is_ok() {
+            return Err(ClientError::Broker(response.error));
+        }
+        let members = response.members.iter().map(|one| QuorumMember {
+            node_id: one.id.node_id,
+            incarnation: one.id.incarnation,
+            kind: one.kind,
+            durable_end_offset: Some(one.durable_end_offset).filter(|end| Offset::ZERO <= *end),
+        });
+        Ok(QuorumInfo {
+            leader: Some(response.leader).filter(|leader| *leader != NodeId::NONE),
+            epoch: response.epoch,
+            high_watermark: response.high_watermark,
+            log_end_offset: response.log_end_offset,
+            members: members.collect(),
         })
     }
 

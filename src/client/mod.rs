@@ -45,7 +45,7 @@ mod topics;
 
 pub use admin::{
     Admin, AdminConfig, AlterConfig, ClusterInfo, ConfigValue, CreatedTopicInfo, Each, MetricValue,
-    NewTopic, Refusal, Resource,
+    NewTopic, QuorumInfo, QuorumMember, Refusal, Resource,
 };
 pub use admin_groups::{CommittedOffset, GroupInfo, GroupListing, GroupMember};
 pub use cluster::{BrokerInfo, PartitionInfo, TopicInfo};

@@ -244,6 +244,14 @@ pub enum Expected {
     KafkaListeners,
     /// An address that clients can connect to.
     Advertised,
+    /// Nodes that vote.
+    Voters,
+    /// What a node does.
+    Roles,
+    /// A file.
+    File,
+    /// A short text.
+    Text,
 }
 
 impl fmt::Display for Expected {
@@ -265,6 +273,15 @@ impl fmt::Display for Expected {
             Expected::Advertised => f.write_str(
                 "one address a protocol that clients can connect to, such as [\"wire://edge-1.local:7092\"]",
             ),
+            Expected::Voters => f.write_str(
+                "nodes and their wire listeners such as [\"1@edge-1.local:7092\"], no two alike, at \
+                 most 7",
+            ),
+            Expected::Roles => {
+                f.write_str("[\"broker\", \"controller\"], one of the two, or [\"witness\"]")
+            }
+            Expected::File => f.write_str("the path of a file"),
+            Expected::Text => f.write_str("a text of at most 255 bytes"),
             Expected::Listeners => {
                 f.write_str("a list of addresses such as [\"wire://127.0.0.1:7092\"], no two alike")
             }

@@ -9,6 +9,7 @@ use super::error::Expected;
 use super::keys::{ALIASES, KEYS, UNITS};
 use super::listener::{Listener, Protocol};
 use super::raw::RawValue;
+use super::site::{Voter, roles, voters};
 use crate::topic_config::{self, TopicConfig, TopicConfigError};
 
 /// One key.
@@ -49,9 +50,20 @@ pub(super) enum Kind {
     Directories,
     Listeners,
     Advertised,
+    /// Nodes that are to vote, and where they are.
+    Voters,
+    /// What the node does.
+    Roles,
+    /// A file.
+    File(fn(&mut Config, PathBuf)),
+    /// Free text of a few characters.
+    Text(fn(&mut Config, &str)),
     /// A topic-level key's default; the text is the topic-level name.
     Topic(&'static str),
 }
+
+/// Bytes of a text without a meaning of its own.
+const TEXT_BYTES_MAX: usize = 255;
 
 /// A key that waits for a restart.
 pub(super) const fn restart(
@@ -88,17 +100,33 @@ impl Key {
 
     /// A value for the file, of a key that has no default.
     pub(super) fn example(&self) -> &'static str {
-        if matches!(self.kind, Kind::Advertised) { "[\"wire://edge-1.local:7092\"]" } else { "1" }
+        match self.kind {
+            Kind::Advertised => "[\"wire://edge-1.local:7092\"]",
+            Kind::Voters => {
+                "[\"1@edge-1.local:7092\", \"2@edge-2.local:7092\", \"3@edge-3.local:7092\"]"
+            }
+            Kind::File(_) => "\"/etc/odradek/secret\"",
+            Kind::Text(_) => "\"attic\"",
+            _ => "1",
+        }
     }
 
     /// Whether its value is a list.
     pub(super) fn is_list(&self) -> bool {
         match self.kind {
-            Kind::Names { .. } | Kind::Directories | Kind::Listeners | Kind::Advertised => true,
+            Kind::Names { .. }
+            | Kind::Directories
+            | Kind::Listeners
+            | Kind::Advertised
+            | Kind::Voters
+            | Kind::Roles => true,
             Kind::Topic(key) => TopicConfig::is_list(key),
-            Kind::Boolean(_) | Kind::Integer { .. } | Kind::Size { .. } | Kind::Word { .. } => {
-                false
-            }
+            Kind::Boolean(_)
+            | Kind::Integer { .. }
+            | Kind::Size { .. }
+            | Kind::Word { .. }
+            | Kind::File(_)
+            | Kind::Text(_) => false,
         }
     }
 
@@ -171,6 +199,28 @@ impl Key {
                 put(config, Vec::clone(&chosen));
                 Ok(chosen.join(","))
             }
+            Kind::Directories | Kind::Listeners | Kind::Advertised | Kind::Voters | Kind::Roles => {
+                self.put_list(config, value)
+            }
+            Kind::File(put) => {
+                let path = text(value).filter(|path| !path.is_empty() && !path.contains('\0'));
+                let path = path.ok_or(Expected::File)?;
+                put(config, PathBuf::from(path));
+                Ok(path.to_owned())
+            }
+            Kind::Text(put) => {
+                let text = text(value).filter(|text| text.len() <= TEXT_BYTES_MAX);
+                let text = text.ok_or(Expected::Text)?;
+                put(config, text);
+                Ok(text.to_owned())
+            }
+            Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
+        }
+    }
+
+    /// The same, of a key that takes a list of its own kind.
+    fn put_list(&self, config: &mut Config, value: &RawValue) -> Result<String, Expected> {
+        match self.kind {
             Kind::Directories => {
                 config.log_dirs = directories(value).ok_or(Expected::Directories)?;
                 Ok(joined(config.log_dirs.iter().map(|dir| dir.display().to_string())))
@@ -183,7 +233,15 @@ impl Key {
                 config.advertised_listeners = advertised(value).ok_or(Expected::Advertised)?;
                 Ok(joined(config.advertised_listeners.iter().map(Listener::to_string)))
             }
-            Kind::Topic(key) => put_topic_default(&mut config.topic_defaults, key, value),
+            Kind::Voters => {
+                config.controller_quorum_voters = voters(value).ok_or(Expected::Voters)?;
+                Ok(joined(config.controller_quorum_voters.iter().map(Voter::to_string)))
+            }
+            Kind::Roles => {
+                config.process_roles = roles(value).ok_or(Expected::Roles)?;
+                Ok(joined(config.process_roles.iter().map(|role| role.name().to_owned())))
+            }
+            _ => unreachable!("only keys with lists are put here"),
         }
     }
 }
@@ -256,7 +314,7 @@ fn size(value: &RawValue) -> Option<u64> {
 }
 
 /// A list; a single text is split at its commas, as in Kafka's properties.
-fn list(value: &RawValue) -> Option<Vec<&str>> {
+pub(super) fn list(value: &RawValue) -> Option<Vec<&str>> {
     let texts: Vec<&str> = match value {
         RawValue::List(texts) => texts.iter().map(String::as_str).collect(),
         _ => text(value)?.split(',').map(str::trim).collect(),

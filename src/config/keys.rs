@@ -76,6 +76,63 @@ pub(super) const KEYS: &[Key] = &[
         about: "What clients are told to connect to, one a protocol; unset: what they came to.",
         kind: Kind::Advertised,
     },
+    restart(
+        "process.roles",
+        "[\"broker\", \"controller\"]",
+        Kind::Roles,
+        "What this node does in its site; [\"witness\"] votes and holds no data.",
+    ),
+    Key {
+        name: "controller.quorum.voters",
+        default: None,
+        reloadable: false,
+        about: "The nodes that agree on the metadata of a site, this one among them or not.",
+        kind: Kind::Voters,
+    },
+    Key {
+        name: "cluster.secret.file",
+        default: None,
+        reloadable: false,
+        about: "A file with the secret that the nodes of a site share; 16 bytes at least.",
+        kind: Kind::File(|c, path| c.cluster_secret_file = Some(path)),
+    },
+    Key {
+        name: "broker.rack",
+        default: None,
+        reloadable: false,
+        about: "Where this board stands: replicas of a partition go to different racks.",
+        kind: Kind::Text(|c, text| c.broker_rack = text.into()),
+    },
+    restart(
+        "broker.heartbeat.interval.ms",
+        "2000",
+        Kind::Integer {
+            min: 100,
+            max: 3_600_000,
+            put: |c, n| c.broker_heartbeat_interval_ms = n as u64,
+        },
+        "How often a broker of a site says that it is there.",
+    ),
+    restart(
+        "broker.session.timeout.ms",
+        "9000",
+        Kind::Integer {
+            min: 500,
+            max: 3_600_000,
+            put: |c, n| c.broker_session_timeout_ms = n as u64,
+        },
+        "After so long without a heartbeat a broker leads nothing any more.",
+    ),
+    restart(
+        "replica.lag.time.max.ms",
+        "30000",
+        Kind::Integer {
+            min: 200,
+            max: 3_600_000,
+            put: |c, n| c.replica_lag_time_max_ms = n as u64,
+        },
+        "A replica that has not had all records on stable storage for so long is out of sync.",
+    ),
     reload(
         "num.partitions",
         "1",

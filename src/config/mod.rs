@@ -23,6 +23,7 @@ mod keys;
 mod listener;
 mod properties;
 mod raw;
+mod site;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use keys::KEYS;
 pub use keys::default_file;
 pub use listener::{Listener, Protocol};
 use raw::RawSetting;
+pub use site::{Role, Voter};
 
 /// What the broker does when its disk is full down to the reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,20 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where clients are told to connect; `None`: where they did.
     pub advertised_listeners: Vec<Listener>,
+    /// What this node does in its site.
+    pub process_roles: Vec<Role>,
+    /// The nodes that agree on the site's metadata; none, or only this one: it is alone.
+    pub controller_quorum_voters: Vec<Voter>,
+    /// The file of the secret that the nodes of a site share.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Where this board stands.
+    pub broker_rack: Box<str>,
+    /// How often a broker says that it is there.
+    pub broker_heartbeat_interval_ms: u64,
+    /// After so long without a heartbeat a broker is fenced.
+    pub broker_session_timeout_ms: u64,
+    /// How long a replica may lag.
+    pub replica_lag_time_max_ms: u64,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -320,6 +336,11 @@ impl Config {
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 
+    /// Whether this node belongs to a site of several, rather than being alone.
+    pub fn is_member(&self) -> bool {
+        self.controller_quorum_voters.iter().any(|voter| voter.node_id != self.broker_id)
+    }
+
     /// Settings of a file written for Kafka that have no effect here.
     pub fn warnings(&self) -> &[ConfigWarning] {
         &self.warnings
@@ -406,6 +427,13 @@ impl Config {
             log_dirs: Vec::new(),
             listeners: Vec::new(),
             advertised_listeners: Vec::new(),
+            process_roles: Vec::new(),
+            controller_quorum_voters: Vec::new(),
+            cluster_secret_file: None,
+            broker_rack: "".into(),
+            broker_heartbeat_interval_ms: 0,
+            broker_session_timeout_ms: 0,
+            replica_lag_time_max_ms: 0,
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

@@ -19,7 +19,6 @@ use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
 pub const CHANGES_VERSION: u8 = 0;
 
 /// One fact about the cluster, as it is persisted.
-#[expect(clippy::large_enum_variant, reason = "changes are few and short-lived; names are inline")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The first change of all: the cluster has an identity and a feature level.
@@ -94,6 +93,71 @@ pub enum Change {
         /// Its value, `None` for the default.
         value: Option<Box<str>>,
     },
+    /// A new incarnation of a broker belongs to the site; it is fenced until it has caught up.
+    Registration {
+        /// The broker.
+        node_id: NodeId,
+        /// Its epoch: the offset of this change.
+        broker_epoch: i64,
+        /// Its process.
+        incarnation: Uuid,
+        /// Where it is reached.
+        endpoints: Vec<Endpoint>,
+        /// Where it stands, for placement; empty when nobody said.
+        rack: Box<str>,
+    },
+    /// A registered broker may lead and be in sync, or may not.
+    BrokerState {
+        /// The broker.
+        node_id: NodeId,
+        /// Which it may.
+        state: BrokerState,
+    },
+    /// A broker no longer belongs to the site.
+    RemoveBroker {
+        /// The broker.
+        node_id: NodeId,
+    },
+    /// Who leads a partition and who is in sync with it, from here on.
+    PartitionChange {
+        /// Its topic.
+        topic_id: TopicId,
+        /// Its number.
+        partition: Partition,
+        /// Who leads it, if anyone can.
+        leader: Option<NodeId>,
+        /// Epoch of that leadership, or of the lack of one.
+        leader_epoch: LeaderEpoch,
+        /// Who has everything below the high watermark.
+        isr: Vec<NodeId>,
+        /// Who had it when too few were left, and may lead when nobody is.
+        elr: Vec<NodeId>,
+        /// Version of all this.
+        partition_epoch: i32,
+    },
+}
+
+/// Where a broker is reached, and what is spoken there. Persisted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// `wire` or `kafka`.
+    pub protocol: Box<str>,
+    /// Name or address.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+}
+
+/// What a broker may do. The order of the variants is the format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BrokerState {
+    /// Nothing: it was not heard of for a session, or has not caught up yet.
+    #[default]
+    Fenced,
+    /// Everything.
+    Active,
+    /// It leaves: it leads nothing and is in sync with nothing any more.
+    ShuttingDown,
 }
 
 /// Why a persisted list of changes cannot be read.

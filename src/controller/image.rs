@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::controller::change::Change;
+use crate::controller::change::{BrokerState, Change, Endpoint};
 use crate::group_config::GroupOverrides;
 use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, TopicPartition, Uuid};
 use crate::topic_config::TopicConfig;
@@ -17,10 +17,59 @@ use crate::wire::TopicRef;
 pub struct PartitionImage {
     /// Where it lives, the preferred leader first.
     pub replicas: Box<[NodeId]>,
-    /// Who leads it.
-    pub leader: NodeId,
-    /// Epoch of that leadership.
+    /// Who leads it, if anyone can.
+    pub leader: Option<NodeId>,
+    /// Epoch of that leadership, or of the lack of one.
     pub leader_epoch: LeaderEpoch,
+    /// Who has everything below the high watermark; a part of `replicas`.
+    pub isr: Box<[NodeId]>,
+    /// Who had it when fewer than `min.insync.replicas` were left; none of them is in `isr`.
+    pub elr: Box<[NodeId]>,
+    /// Version of all this.
+    pub partition_epoch: i32,
+}
+
+impl PartitionImage {
+    /// The change that leads here.
+    pub fn to_change(&self, topic_id: TopicId, partition: Partition) -> Change {
+        Change::PartitionChange {
+            topic_id,
+            partition,
+            leader: self.leader,
+            leader_epoch: self.leader_epoch,
+            isr: self.isr.to_vec(),
+            elr: self.elr.to_vec(),
+            partition_epoch: self.partition_epoch,
+        }
+    }
+}
+
+/// What is known of a broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerImage {
+    /// Its incarnation; requests of an older one are refused.
+    pub broker_epoch: i64,
+    /// What it may do.
+    pub state: BrokerState,
+    /// Its process; all zero on a node that is alone.
+    pub incarnation: Uuid,
+    /// Where it is reached; none on a node that is alone.
+    pub endpoints: Vec<Endpoint>,
+    /// Where it stands.
+    pub rack: Box<str>,
+}
+
+impl BrokerImage {
+    /// Whether it is neither fenced nor on its way out.
+    pub fn is_active(&self) -> bool {
+        self.state == BrokerState::Active
+    }
+
+    /// Host and port of a listener.
+    pub fn listener(&self, protocol: &str) -> Option<(&str, u16)> {
+        let found = self.endpoints.iter().find(|endpoint| &*endpoint.protocol == protocol);
+        found.map(|endpoint| (&*endpoint.host, endpoint.port))
+    }
 }
 
 /// Metadata of one topic.
@@ -81,13 +130,13 @@ impl GroupConfigs {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     cluster_id: Option<Uuid>,
-    broker_epochs: BTreeMap<NodeId, i64>,
+    brokers: BTreeMap<NodeId, BrokerImage>,
     topics: BTreeMap<TopicId, TopicImage>,
     names: BTreeMap<Box<str>, TopicId>,
     partition_count: usize,
     next_producer_id: i64,
     groups: BTreeMap<Box<str>, GroupConfigs>,
-    brokers: BTreeMap<Option<NodeId>, BTreeMap<Box<str>, Box<str>>>,
+    broker_configs: BTreeMap<Option<NodeId>, BTreeMap<Box<str>, Box<str>>>,
 }
 
 impl Image {
@@ -96,7 +145,8 @@ impl Image {
         match change {
             Change::Cluster { cluster_id, .. } => self.cluster_id = Some(*cluster_id),
             Change::Broker { node_id, broker_epoch } => {
-                self.broker_epochs.insert(*node_id, *broker_epoch);
+                let broker = self.brokers.entry(*node_id).or_default();
+                (broker.broker_epoch, broker.state) = (*broker_epoch, BrokerState::Active);
                 self.raise_epochs(*node_id);
             }
             Change::Topic { topic_id, name } => self.add_topic(*topic_id, name),
@@ -105,17 +155,17 @@ impl Image {
                 assert_eq!(partition.0 as usize, topic.partitions.len(), "numbers have no holes");
                 topic.partitions.push(PartitionImage {
                     replicas: replicas.as_slice().into(),
-                    leader: *leader,
+                    leader: Some(*leader),
                     leader_epoch: *leader_epoch,
+                    isr: replicas.as_slice().into(),
+                    elr: Box::default(),
+                    partition_epoch: 0,
                 });
                 self.partition_count += 1;
             }
             Change::Config { topic_id, key, value } => {
                 let topic = self.topics.get_mut(topic_id).expect("configured while it exists");
-                match value {
-                    Some(value) => topic.configs.insert(key.clone(), value.clone()),
-                    None => topic.configs.remove(key),
-                };
+                set(&mut topic.configs, key, value.as_deref());
             }
             Change::RemoveTopic { topic_id } => {
                 let topic = self.topics.remove(topic_id).expect("removed while it exists");
@@ -124,26 +174,59 @@ impl Image {
             }
             Change::ProducerIds { next_id } => self.next_producer_id = *next_id,
             Change::BrokerConfig { node_id, key, value } => {
-                let broker = self.brokers.entry(*node_id).or_default();
-                match value {
-                    Some(value) => broker.insert(key.clone(), value.clone()),
-                    None => broker.remove(key),
-                };
+                let broker = self.broker_configs.entry(*node_id).or_default();
+                set(broker, key, value.as_deref());
                 if broker.is_empty() {
-                    self.brokers.remove(node_id);
+                    self.broker_configs.remove(node_id);
                 }
             }
             Change::GroupConfig { group_id, key, value } => {
                 let group = self.groups.entry(group_id.clone()).or_default();
-                match value {
-                    Some(value) => group.0.insert(key.clone(), value.clone()),
-                    None => group.0.remove(key),
-                };
+                set(&mut group.0, key, value.as_deref());
                 if group.0.is_empty() {
                     self.groups.remove(group_id);
                 }
             }
+            Change::Registration { node_id, broker_epoch, incarnation, endpoints, rack } => {
+                let broker = BrokerImage {
+                    broker_epoch: *broker_epoch,
+                    state: BrokerState::Fenced,
+                    incarnation: *incarnation,
+                    endpoints: endpoints.clone(),
+                    rack: rack.clone(),
+                };
+                self.brokers.insert(*node_id, broker);
+            }
+            Change::BrokerState { node_id, state } => {
+                self.brokers.get_mut(node_id).expect("it is registered").state = *state;
+            }
+            Change::RemoveBroker { node_id } => {
+                self.brokers.remove(node_id).expect("it was registered");
+            }
+            Change::PartitionChange { .. } => self.change_partition(change),
         }
+    }
+
+    fn change_partition(&mut self, change: &Change) {
+        let Change::PartitionChange {
+            topic_id,
+            partition,
+            leader,
+            leader_epoch,
+            isr,
+            elr,
+            partition_epoch,
+        } = change
+        else {
+            unreachable!("asked for no other change");
+        };
+        let topic = self.topics.get_mut(topic_id).expect("changed while it exists");
+        let image = topic.partitions.get_mut(partition.0 as usize).expect("it exists");
+        image.leader = *leader;
+        image.leader_epoch = *leader_epoch;
+        image.isr = isr.as_slice().into();
+        image.elr = elr.as_slice().into();
+        image.partition_epoch = *partition_epoch;
     }
 
     fn add_topic(&mut self, topic_id: TopicId, name: &TopicName) {
@@ -155,9 +238,10 @@ impl Image {
 
     fn raise_epochs(&mut self, node_id: NodeId) {
         let led = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
-        for partition in led.filter(|partition| partition.leader == node_id) {
+        for partition in led.filter(|partition| partition.leader == Some(node_id)) {
             partition.leader_epoch =
                 partition.leader_epoch.next().expect("a board does not boot 2^31 times");
+            partition.partition_epoch += 1;
         }
     }
 
@@ -173,7 +257,22 @@ impl Image {
 
     /// Incarnation of a broker, 0 when it never started.
     pub fn broker_epoch(&self, node_id: NodeId) -> i64 {
-        self.broker_epochs.get(&node_id).copied().unwrap_or(0)
+        self.brokers.get(&node_id).map_or(0, |broker| broker.broker_epoch)
+    }
+
+    /// A broker that belongs to the site.
+    pub fn broker(&self, node_id: NodeId) -> Option<&BrokerImage> {
+        self.brokers.get(&node_id)
+    }
+
+    /// All brokers, in the order of their ids.
+    pub fn brokers(&self) -> impl Iterator<Item = (NodeId, &BrokerImage)> {
+        self.brokers.iter().map(|(node_id, broker)| (*node_id, broker))
+    }
+
+    /// Whether a broker may lead.
+    pub fn is_active(&self, node_id: NodeId) -> bool {
+        self.brokers.get(&node_id).is_some_and(BrokerImage::is_active)
     }
 
     /// A topic by id.
@@ -215,7 +314,7 @@ impl Image {
     /// What was set at run time for a broker, or with `None` for all: keys and values, in the order
     /// of the keys.
     pub fn broker_configs(&self, node_id: Option<NodeId>) -> impl Iterator<Item = (&str, &str)> {
-        let configs = self.brokers.get(&node_id).into_iter().flatten();
+        let configs = self.broker_configs.get(&node_id).into_iter().flatten();
         configs.map(|(key, value)| (&**key, &**value))
     }
 
@@ -242,8 +341,8 @@ impl Image {
             feature_level: crate::controller::FEATURE_LEVEL,
         });
         changes.extend(cluster);
-        for (node_id, broker_epoch) in &self.broker_epochs {
-            changes.push(Change::Broker { node_id: *node_id, broker_epoch: *broker_epoch });
+        for (&node_id, broker) in &self.brokers {
+            changes.extend(changes_of_broker(node_id, broker));
         }
         if 0 < self.next_producer_id {
             changes.push(Change::ProducerIds { next_id: self.next_producer_id });
@@ -256,16 +355,10 @@ impl Image {
                 changes.push(Change::Config { topic_id, key, value });
             }
             for (number, partition) in topic.partitions.iter().enumerate() {
-                changes.push(Change::Partition {
-                    topic_id,
-                    partition: Partition(number as i32),
-                    replicas: partition.replicas.to_vec(),
-                    leader: partition.leader,
-                    leader_epoch: partition.leader_epoch,
-                });
+                changes.extend(changes_of_partition(topic_id, number, partition));
             }
         }
-        for (node_id, configs) in &self.brokers {
+        for (node_id, configs) in &self.broker_configs {
             for (key, value) in configs {
                 let (key, value) = (key.clone(), Some(value.clone()));
                 changes.push(Change::BrokerConfig { node_id: *node_id, key, value });
@@ -280,6 +373,93 @@ impl Image {
         changes
     }
 
+    /// The changes that lead from this image to a later one of the same cluster: what the shards of
+    /// a node are given that was sent a snapshot.
+    pub fn changes_to(&self, later: &Image) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for topic_id in self.topics.keys().filter(|id| !later.topics.contains_key(*id)) {
+            changes.push(Change::RemoveTopic { topic_id: *topic_id });
+        }
+        for node_id in self.brokers.keys().filter(|id| !later.brokers.contains_key(*id)) {
+            changes.push(Change::RemoveBroker { node_id: *node_id });
+        }
+        let is_known = |change: &Change| self.has(change);
+        changes.extend(later.as_changes().into_iter().filter(|change| !is_known(change)));
+        changes.extend(self.settings_gone(later));
+        for (topic_id, topic) in &later.topics {
+            let Some(before) = self.topics.get(topic_id) else { continue };
+            for key in before.configs.keys().filter(|key| !topic.configs.contains_key(*key)) {
+                let (topic_id, key) = (*topic_id, key.clone());
+                changes.push(Change::Config { topic_id, key, value: None });
+            }
+            for (number, new) in topic.partitions.iter().enumerate() {
+                // A partition that stands as it was made needs no change of its own, save here.
+                let is_changed = before.partitions.get(number).is_some_and(|old| old != new);
+                if is_changed && new.partition_epoch == 0 {
+                    changes.push(new.to_change(*topic_id, Partition(number as i32)));
+                }
+            }
+        }
+        changes
+    }
+
+    /// What brokers and groups had set that a later image does not have.
+    fn settings_gone(&self, later: &Image) -> Vec<Change> {
+        let mut gone = Vec::new();
+        for (node_id, configs) in &self.broker_configs {
+            let left = later.broker_configs.get(node_id);
+            let is_gone = |key: &str| left.is_none_or(|left| !left.contains_key(key));
+            gone.extend(configs.keys().filter(|key| is_gone(key)).map(|key| {
+                Change::BrokerConfig { node_id: *node_id, key: key.clone(), value: None }
+            }));
+        }
+        for (group_id, configs) in &self.groups {
+            let left = later.groups.get(group_id);
+            let is_gone = |key: &str| left.is_none_or(|left| !left.0.contains_key(key));
+            gone.extend(configs.0.keys().filter(|key| is_gone(key)).map(|key| {
+                Change::GroupConfig { group_id: group_id.clone(), key: key.clone(), value: None }
+            }));
+        }
+        gone
+    }
+
+    /// Whether a change of [`Image::as_changes`] is in force here, or has been made.
+    fn has(&self, change: &Change) -> bool {
+        match change {
+            Change::Cluster { .. } => self.cluster_id.is_some(),
+            Change::Broker { node_id, broker_epoch }
+            | Change::Registration { node_id, broker_epoch, .. } => {
+                self.broker(*node_id).is_some_and(|broker| broker.broker_epoch == *broker_epoch)
+            }
+            Change::Topic { topic_id, .. } => self.topics.contains_key(topic_id),
+            Change::Partition { topic_id, partition, .. } => {
+                let topic = self.topics.get(topic_id);
+                topic.is_some_and(|topic| (partition.0 as usize) < topic.partitions.len())
+            }
+            Change::Config { topic_id, key, value } => {
+                let topic = self.topics.get(topic_id);
+                topic.is_some_and(|topic| topic.configs.get(key) == value.as_ref())
+            }
+            Change::PartitionChange { topic_id, partition, partition_epoch, .. } => {
+                let topic = self.topics.get(topic_id);
+                let known = topic.and_then(|topic| topic.partitions.get(partition.0 as usize));
+                known.is_some_and(|known| known.partition_epoch == *partition_epoch)
+            }
+            Change::ProducerIds { next_id } => self.next_producer_id == *next_id,
+            Change::BrokerConfig { node_id, key, value } => {
+                let configs = self.broker_configs.get(node_id);
+                configs.and_then(|configs| configs.get(key)) == value.as_ref()
+            }
+            Change::GroupConfig { group_id, key, value } => {
+                let configs = self.groups.get(group_id);
+                configs.and_then(|configs| configs.0.get(key)) == value.as_ref()
+            }
+            Change::BrokerState { .. }
+            | Change::RemoveBroker { .. }
+            | Change::RemoveTopic { .. } => false,
+        }
+    }
+
     /// Topics in all.
     pub fn topic_count(&self) -> usize {
         self.topics.len()
@@ -288,5 +468,140 @@ impl Image {
     /// Partitions of all topics.
     pub fn partition_count(&self) -> usize {
         self.partition_count
+    }
+}
+
+/// Sets a key, or takes it back.
+fn set(configs: &mut BTreeMap<Box<str>, Box<str>>, key: &str, value: Option<&str>) {
+    match value {
+        Some(value) => configs.insert(key.into(), value.into()),
+        None => configs.remove(key),
+    };
+}
+
+fn changes_of_broker(node_id: NodeId, broker: &BrokerImage) -> Vec<Change> {
+    let BrokerImage { broker_epoch, state, incarnation, endpoints, rack } = broker;
+    let (broker_epoch, state) = (*broker_epoch, *state);
+    // A node that is alone does not register.
+    if *incarnation == Uuid::ZERO {
+        return vec![Change::Broker { node_id, broker_epoch }];
+    }
+    let (endpoints, rack) = (endpoints.clone(), rack.clone());
+    let incarnation = *incarnation;
+    vec![
+        Change::Registration { node_id, broker_epoch, incarnation, endpoints, rack },
+        Change::BrokerState { node_id, state },
+    ]
+}
+
+fn changes_of_partition(
+    topic_id: TopicId,
+    number: usize,
+    image: &PartitionImage,
+) -> impl Iterator<Item = Change> {
+    let partition = Partition(number as i32);
+    let first = image.replicas.first().copied().unwrap_or_default();
+    let made = Change::Partition {
+        topic_id,
+        partition,
+        replicas: image.replicas.to_vec(),
+        leader: image.leader.unwrap_or(first),
+        leader_epoch: image.leader_epoch,
+    };
+    let is_as_made =
+        image.leader.is_some() && image.isr == image.replicas && image.partition_epoch == 0;
+    let since = (!is_as_made).then(|| image.to_change(topic_id, partition));
+    std::iter::once(made).chain(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(number: u8) -> TopicId {
+        TopicId(Uuid([number; 16]))
+    }
+
+    fn made(number: u8, partitions: i32) -> Vec<Change> {
+        let topic_id = topic(number);
+        let name = TopicName::new(&format!("t{number}")).expect("legal");
+        let mut changes = vec![Change::Topic { topic_id, name }];
+        changes.extend((0..partitions).map(|partition| Change::Partition {
+            topic_id,
+            partition: Partition(partition),
+            replicas: vec![NodeId(1), NodeId(2)],
+            leader: NodeId(1),
+            leader_epoch: LeaderEpoch(0),
+        }));
+        changes
+    }
+
+    fn image(changes: &[Vec<Change>]) -> Image {
+        let mut image = Image::default();
+        changes.iter().flatten().for_each(|change| image.replay(change));
+        image
+    }
+
+    #[test]
+    fn an_older_image_is_led_to_a_later_one() {
+        let cluster = vec![Change::Cluster { cluster_id: Uuid([9; 16]), feature_level: 1 }];
+        let joined = |node: i32, broker_epoch: i64| {
+            let node_id = NodeId(node);
+            vec![
+                Change::Registration {
+                    node_id,
+                    broker_epoch,
+                    incarnation: Uuid([1; 16]),
+                    endpoints: Vec::new(),
+                    rack: "".into(),
+                },
+                Change::BrokerState { node_id, state: BrokerState::Active },
+            ]
+        };
+        let config = |value: Option<&str>| {
+            let (key, value) = ("retention.ms".into(), value.map(Into::into));
+            vec![Change::Config { topic_id: topic(1), key, value }]
+        };
+        let led = |partition: i32, partition_epoch: i32| {
+            vec![Change::PartitionChange {
+                topic_id: topic(1),
+                partition: Partition(partition),
+                leader: None,
+                leader_epoch: LeaderEpoch(3),
+                isr: vec![NodeId(2)],
+                elr: vec![NodeId(1)],
+                partition_epoch,
+            }]
+        };
+        let gone = |number: u8| vec![Change::RemoveTopic { topic_id: topic(number) }];
+        let left = vec![Change::RemoveBroker { node_id: NodeId(1) }];
+        let history = [
+            cluster,
+            joined(1, 1),
+            made(1, 2),
+            config(Some("5")),
+            made(2, 1),
+            led(0, 1),
+            joined(2, 7),
+            config(None),
+            gone(2),
+            vec![Change::ProducerIds { next_id: 1000 }],
+            made(3, 1),
+            joined(1, 12),
+            led(1, 4),
+            led(0, 2),
+            left,
+        ];
+        for from in 0..=history.len() {
+            for to in from..=history.len() {
+                let later = image(&history[..to]);
+                let mut earlier = image(&history[..from]);
+                let changes = earlier.changes_to(&later);
+                for change in &changes {
+                    earlier.replay(change);
+                }
+                assert_eq!(earlier, later, "from {from} to {to} by {changes:?}");
+            }
+        }
     }
 }

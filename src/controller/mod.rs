@@ -11,9 +11,14 @@
 //! quorum slides underneath without a migration. Rejected: topics as directories on disk are the
 //! truth, as old Kafka had it; a damaged directory would then be a deleted topic.
 
+mod brokers;
 pub mod change;
 mod configs;
+mod election;
 pub mod image;
+mod isr;
+mod placement;
+mod sessions;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -28,6 +33,9 @@ use crate::wire::configs::IncrementalAlterConfigsRequest;
 use crate::wire::create_partitions::CreatePartitionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
 use crate::wire::delete_topics::DeleteTopicsRequest;
+
+pub use brokers::Registering;
+pub use sessions::Sessions;
 
 /// The feature level this software writes for a new cluster.
 pub const FEATURE_LEVEL: u16 = 1;
@@ -51,7 +59,7 @@ pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
 /// What the controller is told about its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerConfig {
-    /// The node it runs on, so far the only broker.
+    /// The node it runs on.
     pub node_id: NodeId,
     /// Partitions of a topic that does not say (`num.partitions`).
     pub num_partitions: i32,
@@ -186,6 +194,16 @@ impl Controller {
         self.config = config;
     }
 
+    /// The node it runs on.
+    pub fn node_id(&self) -> NodeId {
+        self.config.node_id
+    }
+
+    /// Begins anew with another image: that of a snapshot.
+    pub fn restore(&mut self, image: Image) {
+        self.image = image;
+    }
+
     /// Lets the broker be configured at run time, or replaces what it is started with.
     pub fn set_broker_keys(&mut self, keys: Box<dyn BrokerKeys>) {
         self.broker_keys = Some(keys);
@@ -233,5 +251,7 @@ impl Controller {
     }
 }
 
+#[cfg(test)]
+mod site_tests;
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,7 @@ fn a_topic_is_created_with_the_defaults_it_leaves_out() {
     assert_eq!(create(&mut controller, vec![topic("t", -1)]), [ErrorCode::NONE]);
     let image = found(&controller, "t").expect("created");
     assert_eq!(image.partitions.len(), 3);
-    assert_eq!(image.partitions[0].leader, NodeId(1));
+    assert_eq!(image.partitions[0].leader, Some(NodeId(1)));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::controller::change::Change;
 use crate::controller::image::TopicImage;
+use crate::controller::placement::Round;
 use crate::controller::{Controller, OFFSETS_TOPIC, OffsetsTopic, Outcome, Verdict};
-use crate::ids::{LeaderEpoch, Partition, TopicId, TopicName, Uuid};
+use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
 use crate::limits::{TOPIC_PARTITIONS_MAX, TOPICS_MAX};
 use crate::wire::create_partitions::{CreatePartitionsRequest, GrowTopic};
 use crate::wire::create_topics::{CreateTopic, CreateTopicsRequest};
@@ -75,7 +76,7 @@ impl Controller {
             -1 => self.config.default_replication_factor,
             factor => factor,
         };
-        if let Some(verdict) = check_replication_factor(replication_factor) {
+        if let Some(verdict) = self.check_replication_factor(replication_factor) {
             return verdict;
         }
         if let Some(verdict) = self.check_configs(topic) {
@@ -90,7 +91,7 @@ impl Controller {
             let (key, value) = (entry.key.into(), Some(entry.value.into()));
             changes.push(Change::Config { topic_id, key, value });
         }
-        self.place(topic_id, 0..partition_count, changes);
+        self.place(topic_id, 0..partition_count, replication_factor as usize, changes);
         Verdict::accepted(topic_id, partition_count, replication_factor)
     }
 
@@ -126,10 +127,15 @@ impl Controller {
             let (key, value) = (key.into(), Some(value.into()));
             changes.push(Change::Config { topic_id, key, value });
         }
-        self.place(topic_id, 0..partition_count, &mut changes);
-        // One broker holds one replica, however many are wished for: a group must not wait for
+        // As many replicas as there are brokers, if more are wished for: a group must not wait for
         // boards that may never come.
-        let verdict = Verdict::accepted(topic_id, partition_count, replication_factor.min(1));
+        let broker_count = i16::try_from(Round::of(&self.image).len()).unwrap_or(i16::MAX);
+        let factor = replication_factor.min(broker_count);
+        if let Some(verdict) = self.check_replication_factor(factor) {
+            return Outcome { changes: Vec::new(), verdicts: vec![verdict] };
+        }
+        self.place(topic_id, 0..partition_count, factor as usize, &mut changes);
+        let verdict = Verdict::accepted(topic_id, partition_count, factor);
         Outcome { changes, verdicts: vec![verdict] }
     }
 
@@ -178,6 +184,22 @@ impl Controller {
         None
     }
 
+    fn check_replication_factor(&self, factor: i16) -> Option<Verdict> {
+        let round = Round::of(&self.image);
+        let broker_count = round.len();
+        let message = if factor < 1 {
+            format!("replication factor {factor}: it is at least 1, or -1 for the default")
+        } else if broker_count < factor as usize || round.has_no_leader() {
+            format!(
+                "target replication factor of {factor} cannot be reached because only \
+                 {broker_count} broker(s) are registered"
+            )
+        } else {
+            return None;
+        };
+        Some(Verdict::refused(ErrorCode::INVALID_REPLICATION_FACTOR, message))
+    }
+
     fn check_configs(&self, topic: &CreateTopic<'_>) -> Option<Verdict> {
         let mut config = self.config.topic_defaults.clone();
         let mut seen = BTreeSet::new();
@@ -193,15 +215,35 @@ impl Controller {
         None
     }
 
-    fn place(&self, topic_id: TopicId, numbers: std::ops::Range<i32>, changes: &mut Vec<Change>) {
-        let node_id = self.config.node_id;
-        changes.extend(numbers.map(|number| Change::Partition {
-            topic_id,
-            partition: Partition(number),
-            replicas: vec![node_id],
-            leader: node_id,
-            leader_epoch: LeaderEpoch(0),
-        }));
+    fn place(
+        &self,
+        topic_id: TopicId,
+        numbers: std::ops::Range<i32>,
+        factor: usize,
+        changes: &mut Vec<Change>,
+    ) {
+        let round = Round::of(&self.image);
+        for number in numbers {
+            let (partition, leader_epoch) = (Partition(number), LeaderEpoch(0));
+            let replicas = round.replicas(topic_id, number, factor);
+            let leader = *replicas.first().expect("somebody may lead, or nothing is placed");
+            let in_sync = replicas.iter().copied().filter(|node| self.image.is_active(*node));
+            let isr: Vec<NodeId> = in_sync.collect();
+            let is_whole = isr.len() == replicas.len();
+            let change = Change::Partition { topic_id, partition, replicas, leader, leader_epoch };
+            changes.push(change);
+            if !is_whole {
+                changes.push(Change::PartitionChange {
+                    topic_id,
+                    partition,
+                    leader: Some(leader),
+                    leader_epoch,
+                    isr,
+                    elr: Vec::new(),
+                    partition_epoch: 1,
+                });
+            }
+        }
     }
 
     pub(super) fn delete_topics(&self, request: &DeleteTopicsRequest<'_>) -> Outcome {
@@ -274,25 +316,15 @@ impl Controller {
         if let Some(verdict) = self.check_growth(grow.partition_count, added, claims) {
             return verdict;
         }
+        // As its first partition has it.
+        let factor = image.partitions.first().map_or(1, |first| first.replicas.len());
+        if let Some(verdict) = self.check_replication_factor(factor as i16) {
+            return verdict;
+        }
         claims.partition_count += added as usize;
-        self.place(topic_id, count..grow.partition_count, changes);
-        Verdict::accepted(topic_id, grow.partition_count, 1)
+        self.place(topic_id, count..grow.partition_count, factor, changes);
+        Verdict::accepted(topic_id, grow.partition_count, factor as i16)
     }
-}
-
-fn check_replication_factor(factor: i16) -> Option<Verdict> {
-    if factor == 1 {
-        return None;
-    }
-    let message = if 1 < factor {
-        format!(
-            "target replication factor of {factor} cannot be reached because only 1 broker(s) \
-             are registered"
-        )
-    } else {
-        format!("replication factor {factor}: it is at least 1, or -1 for the default")
-    };
-    Some(Verdict::refused(ErrorCode::INVALID_REPLICATION_FACTOR, message))
 }
 
 /// The broker's own topics are its own business: which partition keeps a group depends on how many

@@ -5,6 +5,7 @@
 //! 0  u32  CRC-32C of what follows, big endian
 //! 4  u8   version, 1
 //! 5  ...  postcard: varint count, then (topic id, partition, state) each
+//!         postcard: varint count, then (topic id, partition, high watermark) each; may be missing
 //! ```
 //!
 //! `checkpoint` and `checkpoint.spare` hold the same: small state is in no other place once its
@@ -70,6 +71,11 @@ fn write<D: Disk>(
     let mut bytes = vec![0, 0, 0, 0, VERSION];
     let list: Vec<(&TopicPartition, &PartitionState)> = states.iter().collect();
     bytes = postcard::to_extend(&list, bytes).expect("a Vec takes all");
+    let noted = states.iter().filter(|(_, state)| Offset::ZERO < state.high_watermark);
+    let noted: Vec<_> = noted.map(|(place, state)| (place, state.high_watermark)).collect();
+    if !noted.is_empty() {
+        bytes = postcard::to_extend(&noted, bytes).expect("a Vec takes all");
+    }
     if CHECKPOINT_BYTES_MAX < bytes.len() {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
@@ -129,6 +135,14 @@ fn decode(bytes: &[u8]) -> Result<Option<BTreeMap<TopicPartition, PartitionState
     if version != VERSION {
         return Err(JournalError::Version(u32::from(version)));
     }
-    let list: Result<Vec<(TopicPartition, PartitionState)>, _> = postcard::from_bytes(body);
-    Ok(list.ok().map(|list| list.into_iter().collect()))
+    let list = postcard::take_from_bytes::<Vec<(TopicPartition, PartitionState)>>(body);
+    let Ok((list, rest)) = list else { return Ok(None) };
+    let mut states: BTreeMap<_, _> = list.into_iter().collect();
+    let noted = postcard::from_bytes::<Vec<(TopicPartition, Offset)>>(rest).unwrap_or_default();
+    for (topic_partition, high_watermark) in noted {
+        if let Some(state) = states.get_mut(&topic_partition) {
+            state.high_watermark = high_watermark;
+        }
+    }
+    Ok(Some(states))
 }

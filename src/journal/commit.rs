@@ -140,17 +140,24 @@ impl<F: Clone> Item<'_, F> {
     /// Remembers what this entry keeps alive, now that it is durable.
     pub(super) fn track(
         &self,
-        half: &mut Half<F>,
+        halves: &mut [Half<F>; 2],
+        half: usize,
         states: &mut BTreeMap<TopicPartition, PartitionState>,
         named: &mut BTreeMap<TopicPartition, Offset>,
     ) {
         let (topic_partition, point) = match self.stored {
             StoredEntry::State { topic_partition, state: SmallState::Forget } => {
-                forget(topic_partition, half, states);
+                forget(topic_partition, &mut halves[half], states);
                 named.remove(&topic_partition);
                 return;
             }
             StoredEntry::State { topic_partition, state } => {
+                if let Some(cut) = Point::of_cut(state) {
+                    for half in halves.iter_mut() {
+                        half.truncate(topic_partition, &cut);
+                    }
+                    named.entry(topic_partition).and_modify(|base| *base = cut.segment.min(*base));
+                }
                 states.entry(topic_partition).or_default().take(state);
                 return;
             }
@@ -167,6 +174,7 @@ impl<F: Clone> Item<'_, F> {
                 unreachable!("an item is whole")
             }
         };
+        let half = &mut halves[half];
         if half.points.insert(topic_partition, point).is_none() {
             states.entry(topic_partition).or_default();
         }

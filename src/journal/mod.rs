@@ -336,7 +336,7 @@ impl<D: Disk> Journal<D> {
             self.head = place + bytes.len() as u64;
             self.sequence += 1;
             for item in part {
-                item.track(&mut self.halves[half], &mut self.states, &mut self.named);
+                item.track(&mut self.halves, half, &mut self.states, &mut self.named);
             }
         }
         Ok(committed)

@@ -2,13 +2,14 @@
 //!
 //! Commits are followed by sequence number from the tail. Each batch is handed to the target,
 //! which writes it where its segment differs, so replaying twice is replaying once. The ring is
-//! read commit by commit: memory is bounded by the largest.
+//! read commit by commit: memory is bounded by the largest. It is read twice, because what a
+//! truncation voids lies before it ([`Truncations`]); the second time it is in the page cache.
 
 use crate::ids::{Offset, TopicPartition};
-use crate::journal::commit::{CommitHeader, Entries, StoredEntry};
+use crate::journal::commit::{Entries, StoredEntry};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::ring::{Found, Ring};
-use crate::journal::state::{Half, Point};
+use crate::journal::state::{Half, Point, Truncations};
 use crate::journal::superblock::Superblock;
 use crate::journal::{
     Journal, JournalDamage, JournalError, PartitionState, RING_START, SegmentRef, SmallState, tail,
@@ -68,35 +69,31 @@ impl<D: Disk> Journal<D> {
             self.is_poisoned = false;
             return Ok(report);
         }
-        let half_bytes = self.superblock.ring_bytes / 2;
-        let mut position = self.superblock.tail_position;
-        let mut sequence = self.superblock.tail_sequence;
+        let mut truncations = self.truncations()?;
+        let mut cursor = self.tail();
         let mut last = None;
-        while let Some(found) = self.find(position, sequence)? {
-            if sequence < found.header.sequence {
-                report.damage.get_or_insert(JournalDamage::Commit { sequence });
+        while let Some(found) = self.next(&cursor)? {
+            if cursor.sequence < found.header.sequence {
+                report.damage.get_or_insert(JournalDamage::Commit { sequence: cursor.sequence });
             }
             let half = self.half_of(found.place);
             if self.halves[half].is_free {
                 self.halves[half].is_free = false;
                 self.halves[half].first_sequence = found.header.sequence;
             }
-            self.replay_commit(half, &found.header, found.body(), target)?;
+            each_entry(&found, |stored, batches| {
+                self.replay_entry(half, stored, batches, &mut truncations, target)
+            })?;
             report.commit_count += 1;
             // What was written since the superblock was; going round ends the first lap.
-            let is_next_lap = found.place < position;
+            let is_next_lap = found.place < cursor.position;
             let written = if is_next_lap { self.superblock.ring_bytes } else { found.end() };
             self.prewritten = self.prewritten.max(written);
-            position = found.end() % self.superblock.ring_bytes;
-            sequence = found.header.sequence + 1;
+            cursor = self.behind(&found);
             last = Some(found);
-            // The tail's half is not free: this is as far as the head can have come.
-            if position % half_bytes == 0 && self.half_of(position) == self.tail_half() {
-                break;
-            }
         }
-        self.head = position;
-        self.sequence = sequence;
+        self.head = cursor.position;
+        self.sequence = cursor.sequence;
         if let Some(last) = last {
             // No successor proves this one durable. It may be in the page cache only, and after a
             // failed sync its pages pass for clean, so that another sync would do nothing: they
@@ -108,8 +105,42 @@ impl<D: Disk> Journal<D> {
         Ok(report)
     }
 
-    fn tail_half(&self) -> usize {
-        self.half_of(self.superblock.tail_position)
+    /// What the ring's truncations void.
+    fn truncations(&self) -> Result<Truncations, JournalError> {
+        let mut truncations = Truncations::default();
+        let mut cursor = self.tail();
+        while let Some(found) = self.next(&cursor)? {
+            each_entry(&found, |stored, _| {
+                if let StoredEntry::State {
+                    topic_partition,
+                    state: SmallState::Truncated { end, .. },
+                } = stored
+                {
+                    truncations.push(topic_partition, end);
+                }
+                Ok(())
+            })?;
+            cursor = self.behind(&found);
+        }
+        Ok(truncations)
+    }
+
+    fn tail(&self) -> Cursor {
+        let Superblock { tail_position, tail_sequence, .. } = self.superblock;
+        Cursor { position: tail_position, sequence: tail_sequence, is_at_end: false }
+    }
+
+    fn behind(&self, found: &Found) -> Cursor {
+        let position = found.end() % self.superblock.ring_bytes;
+        let is_half_full = position % (self.superblock.ring_bytes / 2) == 0;
+        let tail_half = self.half_of(self.superblock.tail_position);
+        // The tail's half is not free: this is as far as the head can have come.
+        let is_at_end = is_half_full && self.half_of(position) == tail_half;
+        Cursor { position, sequence: found.header.sequence + 1, is_at_end }
+    }
+
+    fn next(&self, cursor: &Cursor) -> Result<Option<Found>, JournalError> {
+        if cursor.is_at_end { Ok(None) } else { self.find(cursor.position, cursor.sequence) }
     }
 
     fn ring(&self) -> Ring<'_, D::File> {
@@ -154,41 +185,25 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    fn replay_commit(
-        &mut self,
-        half: usize,
-        header: &CommitHeader,
-        body: &[u8],
-        target: &mut impl Redo<D::File>,
-    ) -> Result<(), JournalError> {
-        let mut rest = body;
-        let mut entries = Entries::default();
-        for _ in 0..header.entry_count {
-            // The checksum is right, so this is what was written: if it does not decode, newer
-            // software wrote it.
-            let (stored, tail) = entries.take(rest).ok_or(JournalError::Version(2))?;
-            rest = tail;
-            let Some(stored) = stored else { continue };
-            let bytes = match stored {
-                StoredEntry::Append { bytes, .. } => bytes as usize,
-                _ => 0,
-            };
-            let (batches, tail) = tail.split_at_checked(bytes).ok_or(JournalError::Version(2))?;
-            rest = tail;
-            self.replay_entry(half, stored, batches, target)?;
-        }
-        Ok(())
-    }
-
     fn replay_entry(
         &mut self,
         half: usize,
         stored: StoredEntry,
         batches: &[u8],
+        truncations: &mut Truncations,
         target: &mut impl Redo<D::File>,
     ) -> Result<(), JournalError> {
         match stored {
+            StoredEntry::Append { topic_partition, end_offset, .. }
+            | StoredEntry::Reference { topic_partition, end_offset, .. }
+                if truncations.has_voided(topic_partition, end_offset) => {}
             StoredEntry::State { topic_partition, state } => {
+                if let Some(cut) = Point::of_cut(state) {
+                    truncations.pass(topic_partition);
+                    for half in &mut self.halves {
+                        half.truncate(topic_partition, &cut);
+                    }
+                }
                 match state {
                     SmallState::Forget => drop(self.states.remove(&topic_partition)),
                     _ => self.states.entry(topic_partition).or_default().take(state),
@@ -224,6 +239,38 @@ impl<D: Disk> Journal<D> {
     pub fn state(&self, topic_partition: TopicPartition) -> Option<&PartitionState> {
         self.states.get(&topic_partition)
     }
+}
+
+/// Where a replay stands.
+struct Cursor {
+    position: u64,
+    /// Of the commit that is expected there.
+    sequence: u64,
+    is_at_end: bool,
+}
+
+/// Takes the entries of a commit in turn, each with its batches.
+fn each_entry(
+    found: &Found,
+    mut take: impl FnMut(StoredEntry, &[u8]) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let mut rest = found.body();
+    let mut entries = Entries::default();
+    for _ in 0..found.header.entry_count {
+        // The checksum is right, so this is what was written: if it does not decode, newer
+        // software wrote it.
+        let (stored, tail) = entries.take(rest).ok_or(JournalError::Version(2))?;
+        rest = tail;
+        let Some(stored) = stored else { continue };
+        let bytes = match stored {
+            StoredEntry::Append { bytes, .. } => bytes as usize,
+            _ => 0,
+        };
+        let (batches, tail) = tail.split_at_checked(bytes).ok_or(JournalError::Version(2))?;
+        rest = tail;
+        take(stored, batches)?;
+    }
+    Ok(())
 }
 
 fn note<F>(

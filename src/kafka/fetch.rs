@@ -15,6 +15,9 @@ use crate::wire::{ErrorCode, TopicRef};
 /// The first version that names topics by id.
 const TOPIC_ID_VERSION: i16 = 13;
 
+/// The first version whose clients know that a follower may answer (KIP-392).
+const FOLLOWER_FETCH_VERSION: i16 = 11;
+
 /// What the answer to a fetch needs to know of it.
 #[derive(Debug)]
 pub(super) struct AskedFetch {
@@ -77,6 +80,7 @@ pub(super) fn take<F>(
         max_wait_ms: super::millis(request.max_wait_ms),
         min_bytes: u32::try_from(request.min_bytes).unwrap_or(0),
         max_bytes: u32::try_from(request.max_bytes).unwrap_or(0),
+        may_follow: FOLLOWER_FETCH_VERSION <= version,
         wanted,
     };
     Ok(Ok((request, AskedFetch { topics: asked, mode, session_id })))
@@ -93,7 +97,7 @@ fn want(
     cached: &Cached,
 ) -> Result<FetchWanted, ErrorCode> {
     Ok(FetchWanted {
-        topic_partition: topics.resolve(topic, partition)?,
+        topic_partition: topics.resolve_here(topic, partition)?,
         offset: cached.offset,
         current_leader_epoch: cached.current_leader_epoch.max(LeaderEpoch::NONE),
         max_bytes: u32::try_from(cached.max_bytes).unwrap_or(0),

@@ -80,7 +80,7 @@ pub(super) fn take(
                 Some(records) if is_transactional(records) => {
                     Err(refuse_transaction(version, request.transactional_id))
                 }
-                Some(_) => topics.resolve(topic_ref(version, topic), item.index),
+                Some(_) => topics.resolve_here(topic_ref(version, topic), item.index),
                 None => Err(ErrorCode::INVALID_RECORD),
             };
             let records = item.records.bytes().unwrap_or_default();

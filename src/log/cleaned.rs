@@ -86,6 +86,17 @@ impl Cleaned {
         Ok(found.unwrap_or(none))
     }
 
+    /// What it says when the log is cut at `end`: what is appended from there on was never
+    /// compacted, and is redone where it was appended.
+    pub fn truncated(self, end: Offset) -> Cleaned {
+        Cleaned {
+            clean_end: self.clean_end.min(end),
+            rewritten_end: self.rewritten_end.min(end),
+            swap: self.swap.filter(|swap| swap.end <= end),
+            ..self
+        }
+    }
+
     /// Makes the file say this, and that durable.
     pub fn save(&self, disk: &impl Disk, dir: &Path) -> io::Result<()> {
         let mut text = format!(

@@ -74,6 +74,13 @@ impl Cleaning {
         self.0.as_ref().is_some_and(|state| state.is_under_way)
     }
 
+    /// The log was cut at `end`. A round under way finds its segments changed and ends.
+    pub fn truncate(&mut self, end: Offset) {
+        if let Some(state) = &mut self.0 {
+            state.cleaned = state.cleaned.truncated(end);
+        }
+    }
+
     fn state(&mut self, topic_id: TopicId) -> &mut State {
         self.0.get_or_insert_with(|| Box::new(State::new(Cleaned::new(topic_id))))
     }
@@ -87,8 +94,9 @@ impl State {
 
 impl<D: Disk> Log<D> {
     /// How much the log needs compaction; `None` when it is none of its topic's policy, nothing may
-    /// be cleaned, or it is under way.
-    pub fn filth(&mut self, now: Now) -> Option<Filth> {
+    /// be cleaned, or it is under way. What lies above the high watermark may yet be cut off, and a
+    /// record that went for its sake would be lost with it.
+    pub fn filth(&mut self, now: Now, high_watermark: Offset) -> Option<Filth> {
         let is_idle = self.config.cleanup_policy.compact
             && !self.is_poisoned
             && self.cleaning.is_idle()
@@ -98,7 +106,7 @@ impl<D: Disk> Log<D> {
         }
         let first_dirty = self.first_dirty();
         let (mut clean_bytes, mut dirty_bytes, mut is_overdue) = (0, 0, false);
-        let segment_count = self.cleanable_count(now);
+        let segment_count = self.cleanable_count(now, high_watermark);
         for segment in &self.segments[..segment_count] {
             if segment.end <= first_dirty {
                 clean_bytes += segment.bytes;
@@ -139,11 +147,11 @@ impl<D: Disk> Log<D> {
         if self.end_offset() < cleaned { self.start } else { cleaned.max(self.start) }
     }
 
-    fn cleanable_count(&mut self, now: Now) -> usize {
+    fn cleanable_count(&mut self, now: Now, high_watermark: Offset) -> usize {
         let lag_ms = self.config.min_compaction_lag_ms.min(self.config.max_compaction_lag_ms);
         let sealed = self.segments.len() - 1;
-        let durable = self.durable;
-        let count = self.segments[..sealed].partition_point(|segment| segment.end <= durable);
+        let settled = self.durable.min(high_watermark);
+        let count = self.segments[..sealed].partition_point(|segment| segment.end <= settled);
         if lag_ms == 0 {
             return count;
         }
@@ -193,6 +201,7 @@ impl<D: Disk> Log<D> {
         let is_same = self.cleaning.is_under_way()
             && self.config.cleanup_policy.compact
             && !self.is_poisoned
+            && !self.is_truncating
             && last < self.segments.len()
             && self.segments[first..last].iter().map(input_of).eq(replaced.iter().copied());
         let Some(output) = round.output.take().filter(|_| is_same) else { return false };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::cleaned::Cleaned;
 use super::identity::{self, DirIdentity, OpenError};
 use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS};
-use super::recovery::{self, Evidence, LogReport, remove_if_there};
+use super::recovery::{self, CutAt, Evidence, LogReport, remove_if_there};
 use super::segment::file_name;
 use super::small_file::{self, SmallFile};
 use super::{Disk, Log};
@@ -103,6 +103,8 @@ struct Found {
     rewritten: Option<Offset>,
     /// Base offset of the newest segment on disk before anything was redone.
     newest_base: Option<Offset>,
+    /// A truncation behind which nothing was appended.
+    cut: Option<CutAt>,
 }
 
 impl<D: Disk> LogDir<D> {
@@ -183,6 +185,7 @@ impl<D: Disk> LogDir<D> {
             is_forgotten: false,
             rewritten: None,
             newest_base,
+            cut: None,
         };
         self.found.insert(topic_partition, found);
         Ok(())
@@ -229,7 +232,13 @@ impl<D: Disk> LogDir<D> {
                 topic_partition,
                 parameters.config.clone(),
                 parameters.now,
-                Evidence { state: found.state, mark, is_journal_whole, noted_start },
+                Evidence {
+                    state: found.state,
+                    mark,
+                    is_journal_whole,
+                    noted_start,
+                    cut: found.cut,
+                },
             )
             .map_err(|error| OpenError::io(&found.dir, error))?;
             logs.push(log);
@@ -383,6 +392,8 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             return Ok(None);
         };
         found.mark = found.mark.max(Some(end_offset));
+        // It was made durable before anything was appended behind it.
+        found.cut = None;
         let rewritten = match found.rewritten {
             Some(rewritten) => rewritten,
             None => Cleaned::load(self.disk, &found.dir, topic_partition.topic_id)?.rewritten_end,
@@ -431,6 +442,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             return;
         };
         found.mark = found.mark.max(Some(end_offset));
+        found.cut = None;
         let state = found.state.get_or_insert_with(PartitionState::default);
         if state.recovery_offset < end_offset {
             state.recovery_segment = segment_base;
@@ -443,6 +455,11 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
     fn state(&mut self, topic_partition: TopicPartition, state: SmallState) {
         let Some(found) = self.found.get_mut(&topic_partition) else { return };
         found.is_forgotten |= state == SmallState::Forget;
+        if let SmallState::Truncated { end, segment, position, is_set_aside, .. } = state {
+            // What is above the cut is promised no more.
+            found.mark = Some(found.mark.unwrap_or_default().min(end));
+            found.cut = Some(CutAt { end, segment, position, is_set_aside });
+        }
         found.state.get_or_insert_with(PartitionState::default).take(state);
     }
 }

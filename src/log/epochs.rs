@@ -73,6 +73,13 @@ impl Epochs {
         }
     }
 
+    /// Forgets epochs that begin at or behind `end`: the log is cut there, and nobody leads it here.
+    pub fn truncate_from(&mut self, end: Offset) {
+        while self.starts.last().is_some_and(|&(_, start)| end <= start) {
+            self.starts.pop();
+        }
+    }
+
     /// Forgets epochs that begin at or behind `end`, except the newest entry at `end` itself,
     /// which a leader assigned before its first append.
     pub fn truncate_end(&mut self, end: Offset) {
@@ -121,6 +128,10 @@ mod tests {
         cache.truncate_start(Offset(15));
         assert_eq!(cache.entries(), [(LeaderEpoch(2), Offset(15)), (LeaderEpoch(3), Offset(20))]);
         cache.truncate_end(Offset(18));
+        assert_eq!(cache.latest(), Some(LeaderEpoch(2)));
+        // Of a follower that led and appended nothing, that epoch goes too.
+        cache.assign(LeaderEpoch(4), Offset(18));
+        cache.truncate_from(Offset(18));
         assert_eq!(cache.latest(), Some(LeaderEpoch(2)));
     }
 }

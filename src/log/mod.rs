@@ -36,6 +36,7 @@
 mod cleaned;
 mod cleaning;
 mod compaction;
+mod copy;
 mod damage;
 mod derived;
 mod dir;
@@ -68,6 +69,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod timestamps;
+mod truncation;
 mod types;
 mod walk;
 
@@ -91,6 +93,7 @@ use segment::{Place, Segment};
 
 pub use cleaning::Filth;
 pub use compaction::{CleanCounts, CleanError, CleanLimits, CleanTurn, Round};
+pub use copy::Copied;
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
@@ -101,6 +104,7 @@ pub use producer_snapshot::ProducersNote;
 pub use producers::{Earlier, KnownProducer, SequenceError};
 pub use recovery::LogReport;
 pub use scrub::{DamageNote, Scrub, Scrubbed};
+pub use truncation::{Cut, CutDone, Truncation};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
 
 /// One partition's log.
@@ -123,8 +127,12 @@ pub struct Log<D: Disk> {
     cleaning: Cleaning,
     producers: Producers,
     snapshots: Snapshots,
+    /// The high watermark as it was last written down, where the partition has other replicas.
+    noted_high_watermark: Offset,
     /// What the last `expire` would have had to wait for.
-    cold: Option<(D::File, u64, u64)>,
+    cold: Option<Box<(D::File, u64, u64)>>,
+    /// Whether a cut is under way: nothing may be appended.
+    is_truncating: bool,
     is_poisoned: bool,
 }
 
@@ -199,7 +207,9 @@ impl<D: Disk> Log<D> {
             cleaning: Cleaning::default(),
             producers: Producers::default(),
             snapshots: Snapshots::default(),
+            noted_high_watermark: Offset::ZERO,
             cold: None,
+            is_truncating: false,
             is_poisoned: false,
         };
         log.invariants();
@@ -234,6 +244,7 @@ impl<D: Disk> Log<D> {
         if self.is_poisoned {
             return Err(LogError::Poisoned);
         }
+        assert!(!self.is_truncating, "a leader does not cut its log");
         let leader_epoch = self.leader_epoch();
         let header = BatchHeader::parse(batch).expect("the batch was validated");
         self.producers.check(&header).map_err(LogError::Sequence)?;
@@ -348,7 +359,8 @@ impl<D: Disk> Log<D> {
     fn save_producers(&mut self, now: Boot) -> io::Result<()> {
         let place = Place { disk: &self.disk, dir: &self.dir };
         let active = self.segments.last().expect("a log has an active segment");
-        if active.end == Offset::ZERO {
+        // While the log is cut it is not known what they have done up to its end.
+        if active.end == Offset::ZERO || self.is_truncating {
             return Ok(());
         }
         let at = Between { offset: active.end, base: active.base, position: active.bytes };
@@ -481,6 +493,18 @@ impl<D: Disk> Log<D> {
     /// End of what is on stable storage.
     pub fn durable_offset(&self) -> Offset {
         self.durable
+    }
+
+    /// Writes a high watermark down, if it is a newer one.
+    pub fn note_high_watermark(&mut self, high_watermark: Offset) -> Option<SmallState> {
+        let is_news = self.noted_high_watermark < high_watermark;
+        self.noted_high_watermark = self.noted_high_watermark.max(high_watermark);
+        is_news.then_some(SmallState::HighWatermark(high_watermark))
+    }
+
+    /// The high watermark as it was last written down.
+    pub fn noted_high_watermark(&self) -> Offset {
+        self.noted_high_watermark
     }
 
     /// Bytes of all segments.

@@ -45,8 +45,10 @@ fn reopen_from(
         recovery_segment: Offset::ZERO,
         recovery_position,
         recovery_offset,
+        high_watermark: Offset::ZERO,
     };
     let evidence = Evidence {
+        cut: None,
         state: Some(state),
         mark: Some(start),
         is_journal_whole: true,

@@ -30,7 +30,7 @@ use super::repair::{Wanted, resync};
 use super::segment::{Place, Segment};
 use super::types::Hole;
 use super::walk::{Walk, WalkError, crc_is_valid};
-use super::{Disk, Log, producer_snapshot};
+use super::{Disk, Log, producer_snapshot, truncation};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open, is_unreadable};
 use crate::journal::{PartitionState, SmallState};
@@ -52,6 +52,17 @@ pub(super) struct Evidence {
     pub is_journal_whole: bool,
     /// The log's start as the last clean stop noted it for Kafka: it only rises.
     pub noted_start: Option<Offset>,
+    /// Where the log was to be cut, with nothing appended since.
+    pub cut: Option<CutAt>,
+}
+
+/// A cut that the journal tells of and that may not have come to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CutAt {
+    pub end: Offset,
+    pub segment: Offset,
+    pub position: u64,
+    pub is_set_aside: bool,
 }
 
 /// What opening one partition found.
@@ -90,8 +101,16 @@ pub(super) fn open<D: Disk>(
 ) -> io::Result<(Log<D>, LogReport)> {
     let place = Place { disk: &disk, dir };
     // First of all: until then two segments may claim the same offsets.
-    let cleaned = cleaned::recover(place, topic_partition.topic_id)?;
+    let mut cleaned = cleaned::recover(place, topic_partition.topic_id)?;
+    let cut = evidence.cut;
+    if let Some(known) = cut.map(|cut| cleaned.truncated(cut.end)).filter(|c| *c != cleaned) {
+        known.save(&disk, dir)?;
+        cleaned = known;
+    }
     let mut recovery = Recovery::new(place, &config, now.boot, name, topic_partition, evidence)?;
+    if let Some(cut) = cut {
+        recovery.cut_as_told(cut)?;
+    }
     recovery.trust_rewritten(cleaned.rewritten_end);
     recovery.load_segments()?;
     recovery.scan_segments()?;
@@ -101,7 +120,7 @@ pub(super) fn open<D: Disk>(
     recovery.has_new_names |= rebuilt.has_removed;
     recovery.settle()?;
     let gone: Vec<Offset> = recovery.gone.iter().map(|segment| segment.base).collect();
-    let Recovery { start, segments, mut epochs, damage, report, .. } = recovery;
+    let Recovery { start, segments, mut epochs, damage, report, state, .. } = recovery;
     let end = segments.last().map_or(start, |segment| segment.end);
     epochs.truncate_end(end);
     epochs.truncate_start(start);
@@ -115,11 +134,13 @@ pub(super) fn open<D: Disk>(
         segments,
         epochs,
         damage,
+        is_truncating: false,
         is_poisoned: false,
         retention: super::retention::Retention::new(now, start),
         cleaning: super::cleaning::Cleaning::new(cleaned),
         producers: rebuilt.producers,
         snapshots: rebuilt.snapshots,
+        noted_high_watermark: state.high_watermark.min(end),
         cold: None,
         disk,
     };
@@ -207,6 +228,20 @@ impl<'a, D: Disk> Recovery<'a, D> {
             state.recovery_position = 0;
             state.recovery_offset = rewritten;
         }
+    }
+
+    /// Finishes a truncation that a stop may have interrupted.
+    fn cut_as_told(&mut self, cut: CutAt) -> io::Result<()> {
+        for base in segment_bases(self.place.disk, self.place.dir)?.into_iter().rev() {
+            if cut.segment < base {
+                truncation::drop_segment(self.place, base, cut.is_set_aside)?;
+            }
+        }
+        if self.place.disk.exists(&self.place.path(cut.segment, "log"))? {
+            truncation::shorten(self.place, cut.segment, cut.position, cut.is_set_aside)?;
+        }
+        self.damage.truncate_end(cut.end);
+        self.place.disk.sync_dir(self.place.dir)
     }
 
     /// Whether something bad at `offset` is damage rather than torn.
@@ -351,7 +386,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
         Ok(())
     }
 
-    /// Checks every batch of a segment from `position` on. `false` when the rest of the log is torn.
+    /// Checks every batch of a segment from `position` on. `false` when the rest of the log is
+    /// torn.
     pub fn scan(&mut self, number: usize, position: u64, offset: Offset) -> io::Result<bool> {
         let next_base = self.next_base(number);
         let segment = &self.segments[number];

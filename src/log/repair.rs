@@ -8,7 +8,7 @@ use std::io;
 
 use super::Disk;
 use super::recovery::{Recovery, remove_caches};
-use super::segment::{Segment, file_name};
+use super::segment::{Place, Segment, file_name};
 use super::walk::{Met, crc_is_valid};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::journal::disk::{DiskFile, Open};
@@ -89,11 +89,7 @@ impl<D: Disk> Recovery<'_, D> {
         if is_empty {
             return Ok(());
         }
-        let path = self.place.dir.join(file_name(base, &format!("{start}.torn")));
-        let to = self.place.disk.open(&path, Open::CreateOrWrite)?;
-        to.set_len(0)?;
-        copy(from, start, end, &to)?;
-        to.sync_data()?;
+        copy_torn(self.place, base, from, start, end)?;
         self.has_new_names = true;
         self.report.torn_bytes += end - start;
         Ok(())
@@ -114,6 +110,21 @@ impl<D: Disk> Recovery<'_, D> {
         }
         Ok(())
     }
+}
+
+/// Copies a part of a segment to a `.torn` file and syncs that; its name is the caller's to sync.
+pub(super) fn copy_torn<D: Disk>(
+    place: Place<'_, D>,
+    base: Offset,
+    from: &D::File,
+    start: u64,
+    end: u64,
+) -> io::Result<()> {
+    let path = place.dir.join(file_name(base, &format!("{start}.torn")));
+    let to = place.disk.open(&path, Open::CreateOrWrite)?;
+    to.set_len(0)?;
+    copy(from, start, end, &to)?;
+    to.sync_data()
 }
 
 /// Searches for the next good batch.

@@ -142,7 +142,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn drop_oldest(&mut self, count: usize, now: Now) -> Result<Option<SmallState>, LogError> {
-        if count == 0 {
+        if count == 0 || self.is_truncating {
             return Ok(None);
         }
         if count == self.segments.len() {
@@ -192,7 +192,7 @@ impl<D: Disk> Log<D> {
                 Ok(span) => return Some(span.max),
                 Err(ReadError::Cold { bytes: 0, .. }) => {}
                 Err(ReadError::Cold { file, position, bytes, .. }) => {
-                    self.cold = Some((file, position, bytes));
+                    self.cold = Some(Box::new((file, position, bytes)));
                     return None;
                 }
                 Err(_) => return None,
@@ -251,7 +251,7 @@ impl<D: Disk> Log<D> {
 
     /// What the last `expire` would have had to wait for: have it loaded and call it again.
     pub fn take_cold(&mut self) -> Option<(D::File, u64, u64)> {
-        self.cold.take()
+        self.cold.take().map(|cold| *cold)
     }
 
     /// Whether dropped segments wait for something to be durable.

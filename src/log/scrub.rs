@@ -128,12 +128,22 @@ impl<D: Disk> Log<D> {
     /// answered has been written down. `None` when that is known already, or the segment is gone.
     pub fn note_suspect(&mut self, segment: Offset) -> Option<DamageNote<D>> {
         let is_news = self.has_segment(segment) && self.damage.suspects.insert(segment);
-        is_news.then(|| DamageNote {
+        is_news.then(|| self.damage_note())
+    }
+
+    /// The first offset that is lost here though it was durable, and that a peer may have.
+    pub fn damaged_from(&self) -> Option<Offset> {
+        self.damage.first_unshared()
+    }
+
+    /// What is known of damage, to be written down.
+    pub(super) fn damage_note(&self) -> DamageNote<D> {
+        DamageNote {
             disk: self.disk.clone(),
             dir: Arc::clone(&self.dir),
             topic_id: self.topic_partition.topic_id,
             damage: self.damage.clone(),
-        })
+        }
     }
 
     /// Whether a segment of this base offset is still part of the log.

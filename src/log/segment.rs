@@ -206,6 +206,21 @@ impl<D: Disk> Segment<D> {
         self.handle(place)?.set_len(written_bytes)
     }
 
+    /// Forgets what lies behind the batch that ends at `position`. Indexes are learnt again.
+    pub fn cut(&mut self, position: u64, end: Offset) {
+        if self.bytes == position {
+            return;
+        }
+        self.bytes = position;
+        self.end = end;
+        self.reserved_bytes = position;
+        if position == 0 {
+            self.first_timestamp = Timestamp::NONE;
+        }
+        *self.derived.get_mut() = Derived::new(self.base);
+        self.hint.set((self.base, 0));
+    }
+
     /// Ends the segment's growth: the last time entry, indexes and summary to their files, and no
     /// reserved space left.
     pub fn seal(&mut self, place: Place<'_, D>) -> io::Result<()> {

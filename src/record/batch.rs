@@ -94,6 +94,12 @@ impl Attributes {
         self.0 & Self::CONTROL != 0
     }
 
+    /// The same attributes of a batch that holds a marker, or does not.
+    #[must_use]
+    pub const fn with_control(self, is_control: bool) -> Attributes {
+        Attributes(if is_control { self.0 | Self::CONTROL } else { self.0 & !Self::CONTROL })
+    }
+
     /// Whether a bit is set that has no meaning yet.
     pub const fn has_unknown_bits(self) -> bool {
         self.0 & !Self::KNOWN != 0

@@ -24,6 +24,7 @@ pub struct BatchBuilder {
     producer_id: i64,
     producer_epoch: i16,
     base_sequence: i32,
+    is_control: bool,
 }
 
 impl Default for BatchBuilder {
@@ -43,7 +44,13 @@ impl BatchBuilder {
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
+            is_control: false,
         }
+    }
+
+    /// Says that the batch holds a marker for whoever keeps the log, and no data.
+    pub fn set_control(&mut self) {
+        self.is_control = true;
     }
 
     /// Says which idempotent producer sends the batch, and the sequence of its first record.
@@ -117,7 +124,7 @@ impl BatchBuilder {
             leader_epoch: LeaderEpoch::NONE,
             magic: MAGIC,
             crc: 0,
-            attributes: Attributes::of(compression),
+            attributes: Attributes::of(compression).with_control(self.is_control),
             last_offset_delta: (self.record_count - 1).max(0),
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,

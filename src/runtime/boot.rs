@@ -28,8 +28,8 @@ use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
 use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::settings::RunTime;
-use crate::runtime::threads::Threads;
-use crate::runtime::{Broker, StartError, accept, clock};
+use crate::runtime::threads::{Governor, Threads};
+use crate::runtime::{Broker, StartError, accept, clock, joining};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
 
@@ -76,12 +76,45 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         shard_count: sizes.shards,
         seed,
     };
+    let run_time = RunTime::new(fixed);
+    let begun = if config.is_member() {
+        joining::start(config, &mut opened, start, &addresses, &run_time)?
+    } else {
+        joining::refuse_member(&opened)?;
+        alone(config, &mut opened, start, &run_time)?
+    };
+    let Begun { governor, image, logs, reload } = begun;
+
+    let now = clock::now();
+    let threads = Threads { config, sizes, reload, dir, handles, metrics, seed, now };
+    let wiring = threads.spawn(governor, opened.journal, logs, &image, (listeners, run_time))?;
+    metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
+    Ok(Broker { addresses, wiring, log_dir: opened.dir, metrics, _lock: lock })
+}
+
+/// What a start has led to.
+pub(super) struct Begun {
+    /// Who decides here.
+    pub(super) governor: Governor,
+    /// The cluster as it is.
+    pub(super) image: Image,
+    /// The logs of its partitions.
+    pub(super) logs: Vec<Log<FileDisk>>,
+    /// What is in effect.
+    pub(super) reload: Reload,
+}
+
+fn alone(
+    config: &Config,
+    opened: &mut OpenDir,
+    start: ControlStart<FileDisk>,
+    run_time: &RunTime,
+) -> Result<Begun, StartError> {
     let cluster_id = opened.dir.identity().cluster_id;
     let now = clock::now();
     let (mut control, mut entries) =
         Control::start(now, start, cluster_id).map_err(StartError::Metadata)?;
     let image = control.controller().image().clone();
-    let run_time = RunTime::new(fixed);
     let (in_effect, reload) = run_time.in_effect(&image);
     control.reconfigure(reload.controller.clone());
     control.set_broker_keys(run_time.keys());
@@ -90,11 +123,7 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     }
     let logs = opened.settle(&in_effect, now, &image, &mut entries)?;
     opened.commit(&entries)?;
-
-    let threads = Threads { config, sizes, reload, dir, handles, metrics, seed, now };
-    let wiring = threads.spawn(control, opened.journal, logs, &image, (listeners, run_time))?;
-    metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
-    Ok(Broker { addresses, wiring, log_dir: opened.dir, metrics, _lock: lock })
+    Ok(Begun { governor: Governor::Alone(Box::new(control)), image, logs, reload })
 }
 
 /// What the configuration leaves to the machine.
@@ -255,14 +284,20 @@ impl OpenDir {
             for (number, partition) in topic.partitions.iter().enumerate() {
                 let topic_partition =
                     TopicPartition { topic_id, partition: Partition(number as i32) };
+                if !partition.replicas.contains(&config.broker_id) {
+                    continue;
+                }
                 let mut log = match found.remove(&topic_partition) {
                     Some(log) => log,
                     None => self.replace(&topic.name, topic_partition, &effective, now)?,
                 };
                 log.set_config(effective.clone());
-                let epoch = next_epoch(&log, partition.leader_epoch);
-                let state = log.begin_epoch(epoch);
-                entries.push(Entry::State { topic_partition, state });
+                // One that has replicas elsewhere begins an epoch when it hears that it leads.
+                if partition.replicas.len() == 1 {
+                    let epoch = next_epoch(&log, partition.leader_epoch);
+                    let state = log.begin_epoch(epoch);
+                    entries.push(Entry::State { topic_partition, state });
+                }
                 settled.push(log);
             }
         }
@@ -271,7 +306,7 @@ impl OpenDir {
     }
 
     /// Clears away what a stop left of a request that was making partitions.
-    fn remove_unfinished(
+    pub(super) fn remove_unfinished(
         &self,
         strays: impl Iterator<Item = Log<FileDisk>>,
     ) -> Result<(), StartError> {
@@ -293,7 +328,7 @@ impl OpenDir {
         Ok(())
     }
 
-    fn replace(
+    pub(super) fn replace(
         &self,
         name: &str,
         topic_partition: TopicPartition,

@@ -143,6 +143,8 @@ pub struct Connection<F> {
     pub is_loading: bool,
     /// Nothing more is read; it ends when everything is sent.
     pub is_closing: bool,
+    /// This broker made it, to another one.
+    pub is_link: bool,
     /// When a byte last moved.
     pub active_at: Boot,
     /// When the frame began that is not complete yet.
@@ -175,6 +177,7 @@ impl<F: DiskFile + AsFd> Connection<F> {
             wants_turn: true,
             is_loading: false,
             is_closing: false,
+            is_link: false,
             active_at: now,
             frame_began_at: None,
         })

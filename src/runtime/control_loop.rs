@@ -5,19 +5,26 @@
 //! the directories of new partitions, on a helper thread.
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::broker::back::Flushed;
 use crate::broker::control::{Control, ControlOutput};
 use crate::broker::front::ControlAsk;
+use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
+use crate::broker::site::{Altered, Said, Site, Worked};
 use crate::config::Config;
+use crate::controller::{BrokerKeys, Controller, ControllerConfig};
+use crate::ids::NodeId;
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::Log;
@@ -27,7 +34,12 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::reload::{Dials, Reload};
 use crate::runtime::settings::RunTime;
 use crate::runtime::shard_loop::{Inbox, Input};
-use crate::time::Boot;
+use crate::runtime::site::Worker;
+use crate::runtime::site::handshake::HandshakeError;
+use crate::runtime::site::links::{Links, Met};
+use crate::time::{Boot, Now};
+use crate::wire::peer::hello::{PeerIdentity, Purpose};
+use crate::wire::replica::alter_partition::AlterReplicas;
 
 /// How often free space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,14 +57,61 @@ pub enum ControlEvent<D: Disk> {
     Applied(u64),
     /// A shard let a deleted partition go.
     Retired(Box<Log<D>>),
+    /// A leader proposes other in-sync replicas.
+    Alter(ShardId, AlterReplicas),
     /// New directories are durable, or not.
     Prepared(bool),
     /// The log dir failed.
     StorageFailed,
     /// SIGHUP: another configuration was read.
     Reconfigure(Box<Config>),
+    /// Work that waited for the disk is done.
+    Worked(Worked),
+    /// A peer knocked at a listener; its hello, and the number to answer it by.
+    Knocked(TcpStream, u32, Vec<u8>),
+    /// The handshake with it is over.
+    Answered(Result<(TcpStream, PeerIdentity, Purpose), HandshakeError>),
+    /// A node was dialled.
+    Dialled(NodeId, Result<(TcpStream, PeerIdentity), HandshakeError>),
+    /// A frame came by a link of this number.
+    Heard(NodeId, u64, Bytes),
+    /// A link broke.
+    Unlinked(NodeId, u64),
+    /// Ask the site for leave to stop; the flag is set when it is given.
+    Leave(Arc<AtomicBool>),
     /// End, and give the metadata log back.
     Stop,
+}
+
+/// The machine that owns the cluster's metadata here.
+pub enum Machine<D: Disk> {
+    /// Of a node that is alone.
+    Alone(Box<Control<D>>),
+    /// Of a node of a site, with its links.
+    Member(Box<Site<D>>, Links<D>, Worker<D>),
+}
+
+impl<D: Disk> Machine<D> {
+    fn controller(&self) -> &Controller {
+        match self {
+            Machine::Alone(control) => control.controller(),
+            Machine::Member(site, _, _) => site.controller(),
+        }
+    }
+
+    fn set_broker_keys(&mut self, keys: Box<dyn BrokerKeys>) {
+        match self {
+            Machine::Alone(control) => control.set_broker_keys(keys),
+            Machine::Member(site, _, _) => site.set_broker_keys(keys),
+        }
+    }
+
+    fn reconfigure(&mut self, config: ControllerConfig) {
+        match self {
+            Machine::Alone(control) => control.reconfigure(config),
+            Machine::Member(site, _, _) => site.reconfigure(config),
+        }
+    }
 }
 
 /// When appends stop for want of space.
@@ -67,7 +126,7 @@ pub struct SpacePolicy {
 /// What the control thread is made of.
 pub struct ControlLoop<D: Disk> {
     /// The machine.
-    pub control: Control<D>,
+    pub machine: Machine<D>,
     /// For directories.
     pub disk: D,
     /// The log dir.
@@ -109,17 +168,27 @@ where
         let mut has_space = true;
         let mut space_at = Boot(0);
         let mut interval = SPACE_INTERVAL;
+        let mut leaving: Option<Arc<AtomicBool>> = None;
         loop {
-            let event = self.events.recv_timeout(interval);
+            let due = Duration::from_micros(self.next_deadline().us_since(clock::boot()));
+            let event = self.events.recv_timeout(interval.min(due));
             let now = clock::now();
             match event {
                 Ok(ControlEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    return self.control.into_log();
+                    return self.end();
+                }
+                Ok(ControlEvent::Leave(given)) => {
+                    self.leave(now);
+                    leaving = Some(given);
                 }
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.tick(clock::now());
             self.act(&mut removals);
+            if let Some(given) = leaving.as_ref().filter(|_| self.may_stop()) {
+                given.store(true, Ordering::Release);
+            }
             if space_at <= now.boot {
                 (has_space, interval) = self.watch_space(has_space);
                 space_at = now.boot.plus_ms(interval.as_millis() as u64);
@@ -128,26 +197,82 @@ where
         }
     }
 
+    /// The metadata log, once what is kept beside it is durable.
+    fn end(self) -> Log<D> {
+        match self.machine {
+            Machine::Alone(control) => control.into_log(),
+            Machine::Member(site, _, worker) => {
+                worker.end();
+                let (log, keep) = site.into_log();
+                if let Err(why) = keep.run(&self.disk, &self.log_dir) {
+                    log::warn!("how far the quorum has come could not be written down: {why}");
+                }
+                log
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Boot {
+        match &self.machine {
+            Machine::Alone(_) => Boot::NEVER,
+            Machine::Member(site, _, _) => site.next_deadline(),
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        if let Machine::Member(site, links, _) = &mut self.machine {
+            if site.next_deadline() <= now.boot {
+                site.tick(now);
+                links.set_identity(site.identity());
+                links.dial(now.boot);
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Now) {
+        if let Machine::Member(site, _, _) = &mut self.machine {
+            site.leave(now);
+        }
+    }
+
+    fn may_stop(&self) -> bool {
+        match &self.machine {
+            Machine::Alone(_) => true,
+            Machine::Member(site, _, _) => site.may_stop(),
+        }
+    }
+
     fn take(&mut self, event: ControlEvent<D>) {
-        let now = clock::now();
-        match event {
-            ControlEvent::Ask(ask) => self.control.ask(now, ask),
-            ControlEvent::Flushed(flushed) => self.control.flushed(now, &flushed),
-            ControlEvent::Applied(version) => self.control.applied(now, version),
-            ControlEvent::Retired(log) => self.control.retired(log),
-            ControlEvent::Prepared(is_ok) => self.control.prepared(now, is_ok),
-            ControlEvent::StorageFailed => self.control.storage_failed(now),
-            ControlEvent::Reconfigure(config) => {
+        match (&mut self.machine, event) {
+            (machine, ControlEvent::Reconfigure(config)) => {
                 self.run_time.replace(*config);
-                self.control.set_broker_keys(self.run_time.keys());
+                machine.set_broker_keys(self.run_time.keys());
                 self.configure();
             }
-            ControlEvent::Stop => {}
+            (Machine::Member(site, links, _), ControlEvent::Answered(outcome)) => {
+                match links.answered(outcome) {
+                    Some(Met::Member(peer)) => site.linked(clock::now(), peer),
+                    Some(Met::Follower(node_id, stream)) => {
+                        let connections =
+                            |shard: &&Inbox<D>| shard.connections.load(Ordering::Relaxed);
+                        let shard = self.shards.iter().min_by_key(connections);
+                        shard.expect("there is one").give(Input::Peered(node_id, stream));
+                    }
+                    None => {}
+                }
+            }
+            (Machine::Alone(control), event) => take_alone(control, event),
+            (Machine::Member(site, links, _), event) => take_as_member(site, links, event),
         }
     }
 
     fn act(&mut self, removals: &mut BTreeSet<(Boot, PathBuf)>) {
-        while let Some(output) = self.control.poll() {
+        loop {
+            let output = match &mut self.machine {
+                Machine::Alone(control) => control.poll(),
+                Machine::Member(site, _, _) => site.poll(),
+            };
+            let Some(output) = output else { return };
             match output {
                 ControlOutput::Prepare => self.prepare(),
                 ControlOutput::Persist(entry) => {
@@ -165,13 +290,28 @@ where
                     shard.send(Event::Controlled(request, body));
                 }
                 ControlOutput::Remove(log) => Self::set_aside(*log, removals),
+                ControlOutput::Work(work) => {
+                    if let Machine::Member(_, _, worker) = &self.machine {
+                        worker.give(work);
+                    }
+                }
+                ControlOutput::Altered(shard, altered) => {
+                    let Altered { topic_partition, partition_epoch, outcome } = altered;
+                    let event = Event::Altered { topic_partition, partition_epoch, outcome };
+                    self.shards[usize::from(shard.0)].send(event);
+                }
+                ControlOutput::Send(to, said) => {
+                    if let Machine::Member(_, links, _) = &mut self.machine {
+                        links.send(to, said.encode());
+                    }
+                }
             }
         }
     }
 
     /// Hands out what is in effect now, to everybody who goes by it.
     fn configure(&mut self) {
-        let (config, reload) = self.run_time.in_effect(self.control.controller().image());
+        let (config, reload) = self.run_time.in_effect(self.machine.controller().image());
         let Reload { live, limits, controller, space, dials } = reload;
         for inbox in &self.shards {
             inbox.give(Input::Limits(limits));
@@ -179,7 +319,7 @@ where
         }
         self.run_time.warn_of_connections(&config);
         self.dials.set(dials);
-        self.control.reconfigure(controller);
+        self.machine.reconfigure(controller);
         self.space = space;
         log::set_max_level(config.log_level);
     }
@@ -250,6 +390,70 @@ where
             }
             remove(&self.disk, &path);
         }
+    }
+}
+
+fn take_alone<D: Disk>(control: &mut Control<D>, event: ControlEvent<D>) {
+    let now = clock::now();
+    match event {
+        ControlEvent::Ask(ask) => control.ask(now, ask),
+        ControlEvent::Flushed(flushed) => control.flushed(now, &flushed),
+        ControlEvent::Applied(version) => control.applied(now, version),
+        ControlEvent::Retired(log) => control.retired(log),
+        ControlEvent::Prepared(is_ok) => control.prepared(now, is_ok),
+        ControlEvent::StorageFailed => control.storage_failed(now),
+        // A node that is alone has no peers: whoever knocks is not answered.
+        ControlEvent::Reconfigure(..)
+        | ControlEvent::Worked(_)
+        | ControlEvent::Knocked(..)
+        | ControlEvent::Answered(_)
+        | ControlEvent::Dialled(..)
+        | ControlEvent::Heard(..)
+        | ControlEvent::Unlinked(..)
+        | ControlEvent::Alter(..)
+        | ControlEvent::Leave(_)
+        | ControlEvent::Stop => {}
+    }
+}
+
+fn take_as_member<D>(site: &mut Site<D>, links: &mut Links<D>, event: ControlEvent<D>)
+where
+    D: Disk + Send + 'static,
+    D::File: Send + 'static,
+{
+    let now = clock::now();
+    match event {
+        ControlEvent::Ask(ask) => site.ask(now, ask),
+        ControlEvent::Flushed(flushed) => site.flushed(now, &flushed),
+        ControlEvent::Applied(version) => site.applied(now, version),
+        ControlEvent::Retired(log) => site.retired(log),
+        ControlEvent::Prepared(is_ok) => site.prepared(now, is_ok),
+        ControlEvent::StorageFailed => site.storage_failed(now),
+        ControlEvent::Worked(worked) => site.worked(now, worked),
+        ControlEvent::Knocked(stream, number, hello) => links.answer(stream, number, hello),
+        ControlEvent::Alter(shard, proposal) => site.alter(now, shard, proposal),
+        ControlEvent::Dialled(node_id, outcome) => {
+            if let Some(peer) = links.dialled(node_id, outcome) {
+                site.linked(now, peer);
+            }
+        }
+        ControlEvent::Heard(node_id, serial, frame) => {
+            if links.is_current(node_id, serial) {
+                match Said::decode(&frame) {
+                    Ok(said) => site.heard(now, node_id, said),
+                    Err(why) => log::warn!("a frame of node {node_id} is not read: {why}"),
+                }
+            }
+        }
+        ControlEvent::Unlinked(node_id, serial) => {
+            if links.unlinked(node_id, serial) {
+                site.unlinked(now, node_id);
+            }
+        }
+        ControlEvent::Answered(_)
+        | ControlEvent::Reconfigure(..)
+        | ControlEvent::Leave(_)
+        | ControlEvent::Stop => {}
     }
 }
 

@@ -186,9 +186,10 @@ where
                 let commit = &mut commits[usize::from(owner.0)];
                 // A partition's batches come one after the other; the last one says it all.
                 match commit.last_mut() {
-                    Some(last) if last.topic_partition == topic_partition => {
+                    Some(last) if last.topic_partition == topic_partition && !last.is_truncated => {
                         last.durable_offset = last.durable_offset.max(flushed.durable_offset);
                         last.log_start_offset = last.log_start_offset.max(flushed.log_start_offset);
+                        last.is_truncated = flushed.is_truncated;
                     }
                     _ => commit.push(flushed),
                 }
@@ -287,14 +288,16 @@ impl Pace {
 /// What became durable with an entry, if a partition's owner must hear of it.
 fn flushed<F>(entry: &Entry<F>) -> Option<Flushed> {
     let topic_partition = entry.topic_partition();
+    let is_truncated = matches!(entry, Entry::State { state: SmallState::Truncated { .. }, .. });
     let (durable_offset, log_start_offset) = match entry {
         Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
             (Some(*end_offset), None)
         }
         Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
+        Entry::State { .. } if is_truncated => (None, None),
         Entry::State { .. } => return None,
     };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset })
+    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
 }
 
 /// Bytes of records that entries keep in memory.

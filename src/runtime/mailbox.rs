@@ -14,7 +14,7 @@ use std::sync::Arc;
 use heapless::spsc::{Consumer, Producer, Queue};
 use polling::Poller;
 
-use crate::broker::mail::{Ask, Notice, Reply};
+use crate::broker::mail::{Ask, Notice, PeerMail, Reply};
 use crate::limits::MAILBOX_MESSAGES_MAX;
 
 /// What one shard says to another.
@@ -26,6 +26,8 @@ pub enum Mail<F> {
     Reply(Reply<F>),
     /// To either.
     Notice(Notice),
+    /// From or for a broker elsewhere.
+    Peer(PeerMail<F>),
 }
 
 /// The writing end of a queue, with what did not fit yet.

@@ -20,10 +20,12 @@ mod cleaner;
 pub mod clock;
 mod connection;
 mod control_loop;
+mod dialer;
 pub mod disk;
 mod flusher;
 mod handles;
 pub mod import;
+mod joining;
 mod ledger;
 mod loader;
 mod lock;
@@ -35,6 +37,7 @@ mod scrubber;
 mod settings;
 mod shard_loop;
 pub mod signals;
+mod site;
 mod threads;
 mod throttle;
 
@@ -42,12 +45,15 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::broker::control::MetadataError;
 use crate::broker::metrics::ProcessMetrics;
+use crate::broker::site::SiteError;
 use crate::config::{Config, Protocol};
 use crate::journal::JournalError;
 use crate::log::{LogDir, OpenError};
@@ -90,6 +96,16 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// A name in `listeners` has no address.
     Resolve(String),
+    /// `controller.quorum.voters` names others, and there is no secret to know them by.
+    NoSecret,
+    /// The file of the secret cannot be read.
+    Secret(PathBuf, io::Error),
+    /// The secret is too short or too long.
+    SecretLength(PathBuf, usize),
+    /// The log dir belongs to a member of a site, and the configuration names no others.
+    WasMember(PathBuf),
+    /// A node of a site cannot take part.
+    Site(SiteError),
     /// The system refuses a thread, a poller or a signal handler.
     System(io::Error),
 }
@@ -107,6 +123,25 @@ impl fmt::Display for StartError {
             Self::Metadata(why) => why.fmt(f),
             Self::Listen(address, why) => write!(f, "listeners: {address}: {why}"),
             Self::Resolve(name) => write!(f, "listeners: {name} has no address"),
+            Self::NoSecret => f.write_str(
+                "controller.quorum.voters names other nodes: give all of them the same secret by \
+                 cluster.secret.file, such as one made by `head -c 32 /dev/urandom | base64`",
+            ),
+            Self::Secret(path, why) => {
+                write!(f, "cluster.secret.file: {}: {why}", path.display())
+            }
+            Self::SecretLength(path, bytes) => write!(
+                f,
+                "cluster.secret.file: {}: {bytes} bytes; a secret has from 16 to 4096",
+                path.display()
+            ),
+            Self::WasMember(dir) => write!(
+                f,
+                "log.dirs: {}: it belongs to a member of a site; controller.quorum.voters must name \
+                 the others",
+                dir.display()
+            ),
+            Self::Site(why) => why.fmt(f),
             Self::System(why) => write!(f, "the system refuses: {why}"),
         }
     }
@@ -179,6 +214,7 @@ impl Broker {
         let Wiring { acceptor, acceptor_poller, acceptor_stop, shards, control, .. } = self.wiring;
         let Wiring { control_events, flusher, flusher_stop, loader, .. } = self.wiring;
         let Wiring { scrubber, cleaner, .. } = self.wiring;
+        leave(&control_events);
         acceptor_stop.store(true, Ordering::Release);
         let _ = acceptor_poller.notify();
         join(acceptor);
@@ -208,6 +244,21 @@ impl Broker {
             Ok(()) => log::info!("stopped cleanly"),
             Err(why) => log::error!("the log dir was not closed cleanly: {why}"),
         }
+    }
+}
+
+/// How long a stop waits for the site to have taken over what was led here.
+const LEAVE_MS: u64 = 5_000;
+
+/// Has others lead what is led here. A node that is alone has nobody to ask.
+fn leave(control: &Sender<ControlEvent<FileDisk>>) {
+    let given = Arc::new(AtomicBool::new(false));
+    let began = clock::boot();
+    if control.send(ControlEvent::Leave(Arc::clone(&given))).is_err() {
+        return;
+    }
+    while !given.load(Ordering::Acquire) && clock::boot().ms_since(began) < LEAVE_MS {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

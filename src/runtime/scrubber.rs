@@ -21,7 +21,7 @@ use crate::broker::scrub::ScrubJob;
 use crate::broker::shard::Event;
 use crate::ids::TopicPartition;
 use crate::journal::disk::{Disk, DiskFile};
-use crate::log::{DamageNote, ProducersNote, Scrubbed};
+use crate::log::{Cut, DamageNote, ProducersNote, Scrubbed};
 use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
 
@@ -39,6 +39,8 @@ pub enum ScrubWork<D: Disk> {
     Note(DamageNote<D>),
     /// Make durable what is known of a partition's producers, and tell this shard.
     NoteProducers(TopicPartition, ProducersNote<D>, Inbox<D>),
+    /// Cut a follower's log, and tell this shard.
+    Cut(TopicPartition, Box<Cut<D>>, Inbox<D>),
 }
 
 struct Scrubber<D: Disk> {
@@ -95,6 +97,13 @@ where
                     log::error!("producers of {topic_partition} could not be kept: {why}");
                 }
                 shard.send(Event::ProducersNoted(topic_partition, saved.ok()));
+            }
+            ScrubWork::Cut(topic_partition, cut, shard) => {
+                let done = cut.run();
+                if let Err(why) = &done {
+                    log::error!("the log of {topic_partition} could not be cut: {why}");
+                }
+                shard.send(Event::CutDone(topic_partition, done));
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Event, Output, Shard};
 use crate::broker::{CloseReason, ConnectionId};
 use crate::config::Protocol;
+use crate::ids::NodeId;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::kafka::{self, Door};
@@ -31,12 +32,14 @@ use crate::log::Log;
 use crate::runtime::cleaner::CleanWork;
 use crate::runtime::connection::{Connection, FrameSizes, READ_BYTES, Sent, Taken};
 use crate::runtime::control_loop::ControlEvent;
+use crate::runtime::dialer;
 use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::loader::LoadJob;
 use crate::runtime::mailbox::{Mail, Outbox, ShardMail};
 use crate::runtime::peers::Peers;
 use crate::runtime::scrubber::ScrubWork;
+use crate::runtime::site::handshake::Credentials;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
@@ -91,6 +94,10 @@ pub enum Input<D: Disk> {
     Loaded(Loaded, bool),
     /// A client connected from there, to speak this.
     Connection(Protocol, TcpStream, SocketAddr),
+    /// Another broker was dialed.
+    Dialed(NodeId, Option<TcpStream>),
+    /// Another broker connected, to follow.
+    Peered(NodeId, TcpStream),
     /// Timeouts and sizes are others now.
     Limits(ConnectionLimits),
     /// Write all that is held, then answer whether nothing was lost.
@@ -178,6 +185,8 @@ where
     pub scrubber: Sender<ScrubWork<D>>,
     /// To the cleaner.
     pub cleaner: Sender<CleanWork<D>>,
+    /// What other brokers are shown, where there are any.
+    pub credentials: Option<Arc<Credentials>>,
     /// To the control thread.
     pub control: Sender<ControlEvent<D>>,
     /// The memory account.
@@ -374,6 +383,15 @@ where
                 Input::Connection(protocol, stream, peer) => {
                     self.open(now, protocol, stream, peer);
                 }
+                Input::Dialed(node_id, stream) => {
+                    let connection = stream.and_then(|stream| self.take_in(now, stream));
+                    self.step(now, Event::Dialed(node_id, connection));
+                }
+                Input::Peered(node_id, stream) => {
+                    if let Some(connection) = self.take_in(now, stream) {
+                        self.step(now, Event::Peered(node_id, connection));
+                    }
+                }
                 Input::Limits(limits) => self.parts.limits = limits,
                 Input::Settle(done) => {
                     let _ = done.send(self.parts.shard.settle_all());
@@ -393,6 +411,7 @@ where
                 Mail::Ask(ask) => self.step(now, Event::Ask(ask)),
                 Mail::Reply(reply) => self.step(now, Event::Reply(from, reply)),
                 Mail::Notice(notice) => self.step(now, Event::Notice(from, notice)),
+                Mail::Peer(mail) => self.step(now, Event::Peer(mail)),
             }
         }
     }
@@ -430,33 +449,7 @@ where
                 Output::Notice(to, notice) => {
                     self.parts.mail.send(usize::from(to.0), Mail::Notice(notice));
                 }
-                Output::Load(load) => {
-                    let done = Loaded::Read(load.token);
-                    self.load(load.file, load.position, load.bytes, done);
-                }
-                // Scrubber and cleaner end after the shards.
-                Output::Scrub(job) => {
-                    let work = ScrubWork::Verify(job, self.parts.inbox.clone());
-                    drop(self.parts.scrubber.send(work));
-                }
-                Output::Clean(round) => {
-                    let work = CleanWork(round, self.parts.inbox.clone());
-                    drop(self.parts.cleaner.send(work));
-                }
-                Output::Note(note) => drop(self.parts.scrubber.send(ScrubWork::Note(note))),
-                Output::NoteProducers(topic_partition, note) => {
-                    let work =
-                        ScrubWork::NoteProducers(topic_partition, note, self.parts.inbox.clone());
-                    drop(self.parts.scrubber.send(work));
-                }
-                // Control threads end after shards do, so these are heard.
-                Output::Control(ask) => drop(self.parts.control.send(ControlEvent::Ask(ask))),
-                Output::Applied(version) => {
-                    drop(self.parts.control.send(ControlEvent::Applied(version)));
-                }
-                Output::Retired(log) => {
-                    drop(self.parts.control.send(ControlEvent::Retired(log)));
-                }
+                other => self.pass_on(other),
             }
         }
         if HAND_OVER_BYTES <= self.appended_bytes {
@@ -466,6 +459,68 @@ where
         if waiting_bytes != self.waiting_bytes {
             ledger.hold_responses(self.waiting_bytes, waiting_bytes);
             self.waiting_bytes = waiting_bytes;
+        }
+    }
+
+    /// Work that others do.
+    fn pass_on(&mut self, output: Output<D>) {
+        let inbox = || self.parts.inbox.clone();
+        match output {
+            Output::Load(load) => {
+                let done = Loaded::Read(load.token);
+                self.load(load.file, load.position, load.bytes, done);
+            }
+            // Scrubber and cleaner end after the shards.
+            Output::Scrub(job) => {
+                let work = ScrubWork::Verify(job, inbox());
+                drop(self.parts.scrubber.send(work));
+            }
+            Output::Clean(round) => {
+                let work = CleanWork(round, inbox());
+                drop(self.parts.cleaner.send(work));
+            }
+            Output::Note(note) => drop(self.parts.scrubber.send(ScrubWork::Note(note))),
+            Output::NoteProducers(topic_partition, note) => {
+                let work = ScrubWork::NoteProducers(topic_partition, note, inbox());
+                drop(self.parts.scrubber.send(work));
+            }
+            // Control threads end after shards do, so these are heard.
+            Output::Control(ask) => drop(self.parts.control.send(ControlEvent::Ask(ask))),
+            Output::Applied(version) => {
+                drop(self.parts.control.send(ControlEvent::Applied(version)));
+            }
+            Output::Retired(log) => {
+                drop(self.parts.control.send(ControlEvent::Retired(log)));
+            }
+            Output::HandOver(id, correlation_id, hello) => {
+                self.hand_over_connection(id, correlation_id, hello);
+            }
+            Output::Peer(to, mail) => {
+                self.parts.mail.send(usize::from(to.0), Mail::Peer(mail));
+            }
+            Output::Dial(node_id, address) => {
+                let shard = inbox();
+                match &self.parts.credentials {
+                    Some(known) => dialer::dial(Arc::clone(known), node_id, address, shard),
+                    None => shard.give(Input::Dialed(node_id, None)),
+                }
+            }
+            Output::Alter(proposal) => {
+                let shard = self.parts.id;
+                drop(self.parts.control.send(ControlEvent::Alter(shard, proposal)));
+            }
+            Output::Cut(topic_partition, cut) => {
+                let work = ScrubWork::Cut(topic_partition, cut, inbox());
+                drop(self.parts.scrubber.send(work));
+            }
+            Output::Persist(_)
+            | Output::Respond(..)
+            | Output::Answer(..)
+            | Output::Close(..)
+            | Output::Release(_)
+            | Output::Ask(..)
+            | Output::Reply(..)
+            | Output::Notice(..) => unreachable!("the caller does these itself"),
         }
     }
 
@@ -532,13 +587,17 @@ where
         (connection.id == id).then_some(connection)
     }
 
-    fn open(&mut self, now: Now, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
+    fn new_slot(&mut self) -> (ConnectionId, usize) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
         self.generation = self.generation.wrapping_add(1);
-        let id = ConnectionId(u64::from(self.generation) << 32 | slot as u64);
+        (ConnectionId(u64::from(self.generation) << 32 | slot as u64), slot)
+    }
+
+    fn open(&mut self, now: Now, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
+        let (id, slot) = self.new_slot();
         match self.register(id, slot, (stream, peer), now) {
             Ok((local_host, local_port)) => {
                 // As Kafka writes addresses of clients.
@@ -562,6 +621,21 @@ where
                 self.count_closed(peer);
             }
         }
+    }
+
+    /// A connection with another broker of the site: it is none of the clients'.
+    fn take_in(&mut self, now: Now, stream: TcpStream) -> Option<ConnectionId> {
+        let peer = stream.peer_addr().ok()?;
+        let (id, slot) = self.new_slot();
+        if let Err(why) = self.register(id, slot, (stream, peer), now) {
+            self.complaints.warn(now.boot, format_args!("a link was lost: {why}"));
+            self.free.push(slot);
+            return None;
+        }
+        let link = self.connections[slot].as_mut().expect("registered just now");
+        link.is_link = true;
+        self.active.insert(slot);
+        Some(id)
     }
 
     fn register(
@@ -593,6 +667,17 @@ where
         self.complaints.warn(now, format_args!("{peer} is disconnected: {reason}"));
     }
 
+    /// A node of the site knocks: the control thread goes on with its connection. Nothing is lost:
+    /// such a node says nothing more before it is answered.
+    fn hand_over_connection(&mut self, id: ConnectionId, correlation_id: u32, hello: Vec<u8>) {
+        let Some(connection) = self.connection(id) else { return };
+        if let Ok(stream) = connection.stream().try_clone() {
+            let knocked = ControlEvent::Knocked(stream, correlation_id, hello);
+            drop(self.parts.control.send(knocked));
+        }
+        self.close(slot_of(id));
+    }
+
     fn close(&mut self, slot: usize) {
         let Some(mut connection) = self.connections[slot].take() else { return };
         self.doors.remove(&slot);
@@ -603,7 +688,9 @@ where
         self.free.push(slot);
         self.active.remove(&slot);
         self.blocked.remove(&slot);
-        self.count_closed(connection.peer);
+        if !connection.is_link {
+            self.count_closed(connection.peer);
+        }
         self.step(clock::now(), Event::Closed(connection.id));
     }
 
@@ -652,7 +739,13 @@ where
                 false => FRAME_BYTES_BEFORE_HELLO_MAX,
             };
             let has_door = self.doors.contains_key(&slot);
-            let is_produce = if has_door { kafka::is_produce } else { wire::is_produce };
+            let is_link = connection.is_link;
+            let is_produce: fn(&[u8]) -> bool = match has_door {
+                true => kafka::is_produce,
+                // On a link come batches, whatever their frame begins with.
+                false if is_link => |_| true,
+                false => wire::is_produce,
+            };
             let sizes = FrameSizes { bytes_max, is_produce };
             let ledger = self.parts.ledger;
             match connection.take(ledger, sizes, &mut self.scratch, now.boot) {

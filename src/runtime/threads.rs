@@ -14,16 +14,18 @@ use crate::broker::control::Control;
 use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Apply, Event, Shard};
+use crate::broker::site::Site;
 use crate::config::{Config, Protocol};
 use crate::controller::image::Image;
 use crate::journal::{Entry, Journal};
 use crate::limits::{FLUSH_REQUESTS_MAX, PRODUCER_STATE_BYTES, PRODUCERS_SHARE_OF_MEMORY};
 use crate::log::Log;
+use crate::replica::ReplicaConfig;
 use crate::runtime::StartError;
 use crate::runtime::accept::Acceptor;
 use crate::runtime::boot::{File, Sizes};
 use crate::runtime::cleaner::{self, CleanWork};
-use crate::runtime::control_loop::{ControlEvent, ControlLoop};
+use crate::runtime::control_loop::{ControlEvent, ControlLoop, Machine};
 use crate::runtime::disk::FileDisk;
 use crate::runtime::flusher::{FlushQueue, Flusher};
 use crate::runtime::handles::Handles;
@@ -35,6 +37,9 @@ use crate::runtime::reload::{Dials, Reload};
 use crate::runtime::scrubber::{self, ScrubWork};
 use crate::runtime::settings::RunTime;
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
+use crate::runtime::site::handshake::Credentials;
+use crate::runtime::site::links::{Links, Target};
+use crate::runtime::site::spawn_worker;
 use crate::time::Now;
 
 /// Everything that runs.
@@ -72,6 +77,40 @@ pub(super) struct Threads<'a> {
     pub(super) now: Now,
 }
 
+/// Who decides about the metadata.
+pub(super) enum Governor {
+    /// This node, alone.
+    Alone(Box<Control<FileDisk>>),
+    /// The site that it belongs to.
+    Member(Box<Site<FileDisk>>, Membership),
+}
+
+/// What a node of a site needs to meet the others.
+pub(super) struct Membership {
+    /// What they all know.
+    pub(super) secret: Vec<u8>,
+    /// Those that are to vote.
+    pub(super) voters: Vec<Target>,
+}
+
+impl Governor {
+    fn machine(
+        self,
+        dir: &Path,
+        events: &Sender<ControlEvent<FileDisk>>,
+    ) -> Result<(Machine<FileDisk>, Option<Arc<Credentials>>), StartError> {
+        Ok(match self {
+            Governor::Alone(control) => (Machine::Alone(control), None),
+            Governor::Member(site, Membership { secret, voters }) => {
+                let credentials = Arc::new(Credentials::new(secret, site.identity()));
+                let links = Links::new(Arc::clone(&credentials), voters, events.clone());
+                let works = spawn_worker(FileDisk::new(), dir.to_owned(), events.clone())?;
+                (Machine::Member(site, links, works), Some(credentials))
+            }
+        })
+    }
+}
+
 /// One shard's ends of all its queues.
 struct Lane {
     poller: Arc<Poller>,
@@ -90,6 +129,7 @@ struct Shared {
     loader: Sender<LoadJob<FileDisk>>,
     scrubber: Sender<ScrubWork<FileDisk>>,
     cleaner: Sender<CleanWork<FileDisk>>,
+    credentials: Option<Arc<Credentials>>,
     control: Sender<ControlEvent<FileDisk>>,
     ledger: &'static Ledger,
     peers: Arc<Peers>,
@@ -99,7 +139,7 @@ impl Threads<'_> {
     /// Starts everything; the listeners answer from now on.
     pub(super) fn spawn(
         &self,
-        control: Control<FileDisk>,
+        governor: Governor,
         journal: Journal<FileDisk>,
         logs: Vec<Log<FileDisk>>,
         image: &Image,
@@ -115,8 +155,10 @@ impl Threads<'_> {
         let ends = (queues, control_queue, Arc::clone(&flusher_stop));
         let flusher =
             self.spawn_flusher(journal, ends, &inboxes, &control_events, &dials, ledger)?;
+        let has_peers = matches!(governor, Governor::Member(..));
+        let (machine, credentials) = governor.machine(self.dir, &control_events)?;
         let control = ControlLoop {
-            control,
+            machine,
             disk: FileDisk::new(),
             log_dir: self.dir.to_owned(),
             events,
@@ -141,11 +183,12 @@ impl Threads<'_> {
             loader: load_jobs,
             scrubber: scrub_works,
             cleaner: clean_works,
+            credentials,
             control: control_events.clone(),
             ledger,
             peers: Arc::clone(&peers),
         };
-        let shards = self.spawn_shards(lanes, &shared)?;
+        let shards = self.spawn_shards(lanes, &shared, has_peers)?;
         let (acceptor, acceptor_poller, acceptor_stop) =
             self.spawn_acceptor(listeners, inboxes, peers, Arc::clone(&dials))?;
         Ok(Wiring {
@@ -190,6 +233,7 @@ impl Threads<'_> {
         &self,
         lanes: Vec<Lane>,
         shared: &Shared,
+        has_peers: bool,
     ) -> Result<Vec<(Inbox<FileDisk>, JoinHandle<Vec<Log<FileDisk>>>)>, StartError> {
         let mut shards = Vec::with_capacity(lanes.len());
         let (shard_count, idle_shards) = (lanes.len(), Arc::new(AtomicUsize::new(0)));
@@ -198,7 +242,7 @@ impl Threads<'_> {
             let inbox = lane.inbox.clone();
             let thread = ShardLoop {
                 id,
-                shard: Shard::new(self.now, id, self.broker_config(shared.ledger)),
+                shard: Shard::new(self.now, id, self.broker_config(shared.ledger, has_peers)),
                 poller: lane.poller,
                 inputs: lane.inputs,
                 inbox: lane.inbox,
@@ -208,6 +252,7 @@ impl Threads<'_> {
                 loader: shared.loader.clone(),
                 scrubber: shared.scrubber.clone(),
                 cleaner: shared.cleaner.clone(),
+                credentials: shared.credentials.clone(),
                 control: shared.control.clone(),
                 ledger: shared.ledger,
                 peers: Arc::clone(&shared.peers),
@@ -259,11 +304,12 @@ impl Threads<'_> {
         }
     }
 
-    fn broker_config(&self, ledger: &'static Ledger) -> BrokerConfig {
+    fn broker_config(&self, ledger: &'static Ledger, has_peers: bool) -> BrokerConfig {
         let frame_bytes_max = self.reload.limits.frame_bytes_max;
         BrokerConfig {
             node_id: self.config.broker_id,
             shard_count: self.sizes.shards,
+            has_peers,
             frame_bytes_max: frame_bytes_max as u32,
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),
@@ -274,6 +320,10 @@ impl Threads<'_> {
             process: self.metrics,
             memory: ledger,
             seed: self.seed,
+            replica: ReplicaConfig {
+                lag_time_max_ms: self.config.replica_lag_time_max_ms,
+                ..ReplicaConfig::new(self.config.broker_id, 0)
+            },
             live: self.reload.live.clone(),
         }
     }

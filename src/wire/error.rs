@@ -65,6 +65,7 @@ error_codes! {
     REBALANCE_IN_PROGRESS = 27, false, "The group is rebalancing: join again.";
     INVALID_COMMIT_OFFSET_SIZE = 28, false, "The offsets to commit are too many or too large.";
     GROUP_AUTHORIZATION_FAILED = 30, false, "The group may not be used by this client.";
+    CLUSTER_AUTHORIZATION_FAILED = 31, false, "The cluster may not be used by this peer.";
     INVALID_TIMESTAMP = 32, false, "A record's timestamp is outside the window the topic allows.";
     UNSUPPORTED_VERSION = 35, false, "The broker does not serve this version of the API.";
     TOPIC_ALREADY_EXISTS = 36, false, "A topic of this name exists.";
@@ -81,6 +82,7 @@ error_codes! {
     INVALID_TXN_STATE = 48, false, "The producer has no transaction open here.";
     INVALID_PRODUCER_ID_MAPPING = 49, false, "The transactional id has another producer id.";
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53, false, "The transactional id may not be used here.";
+    OPERATION_NOT_ATTEMPTED = 55, false, "Another part of the request failed, so this was not tried.";
     KAFKA_STORAGE_ERROR = 56, true, "The log dir cannot be written at present.";
     LOG_DIR_NOT_FOUND = 57, false, "There is no such log dir.";
     UNKNOWN_PRODUCER_ID = 59, false, "The producer id is not known here.";
@@ -92,6 +94,7 @@ error_codes! {
     FENCED_LEADER_EPOCH = 74, true, "The leader epoch in the request is out of date.";
     UNKNOWN_LEADER_EPOCH = 75, true, "The leader epoch in the request is not known here yet.";
     UNSUPPORTED_COMPRESSION_TYPE = 76, false, "The codec is not supported for this request.";
+    STALE_BROKER_EPOCH = 77, false, "The broker has a newer incarnation.";
     OFFSET_NOT_AVAILABLE = 78, true, "The offset is not known yet after a change of leader.";
     MEMBER_ID_REQUIRED = 79, false, "Join again with the member id of this answer.";
     GROUP_MAX_SIZE_REACHED = 81, false, "The group is full.";
@@ -101,10 +104,15 @@ error_codes! {
     UNSTABLE_OFFSET_COMMIT = 88, true, "A running transaction may change the offset.";
     THROTTLING_QUOTA_EXCEEDED = 89, true, "The broker is over its limit; try again later.";
     PRODUCER_FENCED = 90, false, "A newer producer has the transactional id.";
+    INVALID_UPDATE_VERSION = 95, false, "The partition has changed since: its version is newer.";
     UNKNOWN_TOPIC_ID = 100, true, "There is no topic of this id here.";
+    DUPLICATE_BROKER_REGISTRATION = 101, false, "Another process with this broker id is alive.";
+    BROKER_ID_NOT_REGISTERED = 102, false, "No broker of this id belongs to the cluster.";
     INCONSISTENT_TOPIC_ID = 103, true, "The topic of this name has another id.";
     INCONSISTENT_CLUSTER_ID = 104, false, "The peer belongs to another cluster.";
     FETCH_SESSION_TOPIC_ID_ERROR = 106, true, "The fetch session names topics in another way.";
+    INELIGIBLE_REPLICA = 107, false, "A replica may not be in sync: fenced, stopping or replaced.";
+    NEW_LEADER_ELECTED = 108, false, "The change was made, and it moved the leadership.";
     FENCED_MEMBER_EPOCH = 110, false, "The member epoch is out of date: join again.";
     UNRELEASED_INSTANCE_ID = 111, false, "Another member still has the group instance id.";
     UNSUPPORTED_ASSIGNOR = 112, false, "The broker has no such assignor.";

@@ -38,6 +38,7 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_metrics;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod error;
 pub mod fetch;
 pub mod find_coordinator;
@@ -55,7 +56,10 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
+pub mod peer;
 pub mod produce;
+pub mod quorum;
+pub mod replica;
 pub mod sync_group;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +99,7 @@ pub enum ApiKey {
     DeleteGroups = 42,
     IncrementalAlterConfigs = 44,
     OffsetDelete = 47,
+    DescribeQuorum = 55,
     DescribeCluster = 60,
     DescribeProducers = 61,
     ConsumerGroupHeartbeat = 68,
@@ -104,7 +109,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 30] = [
+    pub const ALL: [ApiKey; 31] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -130,6 +135,7 @@ impl ApiKey {
         ApiKey::DeleteGroups,
         ApiKey::IncrementalAlterConfigs,
         ApiKey::OffsetDelete,
+        ApiKey::DescribeQuorum,
         ApiKey::DescribeCluster,
         ApiKey::DescribeProducers,
         ApiKey::ConsumerGroupHeartbeat,

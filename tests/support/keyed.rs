@@ -267,7 +267,7 @@ impl Keyed {
         let now = self.now();
         let limits = CleanLimits { map_bytes: self.map_bytes, memory_bytes: 4 << 20 };
         let log = self.log();
-        let filth = log.filth(now)?;
+        let filth = log.filth(now, log.end_offset())?;
         log.is_filthy(&filth).then(|| log.begin_clean(&filth, &limits))
     }
 

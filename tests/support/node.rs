@@ -22,6 +22,7 @@ use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{Log, LogDir, OpenParameters};
+use odradek::replica::ReplicaConfig;
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
@@ -90,7 +91,7 @@ fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
         Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
         Entry::State { .. } => return None,
     };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset })
+    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated: false })
 }
 
 impl Node {
@@ -271,6 +272,11 @@ impl Node {
             | Output::Scrub(_)
             | Output::Note(_)
             | Output::Clean(_)
+            | Output::Peer(..)
+            | Output::Dial(..)
+            | Output::Alter(_)
+            | Output::Cut(..)
+            | Output::HandOver(..)
             | Output::NoteProducers(..) => {}
         }
     }
@@ -294,6 +300,9 @@ impl Node {
             ControlOutput::Remove(log) => {
                 let path = log.retire().expect("the disk works");
                 self.disk.remove_dir_all(&path).expect("the disk works");
+            }
+            ControlOutput::Work(_) | ControlOutput::Send(..) | ControlOutput::Altered(..) => {
+                panic!("a node that is alone")
             }
         }
     }
@@ -458,6 +467,7 @@ fn controller_config(setup: &Setup) -> ControllerConfig {
 
 fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
     BrokerConfig {
+        has_peers: false,
         node_id: NodeId(1),
         shard_count: setup.shard_count,
         frame_bytes_max: 1 << 20,
@@ -467,6 +477,7 @@ fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
         process: Box::leak(Box::default()),
         memory: &Plenty,
         seed,
+        replica: ReplicaConfig::new(NodeId(1), 0),
         live: LiveConfig {
             groups: setup.rules.clone(),
             cleaner_backoff_ms: 1000,

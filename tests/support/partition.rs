@@ -198,6 +198,9 @@ impl World {
                 self.log().mark_start_durable(start);
             }
             SmallState::EpochStart { epoch, offset } => self.state.epochs.push((epoch, offset)),
+            SmallState::Truncated { .. } | SmallState::HighWatermark(_) => {
+                unreachable!("nobody follows here")
+            }
             SmallState::Forget => unreachable!("the log never forgets itself"),
         }
     }

@@ -3,6 +3,12 @@
 
 #[path = "wire_group_examples.rs"]
 mod groups;
+#[path = "wire_peer_examples.rs"]
+mod peers;
+#[path = "wire_quorum_examples.rs"]
+mod quorum;
+#[path = "wire_replica_examples.rs"]
+mod replicas;
 
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicId, Uuid};
 use odradek::time::Timestamp;
@@ -129,6 +135,9 @@ pub fn all() -> Vec<Example> {
     examples.extend(producers());
     examples.extend(producer_states());
     examples.extend(groups::all());
+    examples.extend(quorum::all());
+    examples.extend(peers::all());
+    examples.extend(replicas::all());
     examples
 }
 

@@ -72,6 +72,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("raft", &["quorum"]),
     ("regex_lite", &["client", "group/consumer/expressions"]),
+    ("slog", &["quorum"]),
     ("rustls", &["runtime"]),
     ("polling", &["runtime"]),
     ("smol", &["runtime"]),
@@ -79,7 +80,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("socket2", &["runtime", "client/net"]),
     ("memmap2", &["log", "runtime"]),
     ("env_logger", &["cli", "main", "runtime"]),
-    ("postcard", &["wire", "record", "journal", "log", "controller/change"]),
+    ("hmac", &["runtime"]),
+    ("sha2", &["runtime"]),
+    ("postcard", &["wire", "record", "journal", "log", "controller/change", "broker/site/kept"]),
     ("embedded_io", &["device"]),
     ("flate2", &["record"]),
     ("lz4_flex", &["record"]),
@@ -92,8 +95,17 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// What derives serde: what crosses the wire or is persisted.
-const SERDE_HOMES: &[&str] =
-    &["wire", "record", "ids", "time", "config", "journal", "log", "controller/change"];
+const SERDE_HOMES: &[&str] = &[
+    "wire",
+    "record",
+    "ids",
+    "time",
+    "config",
+    "journal",
+    "log",
+    "controller/change",
+    "broker/site/kept",
+];
 
 /// Modules of std without which the core stays deterministic.
 const STD_REFUSED: &[&str] = &["net", "thread", "env", "process"];

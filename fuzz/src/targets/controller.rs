@@ -1,6 +1,6 @@
 //! The records of the metadata log.
 
-use odradek::controller::change::{self, Change};
+use odradek::controller::change::{self, BrokerState, Change, Endpoint};
 use odradek::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
 
 use crate::Target;
@@ -27,6 +27,28 @@ fn seeds() -> Vec<Vec<u8>> {
         Change::Config { topic_id, key: "retention.ms".into(), value: Some("5".into()) },
         Change::Config { topic_id, key: "retention.ms".into(), value: None },
         Change::RemoveTopic { topic_id },
+        Change::Registration {
+            node_id,
+            broker_epoch: 7,
+            incarnation: Uuid([4; 16]),
+            endpoints: vec![Endpoint {
+                protocol: "wire".into(),
+                host: "edge-1.local".into(),
+                port: 7092,
+            }],
+            rack: "attic".into(),
+        },
+        Change::BrokerState { node_id, state: BrokerState::Active },
+        Change::PartitionChange {
+            topic_id,
+            partition: Partition(0),
+            leader: Some(node_id),
+            leader_epoch: LeaderEpoch(5),
+            isr: vec![node_id],
+            elr: vec![NodeId(2)],
+            partition_epoch: 3,
+        },
+        Change::RemoveBroker { node_id },
     ];
     let mut seeds: Vec<Vec<u8>> =
         all.iter().map(|one| change::encode(std::slice::from_ref(one))).collect();

@@ -136,6 +136,14 @@ fn entries(disk: &SimDisk) -> Vec<Entry<SimFile>> {
         append(1, 50),
         state(SmallState::LogStart(Offset(5))),
         state(SmallState::EpochStart { epoch: LeaderEpoch(3), offset: Offset(5) }),
+        state(SmallState::HighWatermark(Offset(50))),
+        state(SmallState::Truncated {
+            start: Offset(5),
+            end: Offset(51),
+            segment: Offset(0),
+            position: 110,
+            is_set_aside: true,
+        }),
         Entry::Flush {
             topic_partition: partition(2),
             end_offset: Offset(9),

@@ -8,6 +8,7 @@ mod journal;
 mod kafka;
 mod log;
 mod moving_in;
+mod quorum;
 mod record;
 mod wire;
 
@@ -26,5 +27,6 @@ pub fn all() -> Vec<Target> {
     targets.extend(config::all());
     targets.extend(group::all());
     targets.extend(moving_in::all());
+    targets.extend(quorum::all());
     targets
 }

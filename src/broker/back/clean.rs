@@ -68,14 +68,15 @@ impl<D: Disk> Back<D> {
         self.clean.rests.retain(|_, until| now.boot < *until);
         let mut best: Option<(TopicPartition, Filth)> = None;
         for (&topic_partition, state) in &mut self.partitions {
-            if self.clean.rests.contains_key(&topic_partition) {
+            if self.clean.rests.contains_key(&topic_partition) || state.log.is_cutting() {
                 continue;
             }
+            let high_watermark = state.high_watermark();
             let log = &mut state.log;
             if let Err(why) = log.roll_overdue(now) {
                 log::error!("{}-{}: {why}", log.name(), topic_partition.partition);
             }
-            let filth = log.filth(now).filter(|filth| log.is_filthy(filth));
+            let filth = log.filth(now, high_watermark).filter(|filth| log.is_filthy(filth));
             if let Some((file, position, bytes)) = log.take_cold() {
                 // Loaded for the next look: nobody waits for it.
                 let load = Load { token: NOBODY, file, position, bytes };

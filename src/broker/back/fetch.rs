@@ -55,9 +55,15 @@ impl<D: Disk> Back<D> {
         let Some(state) = self.partitions.get(&item.topic_partition) else {
             return Ok(Fetched::failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
-        let epoch_error = check_epoch(item.current_leader_epoch, state.log.leader_epoch());
+        let epoch_error = check_epoch(item.current_leader_epoch, state.log.known_epoch());
         if !epoch_error.is_ok() {
             return Ok(Fetched::failed(epoch_error));
+        }
+        if !state.log.leads() {
+            let refusal = state.log.check_follower_read(item.offset, item.may_follow);
+            if !refusal.is_ok() {
+                return Ok(Fetched::failed(refusal));
+            }
         }
         let high_watermark = state.high_watermark();
         let max_bytes = u64::from(item.max_bytes).min(left_bytes);
@@ -97,6 +103,9 @@ impl<D: Disk> Back<D> {
     /// Bytes asked for by [`BackOutput::Load`] are in the page cache, or the disk has lost them:
     /// then the read fails rather than ask for ever.
     pub fn loaded(&mut self, now: Now, token: u64, is_lost: bool) {
+        if self.replica_bytes_loaded(now, token, is_lost) {
+            return;
+        }
         if let Some((ask, topic_partition, segment)) = self.cold.remove(&token) {
             self.lost = is_lost.then_some((topic_partition, segment));
             self.ask(now, ask);

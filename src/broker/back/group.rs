@@ -38,8 +38,8 @@ pub(super) struct Groups {
     seed: u64,
     hosted: BTreeMap<TopicPartition, Hosted>,
     asks: BTreeMap<RequestId, GroupWait>,
-    /// Which item of which ask a coordinator will answer.
-    tokens: BTreeMap<u64, (RequestId, Place)>,
+    /// Which item of which ask a coordinator will answer, and whose it is.
+    tokens: BTreeMap<u64, (RequestId, Place, TopicPartition)>,
     next_token: u64,
     /// Cold bytes that a load waits for, and from which offset it goes on.
     cold: BTreeMap<u64, (TopicPartition, Offset)>,
@@ -186,7 +186,7 @@ impl<D: Disk> Back<D> {
         };
         let token = self.groups.next_token;
         self.groups.next_token += 1;
-        self.groups.tokens.insert(token, (request, item.place));
+        self.groups.tokens.insert(token, (request, item.place, item.topic_partition));
         let wait = self.groups.asks.get_mut(&request).expect("its items are not all answered");
         wait.tokens.push(token);
         if hosted.coordinator.handle(now, token, caller, api, &item.body).is_err() {
@@ -205,7 +205,7 @@ impl<D: Disk> Back<D> {
 
     fn group_answered(&mut self, token: u64, body: Vec<u8>) {
         // Whoever asked may be gone.
-        if let Some((request, place)) = self.groups.tokens.remove(&token) {
+        if let Some((request, place, _)) = self.groups.tokens.remove(&token) {
             self.group_done(request, place, body);
         }
     }
@@ -304,7 +304,8 @@ impl<D: Disk> Back<D> {
         if self.groups.hosted.remove(&topic_partition).is_none() {
             return;
         }
-        let tokens: Vec<u64> = self.groups.tokens.keys().copied().collect();
+        let asked = self.groups.tokens.iter().filter(|(_, asked)| asked.2 == topic_partition);
+        let tokens: Vec<u64> = asked.map(|(token, _)| *token).collect();
         for token in tokens {
             self.group_answered(token, Vec::new());
         }

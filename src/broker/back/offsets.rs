@@ -8,7 +8,7 @@ use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::{FoundOffset, ReadError};
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::delete_records::DeletedRecords;
 use crate::wire::list_offsets::{self, ListedOffset};
@@ -39,9 +39,12 @@ impl<D: Disk> Back<D> {
             return Ok(ListedOffset::failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         };
         let log = &state.log;
-        let epoch_error = check_epoch(item.current_leader_epoch, log.leader_epoch());
+        let epoch_error = check_epoch(item.current_leader_epoch, log.known_epoch());
         if !epoch_error.is_ok() {
             return Ok(ListedOffset::failed(epoch_error));
+        }
+        if !log.leads() {
+            return Ok(ListedOffset::failed(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
         let end = |offset, leader_epoch| ListedOffset {
             error: ErrorCode::NONE,
@@ -51,7 +54,11 @@ impl<D: Disk> Back<D> {
         };
         let high_watermark = state.high_watermark();
         let found = match item.timestamp {
-            list_offsets::LATEST => return Ok(end(high_watermark, log.leader_epoch())),
+            list_offsets::LATEST => {
+                let latest = log.latest_offset();
+                let listed = |_| end(high_watermark, log.leader_epoch());
+                return Ok(latest.map_or_else(ListedOffset::failed, listed));
+            }
             list_offsets::EARLIEST => {
                 let start = log.start_offset();
                 return Ok(end(start, log.epochs().epoch_of(start).unwrap_or(LeaderEpoch::NONE)));
@@ -64,14 +71,15 @@ impl<D: Disk> Back<D> {
             Some(FoundOffset { offset, timestamp, leader_epoch }) => {
                 ListedOffset { error: ErrorCode::NONE, offset, timestamp, leader_epoch }
             }
-            None => ListedOffset::failed(ErrorCode::NONE),
+            // Until it is known how far the epoch before was committed there may be more.
+            None => ListedOffset::failed(log.latest_offset().err().unwrap_or(ErrorCode::NONE)),
         })
     }
 
-    pub(super) fn trim(&mut self, request: RequestId, items: &[TrimItem]) {
+    pub(super) fn trim(&mut self, now: Now, request: RequestId, items: &[TrimItem]) {
         let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
         for item in items {
-            match self.advance_start(request, item) {
+            match self.advance_start(now, request, item) {
                 Ok((low_watermark, must_wait)) => {
                     let deleted = DeletedRecords { error: ErrorCode::NONE, low_watermark };
                     if must_wait {
@@ -93,6 +101,7 @@ impl<D: Disk> Back<D> {
 
     fn advance_start(
         &mut self,
+        now: Now,
         request: RequestId,
         item: &TrimItem,
     ) -> Result<(Offset, bool), ErrorCode> {
@@ -104,6 +113,11 @@ impl<D: Disk> Back<D> {
             .partitions
             .get_mut(&topic_partition)
             .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if state.log.replica().is_some() {
+            let start = state.log.start_offset();
+            let deleted = self.delete_from_replica(now, request, item)?;
+            return Ok((deleted.unwrap_or(start), deleted.is_none()));
+        }
         if !state.log.config().cleanup_policy.delete {
             return Err(ErrorCode::POLICY_VIOLATION);
         }
@@ -134,7 +148,7 @@ impl<D: Disk> Back<D> {
             trims.into_iter().partition(|(offset, _)| *offset <= durable_start);
         state.trims = waiting;
         for (_, request) in ready {
-            self.trimmed(request, topic_partition, None);
+            self.trimmed(request, topic_partition, Ok(None));
         }
     }
 
@@ -142,11 +156,17 @@ impl<D: Disk> Back<D> {
         &mut self,
         request: RequestId,
         topic_partition: TopicPartition,
-        error: Option<ErrorCode>,
+        outcome: Result<Option<Offset>, ErrorCode>,
     ) {
         let parked = self.trims.get_mut(&request).expect("a waiting item has a parked ask");
-        let (place, deleted) = parked.places.remove(&topic_partition).expect("it waits here");
-        parked.done.push((place, error.map_or(deleted, DeletedRecords::failed)));
+        let (place, mut deleted) = parked.places.remove(&topic_partition).expect("it waits here");
+        match outcome {
+            Ok(low_watermark) => {
+                deleted.low_watermark = low_watermark.unwrap_or(deleted.low_watermark);
+            }
+            Err(error) => deleted = DeletedRecords::failed(error),
+        }
+        parked.done.push((place, deleted));
         parked.waiting_count -= 1;
         if parked.waiting_count == 0 {
             let parked = self.trims.remove(&request).expect("found above");

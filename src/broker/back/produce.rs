@@ -13,6 +13,7 @@ use crate::ids::{Offset, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::log::{Earlier, Log, LogError, SequenceError};
 use crate::record::{BatchHeader, TimestampType};
+use crate::replica::Input;
 use crate::time::{Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::produce::ProducedPartition;
@@ -63,7 +64,11 @@ impl<D: Disk> Back<D> {
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
         self.check_writable()?;
         let state = self.partitions.get(&topic_partition);
-        let config = state.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.log.config();
+        let state = state.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if !state.log.leads() {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let config = state.log.config();
         admit(now, config, self.memory, &mut batch, bad_records)?;
         if is_transactional(&batch) {
             // No transaction is ever open here.
@@ -89,6 +94,9 @@ impl<D: Disk> Back<D> {
         self.pay_flush(topic_partition)?;
         let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
         let known_count = state.log.producer_count();
+        if state.log.replica().is_some() {
+            return self.append_shared(now, topic_partition, acks, batch, known_count);
+        }
         let may_hold =
             acks == -1 && state.log.config().acks_durable && self.held.has_room(batch.len());
         let appended = if may_hold {
@@ -132,6 +140,48 @@ impl<D: Disk> Back<D> {
         Ok((produced, end_offset))
     }
 
+    /// The same, of a partition that has replicas elsewhere.
+    fn append_shared(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        acks: i8,
+        batch: BytesMut,
+        known_count: usize,
+    ) -> Result<(ProducedPartition, Offset), ErrorCode> {
+        let bytes = batch.len() as u64;
+        let appended = self.append_to_replica(now, topic_partition, acks, batch)?;
+        if appended.is_repeated {
+            self.metrics.duplicate_count += 1;
+        } else {
+            self.metrics.append_count += 1;
+            self.metrics.append_bytes += bytes;
+            self.flush_if_weak(now, topic_partition);
+        }
+        let state = self.partitions.get(&topic_partition).expect("appended to");
+        if known_count < state.log.producer_count() {
+            self.producer_count += 1;
+            self.bound_producers();
+        }
+        let produced = ProducedPartition {
+            bad_records: Vec::new(),
+            error: ErrorCode::NONE,
+            base_offset: appended.base_offset,
+            log_append_time: appended.log_append_time,
+            log_start_offset: appended.log_start,
+        };
+        Ok((produced, appended.end_offset))
+    }
+
+    /// What acks do not wait for is brought to the disk in its own time.
+    pub(super) fn flush_if_weak(&mut self, now: Now, topic_partition: TopicPartition) {
+        let Some(state) = self.partitions.get(&topic_partition) else { return };
+        let is_weak = !state.log.config().acks_durable;
+        if is_weak && state.log.durable_offset() < state.log.end_offset() {
+            self.schedule_flush(now, topic_partition);
+        }
+    }
+
     fn schedule_flush(&mut self, now: Now, topic_partition: TopicPartition) {
         let state = self.partitions.get_mut(&topic_partition).expect("appended to");
         if state.flush_at.is_none() && !state.is_flushing {
@@ -146,6 +196,9 @@ impl<D: Disk> Back<D> {
     pub fn flushed(&mut self, now: Now, flushed: &Flushed) {
         let topic_partition = flushed.topic_partition;
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
+        if state.log.replica().is_some() {
+            return self.flushed_replica(now, flushed);
+        }
         if let Some(offset) = flushed.log_start_offset {
             state.log.mark_start_durable(offset);
             delete_dropped(state, now);
@@ -157,10 +210,7 @@ impl<D: Disk> Back<D> {
         state.log.mark_durable(durable_offset);
         self.held.committed(state);
         state.is_flushing = false;
-        let is_weak = !state.log.config().acks_durable;
-        if is_weak && state.log.durable_offset() < state.log.end_offset() {
-            self.schedule_flush(now, topic_partition);
-        }
+        self.flush_if_weak(now, topic_partition);
         let state = self.partitions.get_mut(&topic_partition).expect("found above");
         let high_watermark = state.high_watermark();
         if before < high_watermark {
@@ -172,13 +222,33 @@ impl<D: Disk> Back<D> {
         self.complete_group_writes(now, topic_partition);
     }
 
+    fn flushed_replica(&mut self, now: Now, flushed: &Flushed) {
+        let Flushed { topic_partition, durable_offset, log_start_offset, is_truncated } = *flushed;
+        let told = Input::Flushed { durable_end: durable_offset, log_start: log_start_offset };
+        self.step_replica(now, topic_partition, told);
+        let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
+        self.held.committed(state);
+        if log_start_offset.is_some() {
+            delete_dropped(state, now);
+        }
+        if durable_offset.is_some() {
+            state.is_flushing = false;
+            self.flush_if_weak(now, topic_partition);
+        }
+        if is_truncated {
+            self.step_replica(now, topic_partition, Input::TruncationPersisted);
+        }
+    }
+
     pub(super) fn complete_produces(&mut self, topic_partition: TopicPartition) {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         let high_watermark = state.high_watermark();
         let ready = state.waiting.iter().take_while(|(end, _)| *end <= high_watermark).count();
         let requests: Vec<RequestId> = state.waiting.drain(..ready).map(|(_, r)| r).collect();
+        let is_enough = state.log.has_enough();
+        let error = (!is_enough).then_some(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
         for request in requests {
-            self.produced(request, topic_partition, None);
+            self.produced(request, topic_partition, error);
         }
     }
 
@@ -209,7 +279,7 @@ impl<D: Disk> Back<D> {
             self.produced(request, topic_partition, Some(error));
         }
         for (_, request) in std::mem::take(&mut state.trims) {
-            self.trimmed(request, topic_partition, Some(error));
+            self.trimmed(request, topic_partition, Err(error));
         }
     }
 }

@@ -21,7 +21,10 @@ impl<D: Disk> Back<D> {
             return EpochEnd::failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
         let log = &state.log;
-        let error = check_epoch(item.current_leader_epoch, log.leader_epoch());
+        let error = match log.leads() {
+            true => check_epoch(item.current_leader_epoch, log.known_epoch()),
+            false => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        };
         if !error.is_ok() {
             return EpochEnd::failed(error);
         }
@@ -45,7 +48,8 @@ impl<D: Disk> Back<D> {
             let most = self.partitions.values_mut().max_by_key(|one| one.log.producer_count());
             let log = &mut most.expect("something remembers them").log;
             // Some at once, so that the next ones find room without a look at all partitions.
-            log.forget_producers(log.producer_count() / 8 + 1);
+            let forgotten_count = log.producer_count() / 8 + 1;
+            log.forget_producers(forgotten_count);
         }
     }
 

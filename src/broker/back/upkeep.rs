@@ -60,6 +60,9 @@ impl<D: Disk> Back<D> {
             topic_partition.partition
         );
         self.metrics.damage_found_count += 1;
+        if state.log.replica().is_some() {
+            self.replicas.suspect(topic_partition, segment);
+        }
         self.outputs.push_back(BackOutput::Note(note));
     }
 
@@ -92,6 +95,10 @@ impl<D: Disk> Back<D> {
     pub(super) fn flush_weak(&mut self, topic_partition: TopicPartition) -> Result<(), ErrorCode> {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return Ok(()) };
         state.flush_at = None;
+        if state.log.is_cutting() {
+            // What is appended behind the cut has it flushed again.
+            return Ok(());
+        }
         let targets = state.log.flush_targets().map_err(|why| {
             log::error!("a flush of {} failed: {why}", state.log.name());
             ErrorCode::KAFKA_STORAGE_ERROR
@@ -106,6 +113,9 @@ impl<D: Disk> Back<D> {
 
     pub(super) fn expire_all(&mut self, now: Now) {
         for (topic_partition, state) in &mut self.partitions {
+            if state.log.is_cutting() {
+                continue;
+            }
             let high_watermark = state.high_watermark();
             match state.log.expire(now, high_watermark) {
                 Ok(Some(raised)) => {
@@ -142,7 +152,8 @@ impl<D: Disk> Back<D> {
     ) {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         // What cannot be kept is not kept: retention goes on, and room is made.
-        state.log.mark_producers_durable(at.unwrap_or(state.log.start_offset()));
+        let at = at.unwrap_or(state.log.start_offset());
+        state.log.mark_producers_durable(at);
         delete_dropped(state, now);
     }
 
@@ -158,6 +169,7 @@ impl<D: Disk> Back<D> {
         let candidates = self.partitions.iter_mut().filter(|(topic_partition, state)| {
             state.log.config().cleanup_policy.delete
                 && 1 < state.log.segment_count()
+                && !state.log.is_cutting()
                 && !self.groups.has(**topic_partition)
         });
         let Some((topic_partition, state)) = candidates.max_by_key(|(_, s)| s.log.size_bytes())

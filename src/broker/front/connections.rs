@@ -178,7 +178,7 @@ impl<F: Clone> Front<F> {
         Ready::Frame(Response::of(head))
     }
 
-    pub(super) fn has_door(&self, connection: ConnectionId) -> bool {
+    pub(in super::super) fn has_door(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_some_and(|c| c.has_door)
     }
 

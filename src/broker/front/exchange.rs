@@ -56,6 +56,8 @@ pub enum Request {
         min_bytes: u32,
         /// At most this many bytes in all.
         max_bytes: u32,
+        /// Whether a replica that does not lead may answer (KIP-392).
+        may_follow: bool,
         /// What to read, or why it cannot be.
         wanted: Vec<Result<FetchWanted, ErrorCode>>,
     },

@@ -65,7 +65,7 @@ impl<F: Clone> Front<F> {
         let mut spread = Spread { results: Vec::new(), items: BTreeMap::new() };
         let mut seen = BTreeSet::new();
         for (place, (topic, partition)) in wanted.enumerate() {
-            let found = self.resolve(topic, partition);
+            let found = self.resolve_here(topic, partition);
             spread.results.push(match found {
                 Ok(topic_partition) if seen.insert(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);

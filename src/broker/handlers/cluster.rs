@@ -1,0 +1,78 @@
+//! Who is there: the brokers that clients are told of.
+
+use crate::broker::ConnectionId;
+use crate::broker::front::Front;
+use crate::broker::handlers::Call;
+use crate::ids::NodeId;
+use crate::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use crate::wire::find_coordinator::FoundCoordinator;
+use crate::wire::metadata::MetadataBroker;
+use crate::wire::{ErrorCode, FrameError, frame};
+
+/// A broker, and where the client that asks reaches it.
+pub(in super::super) struct LiveBroker {
+    node_id: NodeId,
+    host: Box<str>,
+    port: u16,
+    rack: Box<str>,
+}
+
+impl LiveBroker {
+    pub(in super::super) fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    pub(in super::super) fn as_coordinator(&self) -> FoundCoordinator<'_> {
+        let LiveBroker { node_id, host, port, .. } = self;
+        FoundCoordinator { error: ErrorCode::NONE, node_id: *node_id, host, port: *port }
+    }
+
+    pub(super) fn as_metadata(&self) -> MetadataBroker<'_> {
+        let LiveBroker { node_id, host, port, rack } = self;
+        MetadataBroker { node_id: *node_id, host, port: *port, rack }
+    }
+}
+
+impl<F: Clone> Front<F> {
+    /// This broker where the client came to it, and the others that take part, where they said they
+    /// are reached.
+    pub(in super::super) fn live_brokers(&self, connection: ConnectionId) -> Vec<LiveBroker> {
+        let protocol = if self.has_door(connection) { "kafka" } else { "wire" };
+        let (own_host, own_port) = self.own_address(connection);
+        let own = self.config.node_id;
+        let rack = self.image.broker(own).map(|broker| broker.rack.clone());
+        let mut brokers = vec![LiveBroker {
+            node_id: own,
+            host: own_host.into(),
+            port: own_port,
+            rack: rack.unwrap_or_default(),
+        }];
+        for (node_id, broker) in self.image.brokers() {
+            if node_id == own || !broker.is_active() {
+                continue;
+            }
+            if let Some((host, port)) = broker.listener(protocol) {
+                let (host, rack) = (host.into(), broker.rack.clone());
+                brokers.push(LiveBroker { node_id, host, port, rack });
+            }
+        }
+        brokers.sort_by_key(|broker| broker.node_id);
+        brokers
+    }
+
+    pub(super) fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {
+        frame::decode::<DescribeClusterRequest>(body)?;
+        let number = self.reserve_slot(call.connection);
+        let brokers = self.live_brokers(call.connection);
+        let response = DescribeClusterResponse {
+            error: ErrorCode::NONE,
+            cluster_id: self.image.cluster_id().unwrap_or_default(),
+            // Every node takes what is for the controller, and passes it on to where that is.
+            controller_id: self.config.node_id,
+            brokers: brokers.iter().map(LiveBroker::as_metadata).collect(),
+        };
+        self.respond(call.connection, number, call.correlation_id, &response);
+        self.release(call.frame_bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! The active controller: whoever leads the quorum decides what the cluster is to be.
+//!
+//! ```text
+//! queued ─► judged by the image ─► proposed ─► committed ─► answered
+//!                 └► nothing to change, or refused ───────────▲
+//! ```
+//!
+//! One command at a time, so that each is judged by all before it. An answer names the end of the
+//! metadata that it rests on: whoever asked waits until it knows that much itself.
+//!
+//! **Invariant:** nothing is decided before this leader's first batch is committed, for until then it
+//! does not know what earlier leaders decided. A decision took effect when its offset is committed
+//! *in the epoch in which it was proposed*; whatever else is committed there says that it was lost.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::broker::control::{ControlOutput, answer, outcome_of};
+use crate::broker::site::{Said, Site};
+use crate::controller::change::{self, BrokerState, Change, Endpoint};
+use crate::controller::{Registering, Sessions};
+use crate::ids::{LeaderEpoch, NodeId, Offset};
+use crate::journal::disk::Disk;
+use crate::limits::CONTROLLER_JOBS_MAX;
+use crate::quorum::{EntryKind, ProposeError, Role};
+use crate::time::{Boot, Now};
+use crate::wire::peer::PeerApiKey;
+use crate::wire::peer::forward::{Answered, Forwarded};
+use crate::wire::peer::heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
+use crate::wire::peer::producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+use crate::wire::peer::register::{RegisterBrokerRequest, RegisterBrokerResponse};
+use crate::wire::replica::ReplicaApiKey;
+use crate::wire::replica::alter_partition::AlterPartitionRequest;
+use crate::wire::{ApiKey, ErrorCode, frame};
+
+/// How often leaderships go back to their first replicas (`leader.imbalance.check.interval.seconds`).
+const PREFER_MS: u64 = 300_000;
+
+/// Leaderships that go back at once.
+const PREFERRED_MAX: usize = 256;
+
+/// Who wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This node, under this number.
+    Own(u64),
+    /// A peer, under this number of its own.
+    Peer(NodeId, u64),
+    /// Nobody: the controller acts by itself.
+    Nobody,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+enum Job {
+    /// A request, by its key.
+    Request(u8, Bytes),
+    Fence(NodeId),
+    Unfence(NodeId),
+    ShutDown(NodeId),
+    Prefer,
+}
+
+type Reply = Result<Vec<u8>, ErrorCode>;
+
+struct Proposed {
+    origin: Origin,
+    offset: Offset,
+    epoch: LeaderEpoch,
+    reply: Reply,
+}
+
+/// The controller of a leader; of another node it is empty.
+#[derive(Default)]
+pub(super) struct Active {
+    /// Since this leader's first batch is committed.
+    is_ready: bool,
+    sessions: Sessions,
+    queue: VecDeque<(Origin, Job)>,
+    proposed: Option<Proposed>,
+    prefer_at: Boot,
+    /// Brokers for which something is queued.
+    judged: BTreeSet<NodeId>,
+}
+
+impl<D: Disk> Site<D> {
+    /// Whether the controller runs here.
+    pub(super) fn is_active(&self) -> bool {
+        self.leads() && self.active.is_ready && !self.is_witness()
+    }
+
+    /// A peer passes a request on.
+    pub(super) fn serve(&mut self, now: Now, from: NodeId, head: Forwarded, body: Bytes) {
+        self.decide(now, Origin::Peer(from, head.number), head.api_key, body);
+    }
+
+    /// Takes a request; it is answered in due course.
+    pub(super) fn decide(&mut self, now: Now, origin: Origin, api_key: u8, body: Bytes) {
+        if !self.is_active() {
+            return self.reply(now, origin, Err(ErrorCode::NOT_CONTROLLER), Offset::ZERO);
+        }
+        let asker = match origin {
+            Origin::Peer(peer, _) => peer,
+            Origin::Own(_) | Origin::Nobody => self.id.node_id,
+        };
+        if speaks_for(api_key, &body).is_some_and(|node| node != asker) {
+            log::warn!("node {asker} speaks for another broker; that is refused");
+            return self.reply(now, origin, Err(ErrorCode::INVALID_REQUEST), Offset::ZERO);
+        }
+        if api_key == PeerApiKey::BrokerHeartbeat as u8 {
+            let reply = self.hear_broker(now, &body);
+            return self.reply(now, origin, reply, Offset::ZERO);
+        }
+        if CONTROLLER_JOBS_MAX <= self.active.queue.len() {
+            let full = Err(ErrorCode::THROTTLING_QUOTA_EXCEEDED);
+            return self.reply(now, origin, full, Offset::ZERO);
+        }
+        self.active.queue.push_back((origin, Job::Request(api_key, body)));
+    }
+
+    /// Begins with the next job; answers whether there was one to begin with.
+    pub(super) fn advance_jobs(&mut self, now: Now) -> bool {
+        if !self.is_active() || self.active.proposed.is_some() {
+            return false;
+        }
+        let Some((origin, job)) = self.active.queue.pop_front() else { return false };
+        let (changes, reply) = self.judge(now, &job);
+        if changes.is_empty() {
+            self.forget_judged(&job);
+            self.reply(now, origin, reply, self.replayed_end);
+            return true;
+        }
+        let value = change::encode(&changes);
+        let quorum = self.quorum.as_mut().expect("it leads");
+        let proposed = quorum.propose(now, &value);
+        self.drain(now);
+        match proposed {
+            Ok(offset) => {
+                self.forget_judged(&job);
+                let epoch = self.leadership.epoch;
+                self.active.proposed = Some(Proposed { origin, offset, epoch, reply });
+            }
+            Err(ProposeError::Busy | ProposeError::NotReady) => {
+                self.active.queue.push_front((origin, job));
+                return false;
+            }
+            Err(ProposeError::TooLarge) => {
+                self.forget_judged(&job);
+                self.reply(now, origin, Err(ErrorCode::POLICY_VIOLATION), Offset::ZERO);
+            }
+            Err(ProposeError::NotLeader) => {
+                self.reply(now, origin, Err(ErrorCode::NOT_CONTROLLER), Offset::ZERO);
+            }
+        }
+        true
+    }
+
+    /// A batch is committed, and replayed.
+    pub(super) fn note_committed(
+        &mut self,
+        now: Now,
+        offset: Offset,
+        epoch: LeaderEpoch,
+        kind: EntryKind,
+    ) {
+        let is_own_first = kind == EntryKind::LeaderChange
+            && self.leadership.role == Role::Leader
+            && self.leadership.epoch == epoch;
+        if is_own_first {
+            self.begin_controlling(now);
+        }
+        if self.active.proposed.as_ref().is_none_or(|proposed| offset < proposed.offset) {
+            return;
+        }
+        let proposed = self.active.proposed.take().expect("just looked at");
+        let is_lost = (proposed.offset, proposed.epoch) != (offset, epoch);
+        let reply = if is_lost { Err(ErrorCode::NOT_CONTROLLER) } else { proposed.reply };
+        self.reply(now, proposed.origin, reply, Offset(offset.0 + 1));
+    }
+
+    fn begin_controlling(&mut self, now: Now) {
+        let brokers = self.controller.image().brokers().map(|(node_id, _)| node_id);
+        self.active.sessions = Sessions::begin(now.boot, self.config.session_timeout_ms, brokers);
+        self.active.is_ready = true;
+        self.active.prefer_at = now.boot.plus_ms(PREFER_MS);
+        if !self.is_witness() {
+            log::info!("this node is the active controller in epoch {}", self.leadership.epoch);
+        }
+        self.redirect_asks(now);
+    }
+
+    /// Another epoch has begun: whoever asked is told to look for its leader.
+    pub(super) fn stop_controlling(&mut self, now: Now) {
+        let active = std::mem::take(&mut self.active);
+        let proposed = active.proposed.map(|proposed| proposed.origin);
+        let queued = active.queue.into_iter().map(|(origin, _)| origin);
+        for origin in proposed.into_iter().chain(queued) {
+            self.reply(now, origin, Err(ErrorCode::NOT_CONTROLLER), Offset::ZERO);
+        }
+    }
+
+    fn reply(&mut self, now: Now, origin: Origin, reply: Reply, end_offset: Offset) {
+        match origin {
+            Origin::Own(number) => {
+                self.take_answer(now, number, reply.map(Bytes::from), end_offset);
+            }
+            Origin::Peer(peer, number) => {
+                let (error, body) = match reply {
+                    Ok(body) => (ErrorCode::NONE, body),
+                    Err(error) => (error, Vec::new()),
+                };
+                let head = Answered { number, error, end_offset };
+                let said = Said::Answered(head, Bytes::from(body));
+                self.outputs.push_back(ControlOutput::Send(peer, said));
+            }
+            Origin::Nobody => {}
+        }
+    }
+
+    /// What a job changes, and what is answered once that is committed.
+    fn judge(&mut self, now: Now, job: &Job) -> (Vec<Change>, Reply) {
+        match job {
+            Job::Request(api_key, body) => self.judge_request(now, *api_key, body),
+            Job::Fence(node_id) => {
+                let changes = self.controller.fence(*node_id);
+                if !changes.is_empty() {
+                    log::warn!("broker {node_id} was not heard of for too long: it is fenced");
+                }
+                (changes, Ok(Vec::new()))
+            }
+            Job::Unfence(node_id) => {
+                let changes = self.controller.unfence(*node_id);
+                if !changes.is_empty() {
+                    log::info!("broker {node_id} has caught up: it takes part");
+                }
+                (changes, Ok(Vec::new()))
+            }
+            Job::ShutDown(node_id) => (self.controller.shut_down(*node_id), Ok(Vec::new())),
+            Job::Prefer => (self.controller.prefer(PREFERRED_MAX), Ok(Vec::new())),
+        }
+    }
+
+    fn judge_request(&mut self, now: Now, api_key: u8, body: &[u8]) -> (Vec<Change>, Reply) {
+        let refused = |error| (Vec::new(), Err(error));
+        if api_key == PeerApiKey::RegisterBroker as u8 {
+            return self.judge_registration(now, body);
+        }
+        if api_key == PeerApiKey::AllocateProducerIds as u8 {
+            let Ok(request) = frame::decode::<AllocateProducerIdsRequest>(body) else {
+                return refused(ErrorCode::INVALID_REQUEST);
+            };
+            if self.controller.image().broker_epoch(request.node_id) != request.broker_epoch {
+                return refused(ErrorCode::STALE_BROKER_EPOCH);
+            }
+            let outcome = outcome_of(&self.controller, ApiKey::InitProducerId, &[], &mut self.seed);
+            let first_id = self.controller.image().next_producer_id();
+            let Some(outcome) = outcome.filter(|outcome| !outcome.changes.is_empty()) else {
+                return refused(ErrorCode::UNKNOWN_SERVER_ERROR);
+            };
+            let next_id = first_id + crate::controller::PRODUCER_IDS_PER_BLOCK;
+            let response = AllocateProducerIdsResponse { first_id, next_id };
+            return (outcome.changes, Ok(frame::encode_body(&response)));
+        }
+        if api_key == ReplicaApiKey::AlterPartition as u8 {
+            let Ok(request) = frame::decode::<AlterPartitionRequest>(body) else {
+                return refused(ErrorCode::INVALID_REQUEST);
+            };
+            let (changes, response) = self.controller.alter_partition(&request);
+            return (changes, Ok(frame::encode_body(&response)));
+        }
+        let api = ApiKey::from_number(api_key);
+        let outcome = api.and_then(|api| outcome_of(&self.controller, api, body, &mut self.seed));
+        match (api, outcome) {
+            (Some(api), Some(outcome)) => {
+                let body = answer(api, &outcome.verdicts);
+                (outcome.changes, Ok(body))
+            }
+            _ => refused(ErrorCode::INVALID_REQUEST),
+        }
+    }
+
+    fn judge_registration(&mut self, now: Now, body: &[u8]) -> (Vec<Change>, Reply) {
+        let Ok(request) = frame::decode::<RegisterBrokerRequest>(body) else {
+            return (Vec::new(), Err(ErrorCode::INVALID_REQUEST));
+        };
+        let node_id = request.node_id;
+        let endpoint = |one: &crate::wire::peer::register::PeerEndpoint| Endpoint {
+            protocol: one.protocol.clone(),
+            host: one.host.clone(),
+            port: one.port,
+        };
+        let broker = Registering {
+            node_id,
+            incarnation: request.incarnation,
+            cluster_id: request.cluster_id,
+            feature_level: request.feature_level,
+            endpoints: request.endpoints.iter().map(endpoint).collect(),
+            rack: request.rack.clone(),
+            unsound: request.unsound.iter().copied().collect(),
+        };
+        let offset = self.quorum.as_ref().expect("it leads").log_end_offset();
+        let is_heard = self.active.sessions.is_heard(now.boot, node_id);
+        match self.controller.register(&broker, offset, is_heard) {
+            Ok(changes) => {
+                // Asked again, it is told what it was told before.
+                let again = self.controller.image().broker_epoch(node_id);
+                let broker_epoch = if changes.is_empty() { again } else { offset.0 };
+                self.active.sessions.hear(now.boot, node_id);
+                (changes, Ok(frame::encode_body(&RegisterBrokerResponse { broker_epoch })))
+            }
+            Err(error) => {
+                log::warn!("broker {node_id} may not register: {error}");
+                (Vec::new(), Err(error))
+            }
+        }
+    }
+
+    fn hear_broker(&mut self, now: Now, body: &[u8]) -> Reply {
+        let Ok(request) = frame::decode::<BrokerHeartbeatRequest>(body) else {
+            return Err(ErrorCode::INVALID_REQUEST);
+        };
+        let node_id = request.node_id;
+        let image = self.controller.image();
+        let broker = image.broker(node_id).ok_or(ErrorCode::BROKER_ID_NOT_REGISTERED)?;
+        if broker.broker_epoch != request.broker_epoch {
+            return Err(ErrorCode::STALE_BROKER_EPOCH);
+        }
+        let state = broker.state;
+        let has_caught_up = broker.broker_epoch < request.metadata_end_offset.0;
+        let is_in_use = self.controller.is_in_use(node_id);
+        self.active.sessions.hear(now.boot, node_id);
+        let job = match state {
+            BrokerState::Fenced if request.wants_shutdown => None,
+            BrokerState::Fenced if has_caught_up => Some(Job::Unfence(node_id)),
+            BrokerState::Active if request.wants_shutdown => Some(Job::ShutDown(node_id)),
+            _ => None,
+        };
+        if let Some(job) = job.filter(|_| !self.active.judged.contains(&node_id)) {
+            self.active.judged.insert(node_id);
+            self.active.queue.push_back((Origin::Nobody, job));
+        }
+        let may_stop = request.wants_shutdown && state != BrokerState::Active && !is_in_use;
+        let is_fenced = state == BrokerState::Fenced;
+        Ok(frame::encode_body(&BrokerHeartbeatResponse { is_fenced, may_stop }))
+    }
+
+    /// A peer's link broke.
+    pub(super) fn doubt(&mut self, peer: NodeId) {
+        self.active.sessions.doubt(peer);
+    }
+
+    /// Fences who was not heard of for a session, one broker at a time, and gives leaderships back.
+    pub(super) fn watch_sessions(&mut self, now: Now) {
+        if !self.is_active() {
+            return;
+        }
+        if self.active.judged.is_empty() {
+            if let Some(node_id) = self.active.sessions.take_expired(now.boot) {
+                self.active.judged.insert(node_id);
+                self.active.queue.push_back((Origin::Nobody, Job::Fence(node_id)));
+            }
+        }
+        if self.active.prefer_at <= now.boot {
+            self.active.prefer_at = now.boot.plus_ms(PREFER_MS);
+            self.active.queue.push_back((Origin::Nobody, Job::Prefer));
+        }
+    }
+
+    fn forget_judged(&mut self, job: &Job) {
+        match job {
+            Job::Fence(node_id) | Job::Unfence(node_id) | Job::ShutDown(node_id) => {
+                self.active.judged.remove(node_id);
+            }
+            Job::Request(..) | Job::Prefer => {}
+        }
+    }
+}
+
+/// The broker that a request is about, where it is about one: nobody else may send it.
+fn speaks_for(api_key: u8, body: &[u8]) -> Option<NodeId> {
+    match PeerApiKey::from_number(api_key) {
+        Some(PeerApiKey::RegisterBroker) => {
+            frame::decode::<RegisterBrokerRequest>(body).ok().map(|request| request.node_id)
+        }
+        Some(PeerApiKey::BrokerHeartbeat) => {
+            frame::decode::<BrokerHeartbeatRequest>(body).ok().map(|request| request.node_id)
+        }
+        Some(PeerApiKey::AllocateProducerIds) => {
+            frame::decode::<AllocateProducerIdsRequest>(body).ok().map(|request| request.node_id)
+        }
+        _ if api_key == ReplicaApiKey::AlterPartition as u8 => {
+            frame::decode::<AlterPartitionRequest>(body).ok().map(|request| request.leader)
+        }
+        _ => None,
+    }
+}

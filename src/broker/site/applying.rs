@@ -1,0 +1,202 @@
+//! Committed changes on their way to the shards, one batch after the other.
+//!
+//! ```text
+//! replayed ─► waiting ─► directories of partitions made here, and synced ─► every shard confirms
+//! ```
+//!
+//! The controller's image is ahead of the shards': a command is judged by everything that is
+//! committed. An answer waits for the shards.
+
+use std::collections::VecDeque;
+
+use crate::broker::control::{ControlOutput, share_out};
+use crate::broker::mail::ShardId;
+use crate::broker::shard::Apply;
+use crate::broker::site::Site;
+use crate::controller::change::{self, Change};
+use crate::controller::image::Image;
+use crate::ids::{Offset, TopicName, TopicPartition};
+use crate::journal::disk::Disk;
+use crate::log::{Log, LogError};
+use crate::quorum::{Committed, Snapshot};
+use crate::record::Batch;
+use crate::time::Now;
+
+/// A list of changes that take effect together, and the end of the metadata with them.
+#[derive(Debug)]
+struct Step {
+    changes: Vec<Change>,
+    end_offset: Offset,
+}
+
+enum State<D: Disk> {
+    Idle,
+    Preparing { step: Step, logs: Vec<Log<D>> },
+    Applying { end_offset: Offset, due: u16 },
+}
+
+/// What the shards do not know yet.
+pub(super) struct Applying<D: Disk> {
+    waiting: VecDeque<Step>,
+    state: State<D>,
+    version: u64,
+    /// The end of what the shards know.
+    applied_end: Offset,
+}
+
+impl<D: Disk> Applying<D> {
+    pub(super) fn new(applied_end: Offset) -> Applying<D> {
+        Applying { waiting: VecDeque::new(), state: State::Idle, version: 0, applied_end }
+    }
+}
+
+impl<D: Disk> Site<D> {
+    /// The end of the metadata that every shard here knows.
+    pub(super) fn applied_end(&self) -> Offset {
+        // What changes nothing, a leader's first batch, needs no shard.
+        let is_idle =
+            matches!(self.applying.state, State::Idle) && self.applying.waiting.is_empty();
+        if is_idle { self.replayed_end } else { self.applying.applied_end }
+    }
+
+    /// Takes a committed batch of changes into the image.
+    pub(super) fn replay(&mut self, committed: &Committed) {
+        self.replay_changes(changes_of(&committed.batch), Offset(committed.offset.0 + 1));
+    }
+
+    pub(super) fn replay_changes(&mut self, changes: Vec<Change>, end_offset: Offset) {
+        for change in &changes {
+            self.controller.replay(change);
+        }
+        self.replayed_end = end_offset;
+        self.applying.waiting.push_back(Step { changes, end_offset });
+    }
+
+    /// Replaces everything by what a leader sent.
+    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
+        let image = image_of(snapshot);
+        let changes = self.controller.image().changes_to(&image);
+        self.controller.restore(image);
+        self.replayed_end = Offset(snapshot.last_offset.0 + 1);
+        self.applying.waiting.push_back(Step { changes, end_offset: self.replayed_end });
+    }
+
+    /// Begins with the next batch; answers whether there was one to begin with.
+    pub(super) fn apply_next(&mut self, now: Now) -> bool {
+        if !matches!(self.applying.state, State::Idle) {
+            return false;
+        }
+        let Some(step) = self.applying.waiting.pop_front() else { return false };
+        let mut logs = Vec::new();
+        if let Err(why) = self.create_logs(now, &step.changes, &mut logs) {
+            // The site has decided; a node that cannot follow has no use for more of it.
+            log::error!("a partition could not be created: {why}");
+            self.storage.fail();
+        }
+        if logs.is_empty() {
+            self.hand_to_shards(step, logs);
+        } else {
+            self.applying.state = State::Preparing { step, logs };
+            self.outputs.push_back(ControlOutput::Prepare);
+        }
+        true
+    }
+
+    /// The directories are durable, or not.
+    pub(super) fn apply_prepared(&mut self, is_ok: bool) {
+        match std::mem::replace(&mut self.applying.state, State::Idle) {
+            State::Preparing { step, logs } => {
+                if !is_ok {
+                    self.storage.fail();
+                }
+                self.hand_to_shards(step, logs);
+            }
+            other => self.applying.state = other,
+        }
+    }
+
+    /// A shard has replayed a list.
+    pub(super) fn apply_confirmed(&mut self, version: u64) {
+        if version != self.applying.version {
+            return;
+        }
+        if let State::Applying { end_offset, due } = &mut self.applying.state {
+            *due -= 1;
+            if *due == 0 {
+                self.applying.applied_end = *end_offset;
+                self.applying.state = State::Idle;
+            }
+        }
+    }
+
+    fn hand_to_shards(&mut self, step: Step, logs: Vec<Log<D>>) {
+        let Step { changes, end_offset } = step;
+        if changes.iter().any(|change| matches!(change, Change::BrokerConfig { .. })) {
+            // Before a shard confirms the change, it has what follows from it.
+            self.outputs.push_back(ControlOutput::Configure);
+        }
+        self.applying.version += 1;
+        let version = self.applying.version;
+        for (shard, adopted) in share_out(logs, self.shard_count).into_iter().enumerate() {
+            let apply = Apply { version, changes: changes.clone(), adopted };
+            self.outputs.push_back(ControlOutput::Apply(ShardId(shard as u16), apply));
+        }
+        self.applying.state = State::Applying { end_offset, due: self.shard_count };
+    }
+
+    /// Makes the logs of partitions that have a replica here, or finds them.
+    fn create_logs(
+        &mut self,
+        now: Now,
+        changes: &[Change],
+        logs: &mut Vec<Log<D>>,
+    ) -> Result<(), LogError> {
+        let node_id = self.id.node_id;
+        for change in changes {
+            let Change::Partition { topic_id, partition, replicas, leader_epoch, .. } = change
+            else {
+                continue;
+            };
+            let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
+            // A topic that a later batch removed is not made any more.
+            let Some(topic) = self.controller.image().topic(*topic_id) else { continue };
+            if !replicas.contains(&node_id) {
+                continue;
+            }
+            let config = topic.effective(&self.topic_defaults);
+            if let Some(mut log) = self.unclaimed.remove(&topic_partition) {
+                log.set_config(config);
+                logs.push(log);
+                continue;
+            }
+            let name = TopicName::new(&topic.name).expect("the controller checked it");
+            let (disk, dir) = (self.disk.clone(), &self.log_dir);
+            let mut log = Log::create_unsynced(disk, dir, &name, topic_partition, config, now)?;
+            // Where there are others, whoever leads begins the epoch.
+            if replicas.len() == 1 {
+                log.begin_epoch(*leader_epoch);
+            }
+            logs.push(log);
+        }
+        Ok(())
+    }
+}
+
+/// The changes of a batch that was committed.
+pub(super) fn changes_of(batch: &[u8]) -> Vec<Change> {
+    let read = Batch::split_first(batch).ok();
+    let record = read.as_ref().and_then(|(batch, _)| batch.records().next()?.ok());
+    let changes = record.and_then(|record| change::decode(record.value?).ok());
+    changes
+        .expect("what this software proposed it reads; newer software waits for the feature level")
+}
+
+/// The cluster of a snapshot.
+pub(super) fn image_of(snapshot: &Snapshot) -> Image {
+    let changes = change::decode(&snapshot.image).expect("an image that was agreed on");
+    let mut image = Image::default();
+    for change in &changes {
+        image.replay(change);
+    }
+    image
+}

@@ -1,0 +1,278 @@
+//! Starting a node of a site from what is on its disk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::broker::control::{MetadataError, read_all, read_batch};
+use crate::broker::site::active::Active;
+use crate::broker::site::applying::{Applying, changes_of, image_of};
+use crate::broker::site::asking::Asking;
+use crate::broker::site::kept::{Found, KeptState};
+use crate::broker::site::storage::Storage;
+use crate::broker::site::{Site, SiteConfig};
+use crate::controller::{Controller, ControllerConfig};
+use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
+use crate::journal::disk::Disk;
+use crate::log::Log;
+use crate::quorum::{Base, Leadership, Members, Quorum, Snapshot, Start, StartError, VoterId};
+use crate::record::BatchHeader;
+use crate::time::{Boot, Now};
+use crate::wire::peer::hello::WITNESS;
+
+/// What is on the disk of a node that is to take part in a quorum.
+#[derive(Debug)]
+pub enum Standing {
+    /// Nothing: it was never part of a site.
+    Blank,
+    /// The log of a node that was alone.
+    Alone,
+    /// What a member of a quorum left.
+    Member {
+        /// Its promises.
+        state: KeptState,
+        /// What its log stands on.
+        base: Base,
+        /// Its log.
+        batches: Vec<Bytes>,
+    },
+    /// Something of a member is missing or damaged: it must come back as another voter.
+    Lost(&'static str),
+}
+
+/// What [`Site::start`] needs.
+pub struct SiteStart<D: Disk> {
+    /// For the directories of new partitions.
+    pub disk: D,
+    /// Where they are made.
+    pub log_dir: PathBuf,
+    /// What the node is told of itself.
+    pub config: SiteConfig,
+    /// The controller's configuration.
+    pub controller: ControllerConfig,
+    /// The log of the metadata, recovered.
+    pub log: Log<D>,
+    /// What was found in it and beside it.
+    pub standing: Standing,
+    /// How many shards there are.
+    pub shard_count: u16,
+    /// For topic ids, and election timeouts.
+    pub seed: u64,
+    /// Another life of the node, if it needs one.
+    pub incarnation: u32,
+    /// This process.
+    pub process: Uuid,
+    /// The cluster's identity, if this node founds it.
+    pub cluster_id: Uuid,
+}
+
+/// Why a node of a site does not start.
+#[derive(Debug)]
+pub enum SiteError {
+    /// Its metadata cannot be read.
+    Metadata(MetadataError),
+    /// Its quorum log cannot be used.
+    Quorum(StartError),
+    /// It has topics of a cluster of its own, and is not the one that founds the site.
+    HasOwnCluster,
+}
+
+impl std::fmt::Display for SiteError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Metadata(why) => why.fmt(f),
+            Self::Quorum(why) => write!(f, "the quorum's log: {why}"),
+            Self::HasOwnCluster => f.write_str(
+                "this node was alone and has a cluster of its own; only the first of \
+                 `controller.quorum.voters` brings its topics along. Give it an empty log dir",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SiteError {}
+
+/// What a log and what is kept beside it amount to.
+#[expect(clippy::needless_pass_by_value, reason = "what was found is used up here")]
+pub fn examine<D: Disk>(
+    node_id: NodeId,
+    log: &Log<D>,
+    state: Found<KeptState>,
+    snapshot: Found<Snapshot>,
+    is_journal_sound: bool,
+) -> Standing {
+    let state = match state {
+        Found::Sound(state) => state,
+        Found::Damaged => return Standing::Lost("its promises are damaged"),
+        Found::Never if snapshot != Found::Never => {
+            return Standing::Lost("its promises are missing");
+        }
+        Found::Never if Offset::ZERO < log.end_offset() => return Standing::Alone,
+        Found::Never => return Standing::Blank,
+    };
+    if !is_journal_sound {
+        return Standing::Lost("the journal is damaged");
+    }
+    if !log.holes().is_empty() {
+        return Standing::Lost("its log has a hole");
+    }
+    let Ok(batches) = read_batches(log) else { return Standing::Lost("its log is damaged") };
+    let (base, batches) = match snapshot {
+        Found::Sound(snapshot) => (Base::Snapshot(snapshot), batches),
+        Found::Damaged => return Standing::Lost("its snapshot is damaged"),
+        Found::Never if state.is_founder && log.start_offset() == Offset::ZERO => {
+            let Some((first, rest)) = batches.split_first() else {
+                return Standing::Lost("its log is empty");
+            };
+            let header = BatchHeader::parse(first).expect("it was just read");
+            let members = Members::voting([VoterId { node_id, incarnation: state.incarnation }]);
+            (Base::Bootstrap { epoch: header.leader_epoch, members }, rest.to_vec())
+        }
+        // It was heard of, and never got a log.
+        Found::Never if log.end_offset() == Offset::ZERO => (Base::Nothing, batches),
+        Found::Never => return Standing::Lost("its snapshot is missing"),
+    };
+    Standing::Member { state, base, batches }
+}
+
+fn read_batches<D: Disk>(log: &Log<D>) -> Result<Vec<Bytes>, MetadataError> {
+    let mut batches = Vec::new();
+    let mut offset = log.start_offset();
+    while offset < log.end_offset() {
+        let bytes = read_batch(log, offset)?;
+        let header = BatchHeader::parse(&bytes).map_err(|_| MetadataError::Damaged(offset))?;
+        offset = header.next_offset();
+        batches.push(Bytes::from(bytes));
+    }
+    Ok(batches)
+}
+
+/// What a node knows before its quorum starts.
+struct Known {
+    controller: Controller,
+    state: KeptState,
+    base: Base,
+    batches: Vec<Bytes>,
+    /// The end of the metadata that the controller has replayed.
+    replayed_end: Offset,
+    is_legacy: bool,
+}
+
+impl Known {
+    fn of<D: Disk>(
+        mut controller: Controller,
+        log: &Log<D>,
+        standing: Standing,
+        incarnation: u32,
+    ) -> Result<Known, MetadataError> {
+        let blank = KeptState {
+            incarnation,
+            is_founder: false,
+            epoch: LeaderEpoch(0),
+            vote: None,
+            high_watermark: Offset::ZERO,
+        };
+        let is_legacy = matches!(standing, Standing::Alone);
+        let (state, base, batches) = match standing {
+            Standing::Member { state, base, batches } => (state, base, batches),
+            Standing::Alone | Standing::Blank | Standing::Lost(_) => {
+                (blank, Base::Nothing, Vec::new())
+            }
+        };
+        let replayed_end = match &base {
+            Base::Nothing if is_legacy => {
+                let lists = read_all(log)?;
+                lists.iter().flatten().for_each(|change| controller.replay(change));
+                log.end_offset()
+            }
+            Base::Nothing => Offset::ZERO,
+            Base::Bootstrap { .. } => {
+                let batch = read_batch(log, Offset::ZERO)?;
+                for change in &changes_of(&batch) {
+                    controller.replay(change);
+                }
+                Offset(1)
+            }
+            Base::Snapshot(snapshot) => {
+                controller.restore(image_of(snapshot));
+                Offset(snapshot.last_offset.0 + 1)
+            }
+        };
+        Ok(Known { controller, state, base, batches, replayed_end, is_legacy })
+    }
+}
+
+impl<D: Disk> Site<D> {
+    /// A node as it was left. What is committed for all it knows is replayed already; the log comes
+    /// back where it cannot be used.
+    pub fn start(now: Now, start: SiteStart<D>) -> Result<Site<D>, (SiteError, Box<Log<D>>)> {
+        let SiteStart { config, controller, log, standing, seed, .. } = start;
+        let node_id = controller.node_id;
+        let topic_defaults = controller.topic_defaults.clone();
+        let founds = config.voters.first() == Some(&node_id);
+        if matches!(standing, Standing::Alone) && !founds {
+            return Err((SiteError::HasOwnCluster, Box::new(log)));
+        }
+        let controller = Controller::new(controller);
+        let known = match Known::of(controller, &log, standing, start.incarnation) {
+            Ok(known) => known,
+            Err(why) => return Err((SiteError::Metadata(why), Box::new(log))),
+        };
+        let Known { controller, state, base, batches, replayed_end, is_legacy } = known;
+        let has_log = base != Base::Nothing || is_legacy;
+        let id = VoterId { node_id, incarnation: state.incarnation };
+        let is_witness = config.roles & WITNESS != 0;
+        let (timeouts, hard_state) = (config.timeouts, state.hard_state());
+        let quorum = Start { id, is_witness, timeouts, seed, hard_state, base, batches };
+        let quorum = match Quorum::start(now, quorum) {
+            Ok(quorum) => quorum,
+            Err(why) => return Err((SiteError::Quorum(why), Box::new(log))),
+        };
+        let mut site = Site {
+            disk: start.disk,
+            log_dir: start.log_dir,
+            config,
+            controller,
+            topic_defaults,
+            shard_count: start.shard_count,
+            id,
+            process: start.process,
+            cluster_id: start.cluster_id,
+            quorum: Some(quorum),
+            founding: None,
+            has_log,
+            is_legacy,
+            storage: Storage::new(log, state),
+            leadership: Leadership::default(),
+            replayed_end,
+            applying: Applying::new(replayed_end),
+            active: Active::default(),
+            asking: Asking::new(),
+            peers: BTreeMap::new(),
+            unclaimed: BTreeMap::new(),
+            unsound: BTreeSet::new(),
+            seed,
+            look_at: Boot(0),
+            wants_image: false,
+            is_failed: false,
+            refused: BTreeSet::new(),
+            outputs: VecDeque::new(),
+        };
+        site.drain(now);
+        // There are no shards yet: they are given the image as it is.
+        site.applying = Applying::new(site.replayed_end);
+        Ok(site)
+    }
+
+    /// What was found on disk of partitions: logs that the metadata does not name yet, and those
+    /// whose copy is not what it was.
+    pub fn note_found(
+        &mut self,
+        unclaimed: BTreeMap<TopicPartition, Log<D>>,
+        unsound: BTreeSet<TopicPartition>,
+    ) {
+        self.unclaimed = unclaimed;
+        self.unsound = unsound;
+    }
+}

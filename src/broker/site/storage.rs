@@ -1,0 +1,313 @@
+//! What the quorum wants persisted, on its way to the disk: promises to their file, batches through
+//! the journal, a snapshot in the place of what it replaces.
+//!
+//! ```text
+//! Persist ─► promises or snapshot? ─► Keep, on a thread that may wait ─┐
+//!         ─► replaces batches? ─► Truncated to the journal ─► Cut ─────┤
+//!         ─► batches ─► segment and journal ───────────────────────────┴─► Persisted, in order
+//! ```
+//!
+//! Batches alone, which is nearly always, are pipelined: one commit of the journal holds what came
+//! of several. Whatever else waits until those before it are durable, and is alone.
+//!
+//! **Invariant:** `Persisted(n)` comes when everything up to `n` is on stable storage, and the steps
+//! of one [`Persist`] happen in the order above: a promise is durable before the batches that rest
+//! on it, a snapshot before the log begins anew behind it.
+
+use std::collections::VecDeque;
+use std::io;
+
+use bytes::Bytes;
+
+use crate::broker::back::Flushed;
+use crate::broker::control::METADATA;
+use crate::broker::site::kept::{Keep, KeptState};
+use crate::ids::Offset;
+use crate::journal::disk::Disk;
+use crate::journal::{Entry, SmallState};
+use crate::log::{Cut, CutDone, Log, ReadError, Truncation};
+use crate::quorum::Persist;
+use crate::record::BatchHeader;
+use crate::time::Now;
+
+/// What the storage wants done.
+pub(super) enum StorageOutput<D: Disk> {
+    /// Hand to the flusher.
+    Journal(Entry<D::File>),
+    /// Do on a thread that may wait for the disk, then say so by [`Storage::worked`].
+    Work(Work<D>),
+    /// Everything up to this number is on stable storage.
+    Persisted(u64),
+    /// Nothing more will be.
+    Failed,
+}
+
+/// Work that waits for the disk.
+pub enum Work<D: Disk> {
+    /// Files to write.
+    Keep(Vec<Keep>),
+    /// A log to cut.
+    Cut(Box<Cut<D>>),
+    /// Bytes to bring into the page cache.
+    Load(D::File, u64, u64),
+}
+
+/// What became of it.
+pub enum Worked {
+    /// The files are durable, or not.
+    Kept(io::Result<()>),
+    /// The cut is durable, or not.
+    Cut(io::Result<CutDone>),
+    /// The bytes are there, or lost.
+    Loaded(io::Result<()>),
+}
+
+enum Step {
+    Idle,
+    Keeping(Persist),
+    Loading(Persist),
+    Announced(Persist, Truncation),
+    Cutting(Persist),
+}
+
+/// The way to the disk.
+pub(super) struct Storage<D: Disk> {
+    log: Log<D>,
+    state: KeptState,
+    queue: VecDeque<Persist>,
+    step: Step,
+    /// Batches that the journal has and their numbers, oldest first.
+    in_flight: VecDeque<(u64, Offset)>,
+    outputs: VecDeque<StorageOutput<D>>,
+    is_failed: bool,
+}
+
+impl<D: Disk> Storage<D> {
+    pub(super) fn new(log: Log<D>, state: KeptState) -> Storage<D> {
+        Storage {
+            log,
+            state,
+            queue: VecDeque::new(),
+            step: Step::Idle,
+            in_flight: VecDeque::new(),
+            outputs: VecDeque::new(),
+            is_failed: false,
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<StorageOutput<D>> {
+        self.outputs.pop_front()
+    }
+
+    /// What was promised, as it was persisted last.
+    pub(super) fn state(&self) -> KeptState {
+        self.state
+    }
+
+    /// The founder's log begins with the site.
+    pub(super) fn found(&mut self) {
+        self.state.is_founder = true;
+    }
+
+    pub(super) fn log(&self) -> &Log<D> {
+        &self.log
+    }
+
+    pub(super) fn into_log(self) -> Log<D> {
+        self.log
+    }
+
+    pub(super) fn persist(&mut self, now: Now, persist: Persist) {
+        self.queue.push_back(persist);
+        self.advance(now);
+    }
+
+    /// Work is done.
+    pub(super) fn worked(&mut self, now: Now, worked: Worked) {
+        match (std::mem::replace(&mut self.step, Step::Idle), worked) {
+            (Step::Keeping(persist), Worked::Kept(Ok(()))) => self.kept(now, persist),
+            (Step::Loading(persist), Worked::Loaded(Ok(()))) => self.place(now, persist),
+            (Step::Cutting(persist), Worked::Cut(Ok(done))) => {
+                self.log.finish_truncation(done);
+                self.append(now, &persist);
+            }
+            (_, Worked::Kept(Err(why)) | Worked::Loaded(Err(why)) | Worked::Cut(Err(why))) => {
+                log::error!("the quorum's log cannot be written: {why}");
+                self.fail();
+            }
+            (step, _) => self.step = step,
+        }
+        self.advance(now);
+    }
+
+    /// A commit of the journal with something of the metadata log in it is durable.
+    pub(super) fn flushed(&mut self, now: Now, flushed: &Flushed) {
+        if let Some(durable_offset) = flushed.durable_offset {
+            self.log.mark_durable(durable_offset);
+        }
+        if let Some(start) = flushed.log_start_offset {
+            self.log.mark_start_durable(start);
+            self.remove_old(now);
+        }
+        if flushed.is_truncated {
+            self.cut(now);
+        }
+        self.settle_flight();
+        self.advance(now);
+    }
+
+    /// The log dir failed.
+    pub(super) fn fail(&mut self) {
+        if !self.is_failed {
+            self.is_failed = true;
+            self.outputs.push_back(StorageOutput::Failed);
+        }
+    }
+
+    /// Unlinks segments that a snapshot replaced, once their delay is over.
+    pub(super) fn remove_old(&mut self, now: Now) {
+        if let Err(why) = self.log.delete_expired(now) {
+            log::warn!("old metadata could not be removed: {why}");
+        }
+    }
+
+    fn advance(&mut self, now: Now) {
+        while matches!(self.step, Step::Idle) && !self.is_failed {
+            let Some(head) = self.queue.front() else { return };
+            let is_plain = !self.must_keep(head) && !self.must_cut(head);
+            if !is_plain && !self.in_flight.is_empty() {
+                return;
+            }
+            let persist = self.queue.pop_front().expect("just looked at");
+            if self.must_keep(&persist) {
+                let mut keeps = Vec::new();
+                if let Some(state) = persist.hard_state {
+                    self.state = self.state.with(state);
+                }
+                keeps.push(Keep::State(self.state));
+                keeps.extend(persist.snapshot.clone().map(Keep::Snapshot));
+                self.outputs.push_back(StorageOutput::Work(Work::Keep(keeps)));
+                self.step = Step::Keeping(persist);
+            } else {
+                self.place(now, persist);
+            }
+        }
+    }
+
+    fn must_keep(&self, persist: &Persist) -> bool {
+        // How far the log is committed may lag behind: that is no promise, unless it comes alone.
+        let is_alone = persist.batches.is_empty();
+        let is_promise = |state: &crate::quorum::HardState| {
+            is_alone || (state.epoch, state.vote) != (self.state.epoch, self.state.vote)
+        };
+        persist.snapshot.is_some() || persist.hard_state.as_ref().is_some_and(is_promise)
+    }
+
+    fn must_cut(&self, persist: &Persist) -> bool {
+        // A stop may have come after a snapshot was durable and before the log began behind it.
+        persist.begins_anew
+            || first_offset(persist).is_some_and(|first| first != self.log.end_offset())
+    }
+
+    /// Promises and snapshot are durable.
+    fn kept(&mut self, now: Now, persist: Persist) {
+        if let (Some(snapshot), false) = (&persist.snapshot, persist.begins_anew) {
+            let start = Offset(snapshot.last_offset.0 + 1);
+            let raised = self.log.advance_start(start);
+            let end = self.log.end_offset();
+            let dropped = self.log.expire(now, end).unwrap_or(None);
+            for state in raised.into_iter().chain(dropped) {
+                self.journal(state);
+            }
+        }
+        self.place(now, persist);
+    }
+
+    fn journal(&mut self, state: SmallState) {
+        let entry = Entry::State { topic_partition: METADATA, state };
+        self.outputs.push_back(StorageOutput::Journal(entry));
+    }
+
+    /// Makes room for the batches, if something else is in their place.
+    fn place(&mut self, now: Now, persist: Persist) {
+        if !self.must_cut(&persist) {
+            return self.append(now, &persist);
+        }
+        let truncation = match &persist.snapshot {
+            Some(snapshot) if persist.begins_anew => {
+                Ok(Truncation::restart(Offset(snapshot.last_offset.0 + 1)))
+            }
+            _ => match first_offset(&persist) {
+                Some(first) if first < self.log.end_offset() => self.log.truncation(first),
+                first => Ok(Truncation::restart(first.unwrap_or(self.log.end_offset()))),
+            },
+        };
+        match truncation {
+            Ok(truncation) => {
+                self.journal(truncation.state());
+                self.step = Step::Announced(persist, truncation);
+            }
+            Err(ReadError::Cold { file, position, bytes, .. }) => {
+                self.outputs.push_back(StorageOutput::Work(Work::Load(file, position, bytes)));
+                self.step = Step::Loading(persist);
+            }
+            Err(_) => {
+                log::error!("the quorum's log cannot be read where it must be cut");
+                self.fail();
+            }
+        }
+    }
+
+    /// The journal knows of the cut.
+    fn cut(&mut self, now: Now) {
+        match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Announced(persist, truncation) => {
+                match self.log.begin_truncation(now, truncation) {
+                    Ok(cut) => {
+                        self.outputs.push_back(StorageOutput::Work(Work::Cut(Box::new(cut))));
+                        self.step = Step::Cutting(persist);
+                    }
+                    Err(why) => {
+                        log::error!("the quorum's log cannot be cut: {why}");
+                        self.fail();
+                    }
+                }
+            }
+            step => self.step = step,
+        }
+    }
+
+    fn append(&mut self, now: Now, persist: &Persist) {
+        for batch in &persist.batches {
+            if let Err(why) = self.append_one(now, batch) {
+                log::error!("the quorum's log cannot be written: {why}");
+                return self.fail();
+            }
+        }
+        self.in_flight.push_back((persist.number, self.log.end_offset()));
+        self.settle_flight();
+    }
+
+    fn append_one(&mut self, now: Now, batch: &Bytes) -> Result<(), crate::log::LogError> {
+        let copied = self.log.append_copy(now, batch, false)?;
+        if let Some(epoch_start) = copied.epoch_start {
+            self.journal(epoch_start);
+        }
+        let entry = crate::broker::entry_of(copied.appended, METADATA, batch.clone());
+        self.outputs.push_back(StorageOutput::Journal(entry));
+        Ok(())
+    }
+
+    fn settle_flight(&mut self) {
+        let durable = self.log.durable_offset();
+        while self.in_flight.front().is_some_and(|(_, end)| *end <= durable) {
+            let (number, _) = self.in_flight.pop_front().expect("just looked at");
+            self.outputs.push_back(StorageOutput::Persisted(number));
+        }
+    }
+}
+
+fn first_offset(persist: &Persist) -> Option<Offset> {
+    let first = persist.batches.first()?;
+    Some(BatchHeader::parse(first).expect("a batch of our own").base_offset)
+}

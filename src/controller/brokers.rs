@@ -1,0 +1,206 @@
+//! The brokers of a site: they register, are unfenced when they have caught up, are fenced when they
+//! fall silent, and say so when they leave (semantics.md 2.12; KIP-631, 841).
+//!
+//! A broker's epoch is the offset of its registration, so a later incarnation has a higher one.
+//!
+//! **A new incarnation stays in sync** (design.md §6). Kafka must drop a replica that stopped
+//! uncleanly, because it did not sync what it acknowledged. Here the new incarnation gives up its
+//! leaderships (the leader epoch rises, so that no offset gets two values), and stays in the ISR of
+//! every partition that its recovery found sound. What it found damaged it names when it registers,
+//! and leaves ISR and ELR there, save where nobody else has anything.
+//!
+//! **Invariant:** whoever is fenced leads nothing, and is in no ISR from the moment its session is
+//! over; the changes of one event are one batch.
+
+use std::collections::BTreeSet;
+
+use crate::controller::change::{BrokerState, Change, Endpoint};
+use crate::controller::election::{self, Election, Wish};
+use crate::controller::image::{PartitionImage, TopicImage};
+use crate::controller::{Controller, FEATURE_LEVEL};
+use crate::ids::{NodeId, Offset, Partition, TopicId, TopicPartition, Uuid};
+use crate::limits::{ENDPOINTS_MAX, SITE_BROKERS_MAX, TEXT_CHARS_MAX};
+use crate::wire::ErrorCode;
+
+/// What a broker says of itself when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registering {
+    /// Which it is.
+    pub node_id: NodeId,
+    /// Its process, made at random when it started.
+    pub incarnation: Uuid,
+    /// The cluster that its log dir belongs to.
+    pub cluster_id: Uuid,
+    /// The highest feature level it understands.
+    pub feature_level: u16,
+    /// Where it is reached.
+    pub endpoints: Vec<Endpoint>,
+    /// Where it stands.
+    pub rack: Box<str>,
+    /// Partitions whose copy is not what it was: damaged, or stopped uncleanly without being durable.
+    pub unsound: BTreeSet<TopicPartition>,
+}
+
+impl Controller {
+    /// Takes a broker in, or its next incarnation. `offset` is that of the batch which the changes
+    /// become; `is_heard` says whether its present incarnation is still heard of.
+    pub fn register(
+        &self,
+        broker: &Registering,
+        offset: Offset,
+        is_heard: bool,
+    ) -> Result<Vec<Change>, ErrorCode> {
+        let known = self.image.broker(broker.node_id);
+        let is_ours = self.image.cluster_id().is_none_or(|ours| ours == broker.cluster_id);
+        if !is_ours {
+            return Err(ErrorCode::INCONSISTENT_CLUSTER_ID);
+        }
+        if broker.feature_level < FEATURE_LEVEL {
+            return Err(ErrorCode::UNSUPPORTED_VERSION);
+        }
+        let is_bounded = broker.endpoints.len() <= ENDPOINTS_MAX
+            && broker.rack.len() <= TEXT_CHARS_MAX
+            && broker.endpoints.iter().all(|endpoint| endpoint.host.len() <= TEXT_CHARS_MAX);
+        if broker.node_id.0 < 0 || broker.incarnation == Uuid::ZERO || !is_bounded {
+            return Err(ErrorCode::INVALID_REQUEST);
+        }
+        match known {
+            // It asks again: the answer was lost.
+            Some(known) if known.incarnation == broker.incarnation => return Ok(Vec::new()),
+            // One that was alone here before there was a quorum never registered.
+            Some(known) if is_heard && known.incarnation != Uuid::ZERO => {
+                return Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION);
+            }
+            None if SITE_BROKERS_MAX <= self.image.brokers().count() => {
+                return Err(ErrorCode::POLICY_VIOLATION);
+            }
+            _ => {}
+        }
+        let node_id = broker.node_id;
+        let mut changes = vec![Change::Registration {
+            node_id,
+            broker_epoch: offset.0,
+            incarnation: broker.incarnation,
+            endpoints: broker.endpoints.clone(),
+            rack: broker.rack.clone(),
+        }];
+        let may_lead = |node| node != node_id && self.image.is_active(node);
+        for (topic_partition, topic, image) in self.partitions_of(node_id) {
+            let is_alone = image.isr.iter().chain(&image.elr).all(|other| *other == node_id);
+            let wish = if broker.unsound.contains(&topic_partition) && !is_alone {
+                Wish { lost: Some(node_id), ..Wish::without(image, node_id) }
+            } else {
+                Wish::leader(image, Election::Keep)
+            };
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
+            changes.extend(settled.map(|new| to_change(&new, topic_partition)));
+        }
+        Ok(changes)
+    }
+
+    /// A broker was not heard of for a session: it leads nothing any more and is in sync with
+    /// nothing. No changes when that was so already.
+    pub fn fence(&self, node_id: NodeId) -> Vec<Change> {
+        self.put_out(node_id, BrokerState::Fenced)
+    }
+
+    /// A broker wants to leave.
+    pub fn shut_down(&self, node_id: NodeId) -> Vec<Change> {
+        match self.image.broker(node_id).map(|broker| broker.state) {
+            Some(BrokerState::Active) => self.put_out(node_id, BrokerState::ShuttingDown),
+            _ => Vec::new(),
+        }
+    }
+
+    fn put_out(&self, node_id: NodeId, state: BrokerState) -> Vec<Change> {
+        let Some(broker) = self.image.broker(node_id) else { return Vec::new() };
+        let mut changes = Vec::new();
+        if broker.state != state {
+            changes.push(Change::BrokerState { node_id, state });
+        }
+        let may_lead = |node| node != node_id && self.image.is_active(node);
+        for (topic_partition, topic, image) in self.partitions_of(node_id) {
+            let wish = Wish::without(image, node_id);
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
+            changes.extend(settled.map(|new| to_change(&new, topic_partition)));
+        }
+        changes
+    }
+
+    /// A broker has caught up: it may lead, and leads at once what nobody else can.
+    pub fn unfence(&self, node_id: NodeId) -> Vec<Change> {
+        let state = self.image.broker(node_id).map(|broker| broker.state);
+        if state != Some(BrokerState::Fenced) {
+            return Vec::new();
+        }
+        let mut changes = vec![Change::BrokerState { node_id, state: BrokerState::Active }];
+        let may_lead = |node| node == node_id || self.image.is_active(node);
+        for (topic_partition, topic, image) in self.partitions_of(node_id) {
+            if image.leader.is_some() {
+                continue;
+            }
+            let wish = Wish::leader(image, Election::Keep);
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
+            changes.extend(settled.map(|new| to_change(&new, topic_partition)));
+        }
+        changes
+    }
+
+    /// A broker is taken off the list: it is fenced, and holds no replica.
+    pub fn unregister(&self, node_id: NodeId) -> Result<Vec<Change>, ErrorCode> {
+        let broker = self.image.broker(node_id).ok_or(ErrorCode::BROKER_ID_NOT_REGISTERED)?;
+        if broker.state != BrokerState::Fenced || self.partitions_of(node_id).next().is_some() {
+            return Err(ErrorCode::POLICY_VIOLATION);
+        }
+        Ok(vec![Change::RemoveBroker { node_id }])
+    }
+
+    /// Leaderships that should be their first replica's, as many as `count`.
+    pub fn prefer(&self, count: usize) -> Vec<Change> {
+        let is_settled = |image: &PartitionImage| image.leader.as_ref() == image.replicas.first();
+        let odd = self.partitions().filter(|(_, _, image)| !is_settled(image));
+        let may_lead = |node| self.image.is_active(node);
+        let change = |(topic_partition, topic, image): (TopicPartition, &TopicImage, &_)| {
+            let wish = Wish::leader(image, Election::Preferred);
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
+            // Where the first replica is not in sync nothing is gained.
+            let settled = settled.filter(is_settled);
+            settled.map(|new| to_change(&new, topic_partition))
+        };
+        odd.filter_map(change).take(count).collect()
+    }
+
+    /// Whether a broker leads anything, or is in sync with anything.
+    pub fn is_in_use(&self, node_id: NodeId) -> bool {
+        self.partitions_of(node_id)
+            .any(|(_, _, image)| image.leader == Some(node_id) || image.isr.contains(&node_id))
+    }
+
+    /// Replicas that must be in sync before the high watermark moves.
+    pub(super) fn min_isr(&self, topic: &TopicImage, image: &PartitionImage) -> usize {
+        let config = topic.effective(&self.config.topic_defaults);
+        usize::try_from(config.min_insync_replicas).unwrap_or(1).clamp(1, image.replicas.len())
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &TopicImage, &PartitionImage)> {
+        self.image.topics().flat_map(|(topic_id, topic)| {
+            topic.partitions.iter().enumerate().map(move |(number, image)| {
+                let partition = Partition(number as i32);
+                (TopicPartition { topic_id, partition }, topic, image)
+            })
+        })
+    }
+
+    fn partitions_of(
+        &self,
+        node_id: NodeId,
+    ) -> impl Iterator<Item = (TopicPartition, &TopicImage, &PartitionImage)> {
+        self.partitions().filter(move |(_, _, image)| image.replicas.contains(&node_id))
+    }
+}
+
+pub(super) fn to_change(image: &PartitionImage, topic_partition: TopicPartition) -> Change {
+    let TopicPartition { topic_id, partition } = topic_partition;
+    let topic_id: TopicId = topic_id;
+    image.to_change(topic_id, partition)
+}

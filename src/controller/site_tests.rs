@@ -1,0 +1,300 @@
+//! The controller of a site of brokers: registration, fencing, elections, in-sync replicas. Each
+//! step goes through [`Site`], which replays what a command leads to, as the quorum does.
+
+use std::collections::BTreeSet;
+
+use super::change::{self, Change};
+use super::*;
+use crate::ids::{LeaderEpoch, Offset, Partition, TopicPartition};
+use crate::wire::TopicRef;
+use crate::wire::create_topics::{ConfigEntry, CreateTopic};
+use crate::wire::replica::alter_partition::{AlterPartitionRequest, AlterReplicas, InSync};
+
+const CLUSTER: Uuid = Uuid([7; 16]);
+
+struct Site {
+    controller: Controller,
+    offset: i64,
+}
+
+impl Site {
+    /// Three brokers, all active, and a topic `t` of one partition on all of them, led by the first.
+    fn of_three() -> Site {
+        let controller = Controller::new(ControllerConfig {
+            node_id: NodeId(1),
+            num_partitions: 1,
+            default_replication_factor: 3,
+            delete_topic_enable: true,
+            partitions_max: 100,
+            offsets_topic: OffsetsTopic {
+                partition_count: 4,
+                replication_factor: 3,
+                segment_bytes: 1 << 24,
+            },
+            topic_defaults: TopicConfig::default(),
+            group_defaults: GroupConfig::default(),
+            group_bounds: GroupBounds::default(),
+        });
+        let mut site = Site { controller, offset: 0 };
+        site.commit(&[Change::Cluster { cluster_id: CLUSTER, feature_level: FEATURE_LEVEL }]);
+        for node in 1..4 {
+            assert_eq!(site.register(node, 1, &[]), Ok(()));
+            let changes = site.controller.unfence(NodeId(node));
+            site.commit(&changes);
+        }
+        let configs = vec![ConfigEntry { key: "min.insync.replicas", value: "2" }];
+        let wanted = CreateTopic { name: "t", partition_count: 1, replication_factor: -1, configs };
+        let request =
+            CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics: vec![wanted] };
+        let outcome = site.controller.handle(Command::CreateTopics(&request), &mut || Uuid::ZERO);
+        assert_eq!(outcome.verdicts[0].error, ErrorCode::NONE, "{}", outcome.verdicts[0].message);
+        site.commit(&outcome.changes);
+        site
+    }
+
+    fn commit(&mut self, changes: &[Change]) {
+        self.offset += 1;
+        for change in change::decode(&change::encode(changes)).expect("it decodes") {
+            self.controller.replay(&change);
+        }
+        let again = self.controller.image().as_changes();
+        let mut copy = Image::default();
+        for change in &again {
+            copy.replay(change);
+        }
+        assert_eq!(copy, *self.controller.image(), "a snapshot is the same cluster");
+    }
+
+    /// Registers an incarnation of a node whose last one is not heard of any more.
+    fn register(&mut self, node: i32, process: u8, unsound: &[i32]) -> Result<(), ErrorCode> {
+        let place = |number: &i32| TopicPartition {
+            topic_id: TopicId(Uuid::ZERO),
+            partition: Partition(*number),
+        };
+        let broker = Registering {
+            node_id: NodeId(node),
+            incarnation: Uuid([process; 16]),
+            cluster_id: CLUSTER,
+            feature_level: FEATURE_LEVEL,
+            endpoints: Vec::new(),
+            rack: "".into(),
+            unsound: unsound.iter().map(place).collect::<BTreeSet<_>>(),
+        };
+        let changes = self.controller.register(&broker, Offset(self.offset), false)?;
+        self.commit(&changes);
+        Ok(())
+    }
+
+    fn fence(&mut self, node: i32) {
+        let changes = self.controller.fence(NodeId(node));
+        self.commit(&changes);
+    }
+
+    fn unfence(&mut self, node: i32) {
+        let changes = self.controller.unfence(NodeId(node));
+        self.commit(&changes);
+    }
+
+    /// The partition, as text.
+    fn text(&self) -> String {
+        let (_, topic) = self.controller.image().find(TopicRef::Name("t")).expect("created");
+        let image = &topic.partitions[0];
+        let numbers =
+            |list: &[NodeId]| -> String { list.iter().map(|node| node.0.to_string()).collect() };
+        format!(
+            "leader {} epoch {} isr {} elr {}",
+            image.leader.map_or(-1, |leader| leader.0),
+            image.leader_epoch.0,
+            numbers(&image.isr),
+            numbers(&image.elr)
+        )
+    }
+
+    fn versions(&self) -> (LeaderEpoch, i32) {
+        let (_, topic) = self.controller.image().find(TopicRef::Name("t")).expect("created");
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch)
+    }
+
+    fn broker_epoch(&self, node: i32) -> i64 {
+        self.controller.image().broker_epoch(NodeId(node))
+    }
+
+    /// What `leader` asks for when it knows everything.
+    fn request(&self, leader: i32, isr: &[i32]) -> AlterPartitionRequest {
+        let (leader_epoch, partition_epoch) = self.versions();
+        let in_sync =
+            |node: &i32| InSync { node_id: NodeId(*node), broker_epoch: self.broker_epoch(*node) };
+        let topic_partition =
+            TopicPartition { topic_id: TopicId(Uuid::ZERO), partition: Partition(0) };
+        let isr = isr.iter().map(in_sync).collect();
+        AlterPartitionRequest {
+            leader: NodeId(leader),
+            broker_epoch: self.broker_epoch(leader),
+            partitions: vec![AlterReplicas { topic_partition, leader_epoch, partition_epoch, isr }],
+        }
+    }
+
+    fn alter(&mut self, request: &AlterPartitionRequest) -> ErrorCode {
+        let (changes, response) = self.controller.alter_partition(request);
+        let before = self.text();
+        if !changes.is_empty() {
+            self.commit(&changes);
+        }
+        let error = match response.partitions.first() {
+            Some(altered) => altered.error,
+            None => response.error,
+        };
+        assert!(error.is_ok() || self.text() == before, "what is refused changes nothing");
+        error
+    }
+}
+
+#[test]
+fn a_silent_leader_is_fenced_and_the_next_in_sync_leads() {
+    let mut site = Site::of_three();
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+    site.fence(1);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    site.fence(2);
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr 2");
+    site.fence(3);
+    assert_eq!(site.text(), "leader -1 epoch 3 isr  elr 23");
+    // 1 left the ISR while enough were in sync: it may lack what was acknowledged since.
+    site.unfence(1);
+    assert_eq!(site.text(), "leader -1 epoch 3 isr  elr 23");
+    site.unfence(2);
+    assert_eq!(site.text(), "leader 2 epoch 4 isr 2 elr 3");
+}
+
+#[test]
+fn r8_after_a_power_cut_of_all_each_partition_has_a_leader_with_no_command() {
+    let mut site = Site::of_three();
+    // Nobody was there to fence anybody; all come back as new processes, one after the other.
+    assert_eq!(site.register(1, 2, &[]), Ok(()));
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 123 elr ", "2 is not known to be gone");
+    assert_eq!(site.register(2, 2, &[]), Ok(()));
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 123 elr ");
+    assert_eq!(site.register(3, 2, &[]), Ok(()));
+    assert_eq!(site.text(), "leader -1 epoch 3 isr 123 elr ");
+    site.unfence(3);
+    assert_eq!(site.text(), "leader 3 epoch 4 isr 123 elr ");
+    site.unfence(1);
+    site.unfence(2);
+    assert_eq!(site.text(), "leader 3 epoch 4 isr 123 elr ");
+    let changes = site.controller.prefer(10);
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 1 epoch 5 isr 123 elr ");
+    assert_eq!(site.controller.prefer(10), []);
+}
+
+#[test]
+fn r8_a_damaged_copy_leaves_the_isr_and_the_last_one_stays() {
+    let mut site = Site::of_three();
+    assert_eq!(site.register(1, 2, &[0]), Ok(()));
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    site.fence(2);
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr 2");
+    assert_eq!(site.register(2, 2, &[0]), Ok(()));
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ", "eligible no more");
+    assert_eq!(site.register(3, 2, &[0]), Ok(()));
+    assert_eq!(site.text(), "leader -1 epoch 3 isr 3 elr ", "nobody else has anything");
+    site.unfence(3);
+    assert_eq!(site.text(), "leader 3 epoch 4 isr 3 elr ");
+}
+
+#[test]
+fn a_process_registers_once_and_no_other_while_it_lives() {
+    let mut site = Site::of_three();
+    let broker = |process: u8, cluster_id: Uuid| Registering {
+        node_id: NodeId(1),
+        incarnation: Uuid([process; 16]),
+        cluster_id,
+        feature_level: FEATURE_LEVEL,
+        endpoints: Vec::new(),
+        rack: "".into(),
+        unsound: BTreeSet::new(),
+    };
+    let register = |broker: &Registering, is_heard: bool| {
+        site.controller.register(broker, Offset(99), is_heard)
+    };
+    assert_eq!(register(&broker(1, CLUSTER), true), Ok(Vec::new()), "it asks again");
+    let duplicate = Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION);
+    assert_eq!(register(&broker(2, CLUSTER), true), duplicate);
+    let foreign = Err(ErrorCode::INCONSISTENT_CLUSTER_ID);
+    assert_eq!(register(&broker(2, Uuid([8; 16])), false), foreign);
+    let mut old = broker(2, CLUSTER);
+    old.feature_level = FEATURE_LEVEL - 1;
+    assert_eq!(register(&old, false), Err(ErrorCode::UNSUPPORTED_VERSION));
+    assert_eq!(site.controller.unregister(NodeId(1)), Err(ErrorCode::POLICY_VIOLATION));
+    site.fence(1);
+    let holds_replicas = Err(ErrorCode::POLICY_VIOLATION);
+    assert_eq!(site.controller.unregister(NodeId(1)), holds_replicas);
+    assert_eq!(site.controller.unregister(NodeId(9)), Err(ErrorCode::BROKER_ID_NOT_REGISTERED));
+}
+
+#[test]
+fn a_broker_that_leaves_gives_everything_up_first() {
+    let mut site = Site::of_three();
+    let changes = site.controller.shut_down(NodeId(1));
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    assert!(!site.controller.is_in_use(NodeId(1)));
+    assert_eq!(site.controller.shut_down(NodeId(1)), [], "once");
+    assert_eq!(site.controller.unfence(NodeId(1)), [], "it does not come back by a heartbeat");
+}
+
+#[test]
+fn semantics_2_10_names_the_error_of_each_bad_alter_partition() {
+    let mut site = Site::of_three();
+    let leader = 1;
+    let good = site.request(leader, &[1, 2]);
+    let changed = |change: &dyn Fn(&mut AlterPartitionRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    let partition = |change: &dyn Fn(&mut AlterReplicas)| {
+        changed(&|request| change(&mut request.partitions[0]))
+    };
+    let nobody = TopicPartition { topic_id: TopicId(Uuid([9; 16])), partition: Partition(0) };
+    for (request, expected) in [
+        (changed(&|all| all.broker_epoch -= 1), ErrorCode::STALE_BROKER_EPOCH),
+        (changed(&|all| all.leader = NodeId(9)), ErrorCode::STALE_BROKER_EPOCH),
+        (partition(&|one| one.topic_partition = nobody), ErrorCode::UNKNOWN_TOPIC_ID),
+        (
+            partition(&|one| one.topic_partition.partition = Partition(-1)),
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ),
+        (partition(&|one| one.leader_epoch.0 += 1), ErrorCode::NOT_CONTROLLER),
+        (partition(&|one| one.partition_epoch += 1), ErrorCode::NOT_CONTROLLER),
+        (partition(&|one| one.leader_epoch.0 -= 1), ErrorCode::FENCED_LEADER_EPOCH),
+        (site.request(2, &[1, 2]), ErrorCode::INVALID_REQUEST),
+        (partition(&|one| one.partition_epoch -= 1), ErrorCode::INVALID_UPDATE_VERSION),
+        (partition(&|one| one.isr.clear()), ErrorCode::INVALID_REQUEST),
+        (partition(&|one| one.isr[0] = one.isr[1]), ErrorCode::INVALID_REQUEST),
+        (partition(&|one| one.isr[1].node_id = NodeId(4)), ErrorCode::INVALID_REQUEST),
+        (partition(&|one| one.isr[1].broker_epoch -= 1), ErrorCode::INELIGIBLE_REPLICA),
+        (changed(&|all| all.partitions.push(all.partitions[0].clone())), ErrorCode::NONE),
+    ] {
+        let mut copy = Site { controller: Controller::new(site.controller.config.clone()), ..site };
+        copy.controller.image = site.controller.image().clone();
+        assert_eq!(copy.alter(&request), expected, "{request:?}");
+    }
+    assert_eq!(site.alter(&good), ErrorCode::NONE);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 12 elr ");
+    assert_eq!(site.alter(&good), ErrorCode::INVALID_UPDATE_VERSION, "late");
+}
+
+#[test]
+fn kip_841_who_is_fenced_does_not_join_and_who_was_sound_may_stay() {
+    let mut site = Site::of_three();
+    site.fence(3);
+    let request = site.request(1, &[1, 2, 3]);
+    assert_eq!(site.alter(&request), ErrorCode::INELIGIBLE_REPLICA);
+    // 2 starts again, sound: it stays, though it is fenced still.
+    assert_eq!(site.register(2, 2, &[]), Ok(()));
+    site.unfence(3);
+    let request = site.request(1, &[1, 2, 3]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+}

@@ -1,0 +1,127 @@
+//! What peers say, and the images that go between them.
+
+use raft::eraftpb::{Message as RaftMessage, MessageType};
+use raft::{SnapshotStatus, StateRole};
+
+use crate::quorum::admit::{self, Refusal};
+use crate::quorum::members::raft_id;
+use crate::quorum::message::{Body, Message};
+use crate::quorum::transfer::{Confirmed, Piece};
+use crate::quorum::{Quorum, start};
+use crate::time::Boot;
+use crate::wire::quorum::{Envelope, LogPlace};
+
+impl Quorum {
+    /// Hears a peer out, or says why not.
+    pub(super) fn take(&mut self, now: Boot, message: &Message) -> Result<(), Refusal> {
+        let Envelope { from, to, epoch } = message.envelope;
+        if to != self.id {
+            return Err(Refusal::NotForUs);
+        }
+        if from.node_id == self.id.node_id {
+            return Err(Refusal::FromOurselves);
+        }
+        let is_known = self.members.kind(from).is_some() || self.introduced.contains(&from);
+        if from.node_id.0 < 0 || !is_known {
+            return Err(Refusal::NotAMember);
+        }
+        admit::check_epoch(epoch)?;
+        match &message.body {
+            Body::SnapshotRequest { last, members, image_bytes, position, piece } => {
+                let piece = Piece {
+                    last: *last,
+                    members,
+                    image_bytes: *image_bytes,
+                    position: *position,
+                    bytes: piece,
+                };
+                return self.take_piece(message.envelope, &piece);
+            }
+            &Body::SnapshotResponse { last, received_bytes } => {
+                self.piece_confirmed(message.envelope, last, received_bytes, now);
+                return Ok(());
+            }
+            // It would stand with a log that is not durable, or in an epoch that has no number.
+            Body::CampaignNow if !self.may_campaign() => return Ok(()),
+            _ => {}
+        }
+        let admitted = admit::admit(&self.raw, message)?;
+        #[cfg(any(test, feature = "mutants"))]
+        self.mutate_before(&admitted);
+        self.notice_empty_log(&admitted);
+        // The crate answers with an error only for what does not come this far.
+        let _ = self.raw.step(admitted);
+        #[cfg(any(test, feature = "mutants"))]
+        self.mutate_after();
+        Ok(())
+    }
+
+    /// A follower that does not even have the bootstrap batch gets an image: the batches alone do
+    /// not say who belonged to the quorum before the first of them.
+    fn notice_empty_log(&mut self, message: &RaftMessage) {
+        let is_refusal = message.get_msg_type() == MessageType::MsgAppendResponse
+            && message.reject
+            && message.index == 0;
+        let raft = &mut self.raw.raft;
+        if is_refusal && raft.state == StateRole::Leader && raft.term == message.term {
+            if let Some(progress) = raft.mut_prs().get_mut(message.from) {
+                progress.pending_request_snapshot = 1;
+            }
+        }
+    }
+
+    fn take_piece(&mut self, envelope: Envelope, piece: &Piece<'_>) -> Result<(), Refusal> {
+        let mut heard = RaftMessage::default();
+        heard.set_msg_type(MessageType::MsgHeartbeat);
+        (heard.from, heard.to) = (raft_id(envelope.from), raft_id(envelope.to));
+        heard.term = envelope.epoch;
+        admit::is_from_the_leader(&self.raw, &heard)?;
+        let members = piece.check(envelope.epoch, self.id)?;
+        if heard.term < self.raw.raft.term {
+            return Ok(());
+        }
+        // Whoever sends an image leads; an election must not interrupt it.
+        let _ = self.raw.step(heard);
+        let is_known = piece.last.offset <= self.raw.raft.raft_log.committed;
+        let (received_bytes, snapshot) = match is_known {
+            true => (piece.image_bytes, None),
+            false => self.incoming.take(envelope.from, piece, members),
+        };
+        self.send_body(envelope.from, Body::SnapshotResponse { last: piece.last, received_bytes });
+        if let Some(snapshot) = snapshot {
+            let mut message = RaftMessage::default();
+            message.set_msg_type(MessageType::MsgSnapshot);
+            (message.from, message.to) = (raft_id(envelope.from), raft_id(envelope.to));
+            message.term = envelope.epoch;
+            message.set_snapshot(start::raft_snapshot(&snapshot));
+            self.arrived = Some(snapshot);
+            let _ = self.raw.step(message);
+        }
+        Ok(())
+    }
+
+    fn piece_confirmed(&mut self, from: Envelope, last: LogPlace, received_bytes: u64, now: Boot) {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader || raft.term != from.epoch {
+            return;
+        }
+        match self.outgoing.confirmed(from.from, last, received_bytes, now) {
+            Confirmed::Nothing => {}
+            Confirmed::Next(body) => self.send_body(from.from, body),
+            Confirmed::All => {
+                self.raw.report_snapshot(raft_id(from.from), SnapshotStatus::Finish);
+            }
+        }
+    }
+
+    /// Sends pieces again whose answer did not come, and gives up on who is silent.
+    pub(super) fn go_on_with_images(&mut self, now: Boot) {
+        let (pieces, given_up) = self.outgoing.due(now);
+        for (to, body) in pieces {
+            self.send_body(to, body);
+        }
+        for follower in given_up {
+            self.raw.report_snapshot(raft_id(follower), SnapshotStatus::Failure);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The start of a node that belongs to a site of several.
+//!
+//! It differs from that of a node that is alone in what is known: the metadata may have gone on
+//! without this node, so that logs may lie on the disk that it has not heard of yet, and epochs begin
+//! when the controller says so.
+//!
+//! **Invariant:** a node whose quorum log cannot be trusted comes back as another voter, with an empty
+//! one; the logs of its partitions are untouched by that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::broker::control::{ControlStart, METADATA, MetadataError};
+use crate::broker::site::{
+    Found, Site, SiteConfig, SiteError, SiteStart, Standing, examine, forget, read_snapshot,
+    read_state,
+};
+use crate::config::{Config, Protocol, Role};
+use crate::controller::change::Endpoint;
+use crate::controller::image::Image;
+use crate::ids::{Partition, TopicPartition, Uuid};
+use crate::journal::{Entry, SmallState};
+use crate::log::{Log, Truncation};
+use crate::quorum::Timeouts;
+use crate::runtime::StartError;
+use crate::runtime::boot::{Begun, File, OpenDir, random};
+use crate::runtime::clock;
+use crate::runtime::disk::FileDisk;
+use crate::runtime::settings::RunTime;
+use crate::runtime::site::links::Target;
+use crate::runtime::threads::{Governor, Membership};
+use crate::time::Now;
+use crate::wire::peer::hello::{BROKER, CONTROLLER, WITNESS};
+
+/// The shortest secret that is taken for one.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// The longest.
+const SECRET_BYTES_MAX: usize = 4096;
+
+/// A node that is alone has no use for what a member of a quorum left: without the others it does not
+/// know what the site has decided.
+pub(super) fn refuse_member(opened: &OpenDir) -> Result<(), StartError> {
+    let dir = opened.dir.path();
+    match read_state(&FileDisk::new(), dir) {
+        Ok(Found::Never) => Ok(()),
+        Ok(_) => Err(StartError::WasMember(dir.to_owned())),
+        Err(why) => Err(StartError::LogDirIo(dir.to_owned(), why)),
+    }
+}
+
+pub(super) fn start(
+    config: &Config,
+    opened: &mut OpenDir,
+    start: ControlStart<FileDisk>,
+    addresses: &[(Protocol, SocketAddr)],
+    run_time: &RunTime,
+) -> Result<Begun, StartError> {
+    let secret = read_secret(config)?;
+    let ControlStart { disk, log_dir, controller, log, shard_count, seed } = start;
+    let node_id = config.broker_id;
+    let (mut log, mut standing) = inspect(opened, config, log)?;
+    let process = Uuid::from_random(random());
+    let mut site = loop {
+        if let Standing::Lost(why) = &standing {
+            log::error!(
+                "{why}: what this node knew of the quorum cannot be trusted. It comes back as \
+                 another voter, once the others have taken it in"
+            );
+            reset(opened, &mut log)?;
+            standing = Standing::Blank;
+        }
+        let start = SiteStart {
+            disk,
+            log_dir: log_dir.clone(),
+            config: site_config(config, addresses),
+            controller: controller.clone(),
+            log,
+            standing,
+            shard_count,
+            seed,
+            incarnation: u32::from_be_bytes(random()),
+            process,
+            cluster_id: opened.dir.identity().cluster_id,
+        };
+        match Site::start(clock::now(), start) {
+            Ok(site) => break site,
+            Err((SiteError::Quorum(why), kept)) => {
+                log::error!("the quorum's log: {why}");
+                (log, standing) = (*kept, Standing::Lost("the quorum does not go by it"));
+            }
+            Err((why, _)) => return Err(StartError::Site(why)),
+        }
+    };
+    let image = site.controller().image().clone();
+    let (in_effect, reload) = run_time.in_effect(&image);
+    site.reconfigure(reload.controller.clone());
+    site.set_broker_keys(run_time.keys());
+    if in_effect.log_level != config.log_level {
+        log::set_max_level(in_effect.log_level);
+    }
+    let settled = settle(opened, &in_effect, clock::now(), &image)?;
+    site.note_found(settled.unclaimed, settled.unsound);
+    let voters = config
+        .controller_quorum_voters
+        .iter()
+        .map(|voter| Target { node_id: voter.node_id, address: voter.address.clone() });
+    if config.controller_quorum_voters.len() == 2 {
+        log::warn!(
+            "two nodes vote: when one is lost the other cannot lead alone. A third vote makes the \
+             site survive it; a witness needs no data (process.roles = [\"witness\"])"
+        );
+    }
+    log::info!("node {node_id} belongs to a site of several");
+    let membership = Membership { secret, voters: voters.collect() };
+    let governor = Governor::Member(Box::new(site), membership);
+    Ok(Begun { governor, image, logs: settled.logs, reload })
+}
+
+fn read_secret(config: &Config) -> Result<Vec<u8>, StartError> {
+    let path = config.cluster_secret_file.clone().ok_or(StartError::NoSecret)?;
+    let text = std::fs::read(&path).map_err(|why| StartError::Secret(path.clone(), why))?;
+    let secret = text.trim_ascii();
+    if secret.len() < SECRET_BYTES_MIN || SECRET_BYTES_MAX < secret.len() {
+        return Err(StartError::SecretLength(path, secret.len()));
+    }
+    Ok(secret.to_vec())
+}
+
+fn site_config(config: &Config, addresses: &[(Protocol, SocketAddr)]) -> SiteConfig {
+    let role = |role: Role| match role {
+        Role::Broker => BROKER,
+        Role::Controller => CONTROLLER,
+        Role::Witness => WITNESS,
+    };
+    let endpoint = |(protocol, bound): &(Protocol, SocketAddr)| {
+        let advertised = config.advertised_listeners.iter().find(|one| one.protocol == *protocol);
+        let (host, port) = match advertised {
+            Some(listener) => (listener.host.clone(), listener.port),
+            None => (bound.ip().to_canonical().to_string(), bound.port()),
+        };
+        Endpoint { protocol: protocol.name().into(), host: host.into(), port }
+    };
+    SiteConfig {
+        roles: config.process_roles.iter().map(|one| role(*one)).sum(),
+        voters: config.controller_quorum_voters.iter().map(|voter| voter.node_id).collect(),
+        endpoints: addresses.iter().map(endpoint).collect(),
+        rack: config.broker_rack.clone(),
+        timeouts: Timeouts::default(),
+        session_timeout_ms: config.broker_session_timeout_ms,
+        heartbeat_interval_ms: config.broker_heartbeat_interval_ms,
+    }
+}
+
+fn inspect(
+    opened: &OpenDir,
+    config: &Config,
+    log: Log<FileDisk>,
+) -> Result<(Log<FileDisk>, Standing), StartError> {
+    let (disk, dir) = (FileDisk::new(), opened.dir.path());
+    let failed = |why| StartError::LogDirIo(dir.to_owned(), why);
+    let state = read_state(&disk, dir).map_err(failed)?;
+    let snapshot = read_snapshot(&disk, dir).map_err(failed)?;
+    let is_journal_sound = opened.damage.is_none();
+    let standing = examine(config.broker_id, &log, state, snapshot, is_journal_sound);
+    Ok((log, standing))
+}
+
+/// Empties the quorum's log, and forgets what was promised with it.
+fn reset(opened: &mut OpenDir, log: &mut Log<FileDisk>) -> Result<(), StartError> {
+    let dir: PathBuf = opened.dir.path().to_owned();
+    let failed = |why| StartError::LogDirIo(dir.clone(), why);
+    let log_failed = |why| StartError::Metadata(MetadataError::Log(why));
+    forget(&FileDisk::new(), &dir).map_err(failed)?;
+    let truncation = Truncation::restart(crate::ids::Offset::ZERO);
+    let entry = Entry::State { topic_partition: METADATA, state: truncation.state() };
+    opened.commit(std::slice::from_ref(&entry))?;
+    let cut = log.begin_truncation(clock::now(), truncation).map_err(log_failed)?;
+    let done = cut.run().map_err(failed)?;
+    log.finish_truncation(done);
+    Ok(())
+}
+
+struct Settled {
+    logs: Vec<Log<FileDisk>>,
+    unclaimed: BTreeMap<TopicPartition, Log<FileDisk>>,
+    unsound: BTreeSet<TopicPartition>,
+}
+
+/// Matches what is on disk with what the metadata says, as far as this node knows it.
+fn settle(
+    opened: &mut OpenDir,
+    config: &Config,
+    now: Now,
+    image: &Image,
+) -> Result<Settled, StartError> {
+    let mut entries: Vec<Entry<File>> = Vec::new();
+    let mut unsound = BTreeSet::new();
+    for found in &opened.recovery.partitions {
+        let topic_partition = found.topic_partition;
+        let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
+        entries.extend(found.small_states.iter().map(state));
+        if !found.is_sound() {
+            unsound.insert(topic_partition);
+        }
+    }
+    opened.commit(&entries)?;
+    let logs = std::mem::take(&mut opened.logs);
+    let mut found: BTreeMap<TopicPartition, Log<FileDisk>> =
+        logs.into_iter().map(|log| (log.topic_partition(), log)).collect();
+    let mut settled = Vec::new();
+    for (topic_id, topic) in image.topics() {
+        let effective = topic.effective(&config.topic_defaults);
+        for (number, partition) in topic.partitions.iter().enumerate() {
+            let topic_partition = TopicPartition { topic_id, partition: Partition(number as i32) };
+            if !partition.replicas.contains(&config.broker_id) {
+                continue;
+            }
+            let mut log = if let Some(log) = found.remove(&topic_partition) {
+                log
+            } else {
+                unsound.insert(topic_partition);
+                opened.replace(&topic.name, topic_partition, &effective, now)?
+            };
+            let is_lost =
+                !log.holes().is_empty() || (!opened.recovery.was_clean && !effective.acks_durable);
+            if is_lost {
+                unsound.insert(topic_partition);
+            }
+            log.set_config(effective.clone());
+            settled.push(log);
+        }
+    }
+    // What a stop left of a partition that was being made is kept too: the site may have decided on
+    // it, and this node hears of that later.
+    Ok(Settled { logs: settled, unclaimed: found, unsound })
+}

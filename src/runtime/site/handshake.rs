@@ -1,0 +1,335 @@
+//! Two nodes of a site meet: each proves that it knows the site's secret (`wire::peer::hello`).
+//!
+//! It runs on a thread of its own, for a moment: it may wait, at most [`STEP`] for each step. Between
+//! two proofs nobody sends anything else, so no byte of a later frame is read here.
+//!
+//! **Invariant:** a socket that comes out of here belongs to who it says it does, as far as whoever
+//! knows the secret tells the truth; until TLS arrives, what is said on it can be read and changed by
+//! others on the way.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::Sha256;
+
+use crate::ids::Uuid;
+use crate::limits::{FRAME_BYTES_BEFORE_HELLO_MAX, FRAME_PREFIX_BYTES};
+use crate::runtime::boot::random;
+use crate::wire::hello::{HelloRequest, HelloResponse, MAGIC};
+use crate::wire::peer::PeerApiKey;
+use crate::wire::peer::hello::{
+    Met, PROOF_BYTES, PeerHello, PeerHelloResponse, PeerIdentity, PeerProof, PeerProofResponse,
+    Purpose,
+};
+use crate::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
+
+/// How long a step may take.
+const STEP: Duration = Duration::from_secs(3);
+
+/// Largest answer to a Hello that is read.
+const HELLO_BYTES_MAX: usize = 64 << 10;
+
+/// What a node proves itself by.
+pub struct Credentials {
+    /// The site's secret.
+    secret: Vec<u8>,
+    /// What it says of itself; it changes when the node is taken in.
+    identity: Mutex<PeerIdentity>,
+}
+
+impl Credentials {
+    /// Of a node that knows a secret.
+    pub fn new(secret: Vec<u8>, identity: PeerIdentity) -> Credentials {
+        Credentials { secret, identity: Mutex::new(identity) }
+    }
+
+    /// What the node says of itself at present.
+    pub fn identity(&self) -> PeerIdentity {
+        *self.identity.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The node is another now.
+    pub fn set_identity(&self, identity: PeerIdentity) {
+        *self.identity.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = identity;
+    }
+
+    fn mac(&self, who: &[u8], met: &Met) -> Hmac<Sha256> {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.secret)
+            .expect("HMAC takes keys of any length");
+        mac.update(b"odradek peer 0 ");
+        mac.update(who);
+        mac.update(&frame::encode_body(met));
+        mac
+    }
+
+    fn proof(&self, who: &[u8], met: &Met) -> [u8; PROOF_BYTES] {
+        self.mac(who, met).finalize().into_bytes().into()
+    }
+
+    /// Compared without telling by its time how much of it is right.
+    fn is_right(&self, who: &[u8], met: &Met, proof: &[u8; PROOF_BYTES]) -> bool {
+        self.mac(who, met).verify_slice(proof).is_ok()
+    }
+}
+
+const CONNECT: &[u8] = b"connect";
+const ANSWER: &[u8] = b"answer";
+
+/// Why two nodes do not become peers.
+#[derive(Debug)]
+pub enum HandshakeError {
+    /// The name has no address, or nobody answers there.
+    Io(io::Error),
+    /// What came is no answer.
+    Malformed,
+    /// The other side refuses.
+    Refused(ErrorCode),
+    /// The other side does not know the secret.
+    Secret,
+    /// The other side belongs to another cluster.
+    Cluster(Uuid),
+    /// The other side is this node, or has its id.
+    OwnId,
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(why) => why.fmt(f),
+            Self::Malformed => f.write_str("it does not speak our protocol"),
+            Self::Refused(error) => write!(f, "it refuses: {error}"),
+            Self::Secret => {
+                f.write_str("it has another secret: give both the same `cluster.secret.file`")
+            }
+            Self::Cluster(other) => write!(
+                f,
+                "it belongs to cluster {other}: give it an empty log dir to let it join this one"
+            ),
+            Self::OwnId => f.write_str("it has this node's id: give one another `broker.id`"),
+        }
+    }
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(why: io::Error) -> HandshakeError {
+        HandshakeError::Io(why)
+    }
+}
+
+/// Connects to a node and proves itself; answers who that is.
+pub fn dial(
+    address: &str,
+    credentials: &Credentials,
+    purpose: Purpose,
+) -> Result<(TcpStream, PeerIdentity), HandshakeError> {
+    let found: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for address in found {
+        match TcpStream::connect_timeout(&address, STEP) {
+            Ok(stream) => return introduce(stream, credentials, purpose),
+            Err(why) => failed = why,
+        }
+    }
+    Err(HandshakeError::Io(failed))
+}
+
+fn introduce(
+    mut stream: TcpStream,
+    credentials: &Credentials,
+    purpose: Purpose,
+) -> Result<(TcpStream, PeerIdentity), HandshakeError> {
+    prepare(&stream)?;
+    let connects = credentials.identity();
+    let client_id = format!("node {}", connects.voter.node_id);
+    let hello = HelloRequest { magic: MAGIC, client_id: &client_id, features: 0 };
+    ask(&mut stream, ApiKey::Hello as u8, &hello)?;
+    let answer = receive(&mut stream, HELLO_BYTES_MAX)?;
+    let (_, body): (ResponseHeader, _) = frame::take(&answer).map_err(malformed)?;
+    let (_, _): (HelloResponse<'_>, _) = frame::take(body).map_err(malformed)?;
+    let connects_nonce = random();
+    let hello = PeerHello { purpose, identity: connects, nonce: connects_nonce };
+    ask(&mut stream, PeerApiKey::Hello as u8, &hello)?;
+    let answer: PeerHelloResponse = response(&mut stream)?;
+    if !answer.error.is_ok() {
+        return Err(HandshakeError::Refused(answer.error));
+    }
+    let (answers, answers_nonce) = (answer.identity, answer.nonce);
+    let met = Met { purpose, connects, connects_nonce, answers, answers_nonce };
+    if !credentials.is_right(ANSWER, &met, &answer.proof) {
+        return Err(HandshakeError::Secret);
+    }
+    judge(&connects, &answers)?;
+    let proof = PeerProof { proof: credentials.proof(CONNECT, &met) };
+    ask(&mut stream, PeerApiKey::Proof as u8, &proof)?;
+    let answer: PeerProofResponse = response(&mut stream)?;
+    if !answer.error.is_ok() {
+        return Err(HandshakeError::Refused(answer.error));
+    }
+    Ok((stream, answers))
+}
+
+/// Goes on with a connection whose `PeerHello` was read; answers who that is, and what it wants.
+pub fn answer(
+    mut stream: TcpStream,
+    correlation_id: u32,
+    hello: &[u8],
+    credentials: &Credentials,
+) -> Result<(TcpStream, PeerIdentity, Purpose), HandshakeError> {
+    prepare(&stream)?;
+    let hello: PeerHello = frame::decode(hello).map_err(malformed)?;
+    let PeerHello { purpose, identity: connects, nonce: connects_nonce } = hello;
+    let answers = credentials.identity();
+    let answers_nonce = random();
+    let met = Met { purpose, connects, connects_nonce, answers, answers_nonce };
+    let judged = judge(&answers, &connects);
+    let error = match &judged {
+        Ok(()) => ErrorCode::NONE,
+        Err(HandshakeError::Cluster(_)) => ErrorCode::INCONSISTENT_CLUSTER_ID,
+        Err(_) => ErrorCode::DUPLICATE_BROKER_REGISTRATION,
+    };
+    let proof = if error.is_ok() { credentials.proof(ANSWER, &met) } else { [0; PROOF_BYTES] };
+    let response = PeerHelloResponse { error, identity: answers, nonce: answers_nonce, proof };
+    respond(&mut stream, correlation_id, &response)?;
+    judged?;
+    let request = receive(&mut stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
+    let (header, body): (RequestHeader, _) = frame::take(&request).map_err(malformed)?;
+    let proof: PeerProof = frame::decode(body).map_err(malformed)?;
+    let is_proof = header.api_key == PeerApiKey::Proof as u8;
+    let is_right = is_proof && credentials.is_right(CONNECT, &met, &proof.proof);
+    let error = if is_right { ErrorCode::NONE } else { ErrorCode::CLUSTER_AUTHORIZATION_FAILED };
+    respond(&mut stream, header.correlation_id, &PeerProofResponse { error })?;
+    if is_right { Ok((stream, connects, purpose)) } else { Err(HandshakeError::Secret) }
+}
+
+/// Whether two nodes may belong to one site.
+fn judge(own: &PeerIdentity, other: &PeerIdentity) -> Result<(), HandshakeError> {
+    if own.voter.node_id == other.voter.node_id {
+        return Err(HandshakeError::OwnId);
+    }
+    let is_apart = own.cluster_id != other.cluster_id
+        && own.cluster_id != Uuid::ZERO
+        && other.cluster_id != Uuid::ZERO;
+    if is_apart { Err(HandshakeError::Cluster(other.cluster_id)) } else { Ok(()) }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(STEP))?;
+    stream.set_write_timeout(Some(STEP))
+}
+
+fn malformed(_: crate::wire::FrameError) -> HandshakeError {
+    HandshakeError::Malformed
+}
+
+fn ask<B: Serialize>(stream: &mut TcpStream, api_key: u8, body: &B) -> io::Result<()> {
+    let header = RequestHeader { api_key, api_version: 0, correlation_id: 0 };
+    let mut out = Vec::new();
+    frame::encode(&header, body, 0, &mut out);
+    stream.write_all(&out)
+}
+
+fn respond<B: Serialize>(stream: &mut TcpStream, correlation_id: u32, body: &B) -> io::Result<()> {
+    let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
+    let mut out = Vec::new();
+    frame::encode(&header, body, 0, &mut out);
+    stream.write_all(&out)
+}
+
+fn response<B: DeserializeOwned>(stream: &mut TcpStream) -> Result<B, HandshakeError> {
+    let bytes = receive(stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
+    let (_, body): (ResponseHeader, _) = frame::take(&bytes).map_err(malformed)?;
+    frame::decode(body).map_err(malformed)
+}
+
+fn receive(stream: &mut TcpStream, bytes_max: usize) -> Result<Vec<u8>, HandshakeError> {
+    let mut prefix = [0; FRAME_PREFIX_BYTES];
+    stream.read_exact(&mut prefix)?;
+    let bytes = frame::frame_bytes(prefix, bytes_max).ok_or(HandshakeError::Malformed)?;
+    let mut frame = vec![0; bytes];
+    stream.read_exact(&mut frame)?;
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::ids::NodeId;
+    use crate::wire::hello::ApiRange;
+    use crate::wire::peer::hello::{BROKER, CONTROLLER};
+    use crate::wire::quorum::VoterId;
+
+    fn identity(node: i32, cluster: u8) -> PeerIdentity {
+        PeerIdentity {
+            cluster_id: Uuid([cluster; 16]),
+            voter: VoterId { node_id: NodeId(node), incarnation: 7 },
+            has_log: cluster != 0,
+            roles: BROKER | CONTROLLER,
+        }
+    }
+
+    /// Two nodes meet; what each says of it, as words.
+    fn meet(connects: (&str, PeerIdentity), answers: (&str, PeerIdentity)) -> (String, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound").to_string();
+        let server = Credentials::new(answers.0.into(), answers.1);
+        let thread = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            // What a shard does before it hands the connection over.
+            let hello = receive(&mut stream, 1024).expect("a hello");
+            let (header, _): (RequestHeader, _) = frame::take(&hello).expect("a header");
+            let response = HelloResponse {
+                error: ErrorCode::NONE,
+                cluster_id: Uuid::ZERO,
+                node_id: NodeId(2),
+                software: "odradek",
+                features: 0,
+                frame_bytes_max: 1,
+                apis: vec![ApiRange { api_key: 18, version_min: 0, version_max: 0 }],
+            };
+            respond(&mut stream, header.correlation_id, &response).expect("sent");
+            let request = receive(&mut stream, 1024).expect("a peer hello");
+            let (header, body): (RequestHeader, _) = frame::take(&request).expect("a header");
+            assert_eq!(header.api_key, PeerApiKey::Hello as u8);
+            match answer(stream, header.correlation_id, body, &server) {
+                Ok((_, who, purpose)) => format!("{} for {purpose:?}", who.voter.node_id),
+                Err(why) => why.to_string(),
+            }
+        });
+        let client = Credentials::new(connects.0.into(), connects.1);
+        let dialled = match dial(&address, &client, Purpose::Replica) {
+            Ok((_, who)) => who.voter.node_id.to_string(),
+            Err(why) => why.to_string(),
+        };
+        (dialled, thread.join().expect("it does not panic"))
+    }
+
+    #[test]
+    fn nodes_that_know_the_secret_become_peers() {
+        let met = meet(("s", identity(1, 4)), ("s", identity(2, 4)));
+        assert_eq!(met, ("2".into(), "1 for Replica".into()));
+        let met = meet(("s", identity(1, 0)), ("s", identity(2, 4)));
+        assert_eq!(met.0, "2", "who has no cluster yet may join any");
+    }
+
+    #[test]
+    fn strangers_and_twins_are_turned_away_by_name() {
+        let (dialled, _) = meet(("other", identity(1, 4)), ("s", identity(2, 4)));
+        assert!(dialled.contains("another secret"), "{dialled}");
+        let (dialled, answered) = meet(("s", identity(1, 4)), ("s", identity(2, 5)));
+        assert!(dialled.contains("refuses"), "{dialled}");
+        assert!(answered.contains("belongs to cluster"), "{answered}");
+        let (_, answered) = meet(("s", identity(2, 4)), ("s", identity(2, 4)));
+        assert!(answered.contains("this node's id"), "{answered}");
+    }
+}

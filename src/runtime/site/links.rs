@@ -1,0 +1,322 @@
+//! Links to the other nodes of a site: authenticated sockets, frames both ways.
+//!
+//! Each has two threads that may wait, one that reads and one that writes, so that a slow or dead peer
+//! holds up nobody else. Of two nodes that are to vote the one with the higher id dials, so that there
+//! is one link between them; a node that is not to vote dials those that are. A new link of a node
+//! takes the place of its old one.
+//!
+//! **Invariant:** what cannot be sent is dropped, and never waits without bound: the quorum says again
+//! what matters. Frames of a peer are bounded before they are read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::ids::NodeId;
+use crate::journal::disk::Disk;
+use crate::limits::{FRAME_PREFIX_BYTES, LINK_FRAME_BYTES_MAX, LINK_FRAMES_MAX};
+use crate::runtime::clock;
+use crate::runtime::control_loop::ControlEvent;
+use crate::runtime::site::handshake::{self, Credentials, HandshakeError};
+use crate::time::Boot;
+use crate::wire::frame;
+use crate::wire::peer::hello::{PeerIdentity, Purpose};
+
+/// How soon a node is dialled again, at first and at most.
+const REDIAL_MS: u64 = 100;
+const REDIAL_MS_MAX: u64 = 1_000;
+
+/// How long a peer may leave bytes unconfirmed, or a probe unanswered.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
+
+/// Handshakes of strangers under way at a time.
+const HANDSHAKES_MAX: usize = 8;
+
+/// A node to be dialled.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Which.
+    pub node_id: NodeId,
+    /// Where, as `HOST:PORT`.
+    pub address: String,
+}
+
+/// Who knocked, and has proved who it is.
+pub enum Met {
+    /// A member of the quorum, linked by now.
+    Member(PeerIdentity),
+    /// A broker that follows partitions here.
+    Follower(NodeId, TcpStream),
+}
+
+struct Dialled {
+    target: Target,
+    /// When it is dialled again.
+    next_at: Boot,
+    backoff_ms: u64,
+    is_dialling: bool,
+    /// What was said last of why it does not answer.
+    complaint: String,
+}
+
+struct Link {
+    serial: u64,
+    queue: SyncSender<Vec<u8>>,
+    stream: TcpStream,
+}
+
+/// The links of a node, owned by its control thread.
+pub struct Links<D: Disk> {
+    credentials: Arc<Credentials>,
+    targets: Vec<Dialled>,
+    by_node: BTreeMap<NodeId, Link>,
+    events: Sender<ControlEvent<D>>,
+    next_serial: u64,
+    handshake_count: usize,
+    /// Peers of which something was said that nobody can change.
+    refused: BTreeSet<String>,
+}
+
+impl<D> Links<D>
+where
+    D: Disk + Send + 'static,
+    D::File: Send + 'static,
+{
+    /// No links yet. `targets` are those that are to vote, this node perhaps among them.
+    pub fn new(
+        credentials: Arc<Credentials>,
+        targets: Vec<Target>,
+        events: Sender<ControlEvent<D>>,
+    ) -> Links<D> {
+        let own = credentials.identity().voter.node_id;
+        let votes = targets.iter().any(|target| target.node_id == own);
+        let dialled = targets
+            .into_iter()
+            .filter(|target| target.node_id != own && (!votes || target.node_id < own));
+        let targets = dialled.map(|target| Dialled {
+            target,
+            next_at: Boot(0),
+            backoff_ms: REDIAL_MS,
+            is_dialling: false,
+            complaint: String::new(),
+        });
+        Links {
+            credentials,
+            targets: targets.collect(),
+            by_node: BTreeMap::new(),
+            events,
+            next_serial: 0,
+            handshake_count: 0,
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// What this node says of itself to peers from now on.
+    pub fn set_identity(&self, identity: PeerIdentity) {
+        self.credentials.set_identity(identity);
+    }
+
+    /// Dials who is due.
+    pub fn dial(&mut self, now: Boot) {
+        for dialled in &mut self.targets {
+            let is_linked = self.by_node.contains_key(&dialled.target.node_id);
+            if is_linked || dialled.is_dialling || now < dialled.next_at {
+                continue;
+            }
+            let (target, events) = (dialled.target.clone(), self.events.clone());
+            let credentials = Arc::clone(&self.credentials);
+            let name = format!("dial-{}", target.node_id);
+            let spawned = thread::Builder::new().name(name).spawn(move || {
+                let outcome = handshake::dial(&target.address, &credentials, Purpose::Quorum);
+                let _ = events.send(ControlEvent::Dialled(target.node_id, outcome));
+            });
+            dialled.is_dialling = spawned.is_ok();
+            dialled.next_at = now.plus_ms(dialled.backoff_ms);
+        }
+    }
+
+    /// A node was dialled; answers who it is, if it is a peer now.
+    pub fn dialled(
+        &mut self,
+        node_id: NodeId,
+        outcome: Result<(TcpStream, PeerIdentity), HandshakeError>,
+    ) -> Option<PeerIdentity> {
+        let place = self.targets.iter().position(|one| one.target.node_id == node_id)?;
+        let dialled = &mut self.targets[place];
+        dialled.is_dialling = false;
+        let complaint = match outcome {
+            Ok((stream, identity)) if identity.voter.node_id == node_id => {
+                (dialled.backoff_ms, dialled.complaint) = (REDIAL_MS, String::new());
+                return self.adopt(identity, stream);
+            }
+            Ok((_, identity)) => {
+                format!("node {} answers there", identity.voter.node_id)
+            }
+            Err(why) => why.to_string(),
+        };
+        dialled.next_at = clock::boot().plus_ms(dialled.backoff_ms);
+        dialled.backoff_ms = (dialled.backoff_ms * 2).min(REDIAL_MS_MAX);
+        if dialled.complaint != complaint {
+            log::warn!("node {node_id} at {}: {complaint}", dialled.target.address);
+            dialled.complaint = complaint;
+        }
+        None
+    }
+
+    /// A peer knocked: its handshake goes on, on a thread of its own.
+    pub fn answer(&mut self, stream: TcpStream, correlation_id: u32, hello: Vec<u8>) {
+        if HANDSHAKES_MAX <= self.handshake_count {
+            return;
+        }
+        let (events, credentials) = (self.events.clone(), Arc::clone(&self.credentials));
+        let spawned = thread::Builder::new().name("handshake".into()).spawn(move || {
+            let outcome = handshake::answer(stream, correlation_id, &hello, &credentials);
+            let _ = events.send(ControlEvent::Answered(outcome));
+        });
+        self.handshake_count += usize::from(spawned.is_ok());
+    }
+
+    /// A handshake is over; answers who it is, if it is a peer now.
+    pub fn answered(
+        &mut self,
+        outcome: Result<(TcpStream, PeerIdentity, Purpose), HandshakeError>,
+    ) -> Option<Met> {
+        self.handshake_count -= 1;
+        match outcome {
+            Ok((stream, identity, Purpose::Quorum)) => {
+                self.adopt(identity, stream).map(Met::Member)
+            }
+            Ok((stream, identity, Purpose::Replica)) => {
+                Some(Met::Follower(identity.voter.node_id, stream))
+            }
+            Err(why) => {
+                let why = why.to_string();
+                if self.refused.len() < 64 && self.refused.insert(why.clone()) {
+                    log::warn!("a node that knocked is no peer: {why}");
+                }
+                None
+            }
+        }
+    }
+
+    fn adopt(&mut self, identity: PeerIdentity, stream: TcpStream) -> Option<PeerIdentity> {
+        let node_id = identity.voter.node_id;
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let link = self.spawn(node_id, serial, stream);
+        match link {
+            Ok(link) => {
+                log::info!("node {node_id} is linked");
+                if let Some(old) = self.by_node.insert(node_id, link) {
+                    let _ = old.stream.shutdown(Shutdown::Both);
+                }
+                Some(identity)
+            }
+            Err(why) => {
+                log::warn!("node {node_id} cannot be linked: {why}");
+                None
+            }
+        }
+    }
+
+    fn spawn(&self, node_id: NodeId, serial: u64, stream: TcpStream) -> std::io::Result<Link> {
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(Some(DEAD_AFTER))?;
+        let socket = SockRef::from(&stream);
+        let probes = TcpKeepalive::new()
+            .with_time(Duration::from_secs(2))
+            .with_interval(Duration::from_secs(1))
+            .with_retries(3);
+        socket.set_tcp_keepalive(&probes)?;
+        socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+        let (queue, frames) = sync_channel(LINK_FRAMES_MAX);
+        let (to_read, to_write) = (stream.try_clone()?, stream.try_clone()?);
+        let events = self.events.clone();
+        thread::Builder::new().name(format!("hear-{node_id}")).spawn(move || {
+            read(to_read, node_id, serial, &events);
+            let _ = events.send(ControlEvent::Unlinked(node_id, serial));
+        })?;
+        thread::Builder::new()
+            .name(format!("tell-{node_id}"))
+            .spawn(move || write(&to_write, &frames))?;
+        Ok(Link { serial, queue, stream })
+    }
+
+    /// Sends a frame, if there is a link and room in it.
+    pub fn send(&mut self, to: NodeId, frame: Vec<u8>) {
+        let Some(link) = self.by_node.get(&to) else { return };
+        if let Err(TrySendError::Full(_)) = link.queue.try_send(frame) {
+            log::debug!("node {to} does not read what it is sent");
+        }
+    }
+
+    /// Whether a frame came by the link that is in use.
+    pub fn is_current(&self, node_id: NodeId, serial: u64) -> bool {
+        self.by_node.get(&node_id).is_some_and(|link| link.serial == serial)
+    }
+
+    /// A link broke; answers whether it was the one in use.
+    pub fn unlinked(&mut self, node_id: NodeId, serial: u64) -> bool {
+        let is_current = self.is_current(node_id, serial);
+        if is_current {
+            log::info!("node {node_id} is out of reach");
+            self.by_node.remove(&node_id);
+            let again = self.targets.iter_mut().find(|one| one.target.node_id == node_id);
+            if let Some(dialled) = again {
+                dialled.next_at = clock::boot().plus_ms(REDIAL_MS);
+            }
+        }
+        is_current
+    }
+}
+
+impl<D: Disk> Drop for Links<D> {
+    fn drop(&mut self) {
+        for link in self.by_node.values() {
+            let _ = link.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn read<D: Disk>(
+    stream: TcpStream,
+    node_id: NodeId,
+    serial: u64,
+    events: &Sender<ControlEvent<D>>,
+) {
+    let mut stream = BufReader::with_capacity(64 << 10, stream);
+    loop {
+        let mut prefix = [0; FRAME_PREFIX_BYTES];
+        if stream.read_exact(&mut prefix).is_err() {
+            return;
+        }
+        let Some(bytes) = frame::frame_bytes(prefix, LINK_FRAME_BYTES_MAX) else {
+            log::warn!("node {node_id} sends a frame that is too long");
+            return;
+        };
+        let mut frame = vec![0; bytes];
+        if stream.read_exact(&mut frame).is_err() {
+            return;
+        }
+        if events.send(ControlEvent::Heard(node_id, serial, Bytes::from(frame))).is_err() {
+            return;
+        }
+    }
+}
+
+fn write(mut stream: &TcpStream, frames: &Receiver<Vec<u8>>) {
+    while let Ok(frame) = frames.recv() {
+        if stream.write_all(&frame).is_err() {
+            // The reader notices, and tells.
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+}

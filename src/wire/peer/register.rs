@@ -1,0 +1,59 @@
+//! `RegisterBroker` (62): a broker says that it started (KIP-631; semantics.md 2.12).
+//!
+//! ```text
+//! request                                   response
+//! varint i32  node id                       varint i64  its broker epoch
+//! 16 bytes    process
+//! 16 bytes    cluster id
+//! varint u32  feature level
+//! str         rack
+//! list of     str protocol, str host, varint u32 port
+//! list of     16 bytes topic id, varint i32 partition: copies that are not what they were
+//! ```
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{NodeId, TopicPartition, Uuid};
+use crate::limits::{ENDPOINTS_MAX, REQUEST_PARTITIONS_MAX};
+use crate::wire::frame;
+
+/// Where a broker is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerEndpoint {
+    /// `wire` or `kafka`.
+    pub protocol: Box<str>,
+    /// Name or address.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+}
+
+/// A broker that started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterBrokerRequest {
+    /// Which.
+    pub node_id: NodeId,
+    /// Its process, made at random when it started.
+    pub incarnation: Uuid,
+    /// Its cluster.
+    pub cluster_id: Uuid,
+    /// The highest feature level that it understands.
+    pub feature_level: u16,
+    /// Where it stands.
+    pub rack: Box<str>,
+    /// Where it is reached.
+    #[serde(deserialize_with = "frame::list::<ENDPOINTS_MAX, _, _>")]
+    pub endpoints: Vec<PeerEndpoint>,
+    /// Partitions whose copy here is damaged, or was never sure to be durable.
+    #[serde(deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
+    pub unsound: Vec<TopicPartition>,
+}
+
+/// It is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterBrokerResponse {
+    /// Its epoch: requests of an older one are refused.
+    pub broker_epoch: i64,
+}

@@ -1,0 +1,202 @@
+//! Partitions with replicas on three brokers, through their shards: what clients are answered when
+//! replicas lag, leaders change and power is cut. The replicas' own rules are proved in
+//! `tests/replica.rs`; this is about the broker around them.
+
+#[path = "support/brokers.rs"]
+mod brokers;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
+
+use brokers::{NODES, ONE, Site, THREE, TWO};
+use odradek::topic_config::TopicConfig;
+use odradek::wire::ErrorCode;
+use sim_disk::{Cut, SimDisk};
+
+fn site() -> Site {
+    Site::new(TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() })
+}
+
+fn same_everywhere(site: &Site, partition: i32) {
+    let copy = site.segments(ONE, partition);
+    assert!(!copy.is_empty());
+    for node in [TWO, THREE] {
+        assert!(site.segments(node, partition) == copy, "node {node} has another log");
+    }
+}
+
+fn power_cut(disk: &SimDisk) -> SimDisk {
+    disk.power_cut(Cut::KeepNothing)
+}
+
+#[test]
+fn an_acknowledged_record_is_on_every_in_sync_disk() {
+    let mut site = site();
+    site.stalled.insert(THREE);
+    let asked: Vec<u64> = (0..2).map(|number| site.produce(ONE, number, -1, "one")).collect();
+    site.run(20);
+    for number in &asked {
+        assert_eq!(site.produced(*number), None, "node 3 has not synced it");
+    }
+    assert_eq!(site.fetch(ONE, 0, 0, false).2, 0, "nor can anybody read it");
+    let weak = site.produce(ONE, 0, 1, "two");
+    assert_eq!(site.produced(weak), Some((ErrorCode::NONE, 1)), "who does not wait is answered");
+    site.stalled.clear();
+    site.run(20);
+    for number in &asked {
+        assert_eq!(site.produced(*number), Some((ErrorCode::NONE, 0)));
+    }
+    let (error, high_watermark, bytes) = site.fetch(ONE, 0, 0, false);
+    assert!(error.is_ok() && high_watermark == 2 && 0 < bytes);
+    same_everywhere(&site, 0);
+    same_everywhere(&site, 1);
+}
+
+#[test]
+fn a_replica_that_lags_leaves_and_comes_back() {
+    let mut site = site();
+    site.part(THREE, true);
+    let asked = site.produce(ONE, 0, -1, "one");
+    assert_eq!(site.produced(asked), None);
+    site.run(3000);
+    assert_eq!(site.isr(0), [ONE, TWO]);
+    assert_eq!(site.produced(asked), Some((ErrorCode::NONE, 0)));
+    site.part(TWO, true);
+    let late = site.produce(ONE, 0, -1, "two");
+    site.run(3000);
+    assert_eq!(site.isr(0), [ONE]);
+    assert_eq!(site.produced(late), None, "too few are in sync for it to be committed");
+    let refused = site.produce(ONE, 0, -1, "three");
+    assert_eq!(site.produced(refused), Some((ErrorCode::NOT_ENOUGH_REPLICAS, -1)));
+    site.part(TWO, false);
+    site.part(THREE, false);
+    site.run(5000);
+    assert_eq!(site.isr(0).len(), 3);
+    assert_eq!(site.produced(late), Some((ErrorCode::NONE, 1)));
+    same_everywhere(&site, 0);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_loses_what_nobody_else_has() {
+    let mut site = site();
+    let kept = site.produce(ONE, 0, -1, "kept");
+    site.run(10);
+    assert_eq!(site.produced(kept), Some((ErrorCode::NONE, 0)));
+    site.part(ONE, true);
+    let waiting = site.produce(ONE, 0, -1, "waiting");
+    let weak = site.produce(ONE, 0, 1, "weak");
+    assert_eq!(site.produced(weak), Some((ErrorCode::NONE, 2)));
+    site.run(100);
+    assert_eq!(site.produced(waiting), None);
+    // It hears of its successor at once here, which fails what waits there.
+    site.elect(0, TWO, &[TWO, THREE]);
+    assert_eq!(site.produced(waiting), Some((ErrorCode::NOT_LEADER_OR_FOLLOWER, -1)));
+    let stale = site.produce(ONE, 0, -1, "stale");
+    assert_eq!(site.produced(stale), Some((ErrorCode::NOT_LEADER_OR_FOLLOWER, -1)));
+    let next = site.produce(TWO, 0, -1, "next");
+    site.run(100);
+    assert_eq!(site.produced(next), Some((ErrorCode::NONE, 1)));
+    site.part(ONE, false);
+    site.run(3000);
+    assert_eq!(site.isr(0).len(), 3, "it has cut its log and caught up");
+    same_everywhere(&site, 0);
+}
+
+#[test]
+fn power_cuts_of_all_lose_nothing_that_was_acknowledged() {
+    let mut site = site();
+    let mut acked = Vec::new();
+    for round in 0..4 {
+        for number in 0..20 {
+            let value = format!("{round}/{number}");
+            let leader = NODES[round as usize % 3];
+            let asked = site.produce(leader, 0, -1, &value);
+            site.run(1);
+            let (error, _) = site.produced(asked).expect("it is answered");
+            assert!(error.is_ok(), "{error}");
+            acked.push(value);
+        }
+        // Something is on its way when the power goes.
+        site.stalled.extend(NODES);
+        site.produce(NODES[round as usize % 3], 0, 1, "on its way");
+        for node in NODES {
+            site.kill(node, power_cut);
+        }
+        site.stalled.clear();
+        for node in NODES {
+            site.boot(node);
+        }
+        for node in NODES {
+            site.register(node, 11 + round);
+        }
+        let next = NODES[(round as usize + 1) % 3];
+        site.elect(0, next, &NODES);
+        site.elect(1, next, &NODES);
+        site.run(2000);
+        let (error, high_watermark, _) = site.fetch(next, 0, 0, false);
+        assert!(error.is_ok());
+        assert!(acked.len() as i64 <= high_watermark, "{high_watermark} of {}", acked.len());
+    }
+    same_everywhere(&site, 0);
+    let copy = site.segments(ONE, 0);
+    for value in acked {
+        assert!(copy.windows(value.len()).any(|bytes| bytes == value.as_bytes()), "{value}");
+    }
+}
+
+#[test]
+fn who_may_be_read_from_and_written_to() {
+    let mut site = site();
+    let asked = site.produce(ONE, 0, -1, "one");
+    site.run(1000);
+    assert_eq!(site.produced(asked), Some((ErrorCode::NONE, 0)));
+    let refused = site.produce(TWO, 0, -1, "two");
+    assert_eq!(site.produced(refused), Some((ErrorCode::NOT_LEADER_OR_FOLLOWER, -1)));
+    assert_eq!(site.fetch(TWO, 0, 0, false).0, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let (error, high_watermark, bytes) = site.fetch(TWO, 0, 0, true);
+    assert!(error.is_ok() && high_watermark == 1 && 0 < bytes, "KIP-392");
+    // What the leader may have and this replica has not is no reason to begin anew.
+    assert_eq!(site.fetch(TWO, 0, 9, true).0, ErrorCode::OFFSET_NOT_AVAILABLE);
+    assert_eq!(site.fetch(ONE, 0, 9, true).0, ErrorCode::OFFSET_OUT_OF_RANGE);
+}
+
+#[test]
+fn records_are_deleted_on_every_live_replica() {
+    let mut site = site();
+    for _ in 0..5 {
+        site.produce(ONE, 1, -1, "one");
+    }
+    site.run(10);
+    site.stalled.insert(TWO);
+    let asked = site.delete(ONE, 1, 3);
+    site.run(1000);
+    assert_eq!(site.deleted(asked), None, "node 2 has not written it down");
+    site.stalled.clear();
+    site.run(1000);
+    assert_eq!(site.deleted(asked), Some((ErrorCode::NONE, 3)));
+    assert_eq!(site.fetch(TWO, 1, 0, true).0, ErrorCode::OFFSET_OUT_OF_RANGE);
+    let refused = site.delete(TWO, 1, 4);
+    assert_eq!(
+        site.deleted(refused).map(|(error, _)| error),
+        Some(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    );
+}
+
+#[test]
+fn a_topic_whose_acks_do_not_wait_for_storage_is_flushed_in_time() {
+    let mut site = Site::new(TopicConfig {
+        acks_durable: false,
+        flush_ms: 100,
+        min_insync_replicas: 2,
+        ..TopicConfig::default()
+    });
+    site.stalled.extend(NODES);
+    let asked = site.produce(ONE, 0, -1, "weak");
+    site.run(20);
+    assert_eq!(site.produced(asked), Some((ErrorCode::NONE, 0)), "all have it in memory");
+    site.stalled.clear();
+    site.run(500);
+    for node in NODES {
+        site.kill(node, power_cut);
+        assert!(!site.segments(node, 0).is_empty(), "node {node} was flushed");
+    }
+}

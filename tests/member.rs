@@ -1,0 +1,234 @@
+//! A site of nodes in memory: its metadata is one, whoever fails (semantics.md 2.11 to 2.13,
+//! reliability.md Q5, Q6, R8).
+
+#[path = "support/member_world.rs"]
+mod member_world;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
+
+use std::path::{Path, PathBuf};
+
+use member_world::{World, controller_config};
+use odradek::broker::control::{
+    Control, ControlStart, METADATA, METADATA_TOPIC, metadata_topic_config,
+};
+use odradek::ids::{NodeId, TopicName, Uuid};
+use odradek::journal::Journal;
+use odradek::log::{LogDir, OpenParameters};
+use odradek::time::{Boot, Now, Timestamp};
+use odradek::topic_config::TopicConfig;
+use odradek::wire::{ApiKey, ErrorCode, TopicRef};
+
+fn site_of_three() -> World {
+    let mut world = World::of(3);
+    world.start_all();
+    world.run_until("three vote and take part", |world| world.is_whole(3, 3));
+    world
+}
+
+/// Whether every node that runs has the same cluster.
+fn agree(world: &World) -> bool {
+    let nodes = world.running();
+    nodes.windows(2).all(|pair| world.image(pair[0]) == world.image(pair[1]))
+}
+
+fn other_than(world: &World, not: i32) -> i32 {
+    world.running().into_iter().find(|node| *node != not).expect("somebody else runs")
+}
+
+#[test]
+fn three_boards_become_one_cluster_and_whoever_is_asked_has_it_decided() {
+    let mut world = site_of_three();
+    let leader = world.leader().expect("whole");
+    let asked = other_than(&world, leader);
+    assert_eq!(world.create(asked, "t", 3), ErrorCode::NONE);
+    assert!(world.partition(asked, "t").is_some(), "who was asked knows it first");
+    world.run_ms(1000);
+    assert!(agree(&world));
+    assert_eq!(world.create(leader, "t", 3), ErrorCode::TOPIC_ALREADY_EXISTS);
+    assert_eq!(world.create(asked, "u", 4), ErrorCode::INVALID_REPLICATION_FACTOR);
+}
+
+#[test]
+fn a_leader_that_dies_is_followed_and_its_partitions_too() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    let leader = world.leader().expect("whole");
+    world.cut_power(leader);
+    world.run_until("two go on", |world| world.is_whole(3, 2) && agree(world));
+    let rest = world.running();
+    assert_ne!(world.leader(), Some(leader));
+    let image = world.partition(rest[0], "t").expect("it is kept");
+    assert!(image.leader.is_some_and(|led| led.0 != leader), "{image:?}");
+    assert_eq!(image.isr.len(), 2, "{image:?}");
+    assert_eq!(world.create(rest[0], "after", 2), ErrorCode::NONE);
+    world.start(leader);
+    world.run_until("all are back", |world| world.is_whole(3, 3) && agree(world));
+    assert!(world.partition(leader, "after").is_some());
+}
+
+#[test]
+fn r8_after_a_power_cut_of_all_the_cluster_is_the_same_and_everybody_in_sync() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    world.run_ms(1000);
+    let before = world.partition(1, "t").expect("made");
+    let epochs = |world: &World| {
+        let brokers = world.image(1).brokers();
+        brokers.map(|(_, broker)| broker.broker_epoch).collect::<Vec<_>>()
+    };
+    let latest = epochs(&world).into_iter().max().expect("three of them");
+    for node in 1..4 {
+        world.cut_power(node);
+    }
+    world.start_all();
+    world.run_until("all are back as new processes", |world| {
+        let are_new = epochs(world).iter().all(|epoch| latest < *epoch);
+        world.is_whole(3, 3) && agree(world) && are_new
+    });
+    world.run_until("it has a leader", |world| {
+        world.partition(1, "t").is_some_and(|image| image.leader.is_some())
+    });
+    let after = world.partition(1, "t").expect("kept");
+    assert_eq!(after.isr, before.isr, "{after:?}");
+    assert!(before.leader_epoch < after.leader_epoch, "a new incarnation leads anew");
+}
+
+#[test]
+fn q5_an_empty_card_is_another_voter_and_founds_nothing() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(2, "t", 3), ErrorCode::NONE);
+    let cluster_id = world.image(2).cluster_id();
+    // Of all the one that founds: it must see that there is a site.
+    world.cut_power(1);
+    world.wipe(1);
+    world.run_until("two go on", |world| world.is_whole(3, 2));
+    world.start(1);
+    world.run_until("it is taken in", |world| world.is_whole(3, 3) && agree(world));
+    assert_eq!(world.image(1).cluster_id(), cluster_id);
+    assert!(world.partition(1, "t").is_some());
+    // Enough for a majority without one of the old ones.
+    world.cut_power(3);
+    world.run_until("the new one counts", |world| world.is_whole(3, 2));
+}
+
+#[test]
+fn nobody_founds_a_site_while_one_that_is_to_vote_is_out_of_sight() {
+    let mut world = World::of(3);
+    world.start(1);
+    world.start(2);
+    world.run_ms(10_000);
+    assert_eq!(world.leader(), None);
+    world.start(3);
+    world.run_until("all are there", |world| world.is_whole(3, 3));
+}
+
+#[test]
+fn a_minority_decides_nothing() {
+    let mut world = site_of_three();
+    let leader = world.leader().expect("whole");
+    for node in 1..4 {
+        if node != leader {
+            world.cut(leader, node);
+            world.cut(node, leader);
+        }
+    }
+    let alone = world.create(leader, "lost", 1);
+    assert_eq!(alone, ErrorCode::NOT_CONTROLLER);
+    world.heal();
+    world.run_until("whole again", |world| world.is_whole(3, 3) && agree(world));
+    assert!(world.partition(leader, "lost").is_none());
+}
+
+#[test]
+fn semantics_2_10_a_leader_has_its_isr_changed_by_the_controller_and_nobody_else_does() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    world.run_ms(1000);
+    let led = world.partition(1, "t").and_then(|image| image.leader).expect("led").0;
+    let kept = if led == 1 { [1, 2] } else { [1, led] };
+    let decided = world.alter(led, "t", &kept).expect("its leader may");
+    assert_eq!(decided.isr, kept.map(NodeId));
+    world.run_ms(1000);
+    assert_eq!(world.partition(3, "t").expect("made").isr[..], kept.map(NodeId));
+    let other = other_than(&world, led);
+    assert_eq!(world.alter(other, "t", &kept), Err(ErrorCode::INVALID_REQUEST));
+}
+
+#[test]
+fn a_broker_that_leaves_is_let_go_once_it_leads_nothing() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    let led = world.partition(1, "t").and_then(|image| image.leader).expect("led").0;
+    world.leave(led);
+    for _ in 0..100 {
+        if world.site(led).may_stop() {
+            break;
+        }
+        world.run_ms(100);
+    }
+    assert!(world.site(led).may_stop());
+    let image = world.partition(led, "t").expect("kept");
+    assert!(image.leader.is_some_and(|leader| leader.0 != led), "{image:?}");
+    assert!(!image.isr.contains(&NodeId(led)), "{image:?}");
+}
+
+#[test]
+fn a_node_that_was_alone_brings_its_topics_along() {
+    let mut world = World::of(3);
+    let disk = world.disk(1);
+    let now = Now { boot: Boot(5), wall: Timestamp(1_790_000_000_000), wall_trusted: true };
+    let parameters = OpenParameters {
+        node_id: NodeId(1),
+        cluster_id: None,
+        random: [7; 32],
+        now,
+        config: TopicConfig::default(),
+    };
+    let path = Path::new("/data");
+    let dir = LogDir::claim(disk.clone(), path, &parameters).expect("claims");
+    let mut journal = Journal::open(disk.clone(), path, 16 << 20, 1).expect("opens").journal;
+    let name = TopicName::new(METADATA_TOPIC).expect("legal");
+    let log = dir.create(&name, METADATA, metadata_topic_config(), now).expect("creates");
+    let start = ControlStart {
+        disk,
+        log_dir: PathBuf::from("/data"),
+        controller: controller_config(1),
+        log,
+        shard_count: 1,
+        seed: 3,
+    };
+    let cluster_id = Uuid([9; 16]);
+    let (control, entries) = Control::start(now, start, cluster_id).expect("starts");
+    journal.commit(&entries).expect("commits");
+    drop(control);
+    world.start_all();
+    world.run_until("three vote and take part", |world| world.is_whole(3, 3));
+    assert!(world.running().iter().all(|node| world.image(*node).cluster_id() == Some(cluster_id)));
+    assert_eq!(world.create(3, "t", 3), ErrorCode::NONE);
+    world.run_ms(1000);
+    assert!(agree(&world));
+}
+
+#[test]
+fn producer_ids_come_in_blocks_that_nobody_else_has() {
+    use odradek::wire::frame;
+    use odradek::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+    let mut world = site_of_three();
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 0,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    let mut given = Vec::new();
+    for node in [1, 2, 3, 1] {
+        let number = world.ask(node, ApiKey::InitProducerId, &frame::encode_body(&request));
+        world.run_ms(500);
+        let body = world.answer(node, number).expect("answered").clone();
+        let response: InitProducerIdResponse = frame::decode(&body).expect("an answer");
+        assert_eq!(response.error, ErrorCode::NONE);
+        given.push(response.producer_id);
+    }
+    assert_eq!(given, [0, 1000, 2000, 1], "{:?}", world.image(1).find(TopicRef::Name("t")));
+}
