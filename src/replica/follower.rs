@@ -165,7 +165,16 @@ impl<D: Disk> Follower<D> {
                     self.rest(now);
                 }
             }
-            Input::Brokers(brokers) => self.local.take_brokers(brokers),
+            Input::Brokers(brokers) => {
+                let epoch = self.local.config.broker_epoch;
+                self.local.take_brokers(brokers);
+                let is_newer = epoch < self.local.config.broker_epoch;
+                if is_newer && matches!(self.phase, Phase::Asking | Phase::Fetching) {
+                    // The fetches under way speak for a process that is gone, as far as the leader
+                    // knows: of an idle partition it would hear nothing else.
+                    self.begin(now);
+                }
+            }
             Input::Configure(config) => self.local.log.set_config(*config),
             Input::Damaged(from) => {
                 self.local.note_damage(from);
