@@ -259,6 +259,21 @@ fn a_lost_answer_is_sent_again() {
     assert_eq!(broker.appended(0), ["third", "third"]);
 }
 
+/// A leader that stands still closes no connection: who is not answered asks who leads.
+#[test]
+fn a_deposed_leader_that_says_nothing_is_left() {
+    let (old, new) = (FakeBroker::start(1), FakeBroker::start(1));
+    old.afterwards(Act::Swallow);
+    new.depose(&new);
+    let producer = producer(&old, |config| config.request_timeout = 60_000 * MS);
+    let first = send(&producer, "first");
+    let begun = old.wait_for_arrivals(1)[0].at;
+    old.depose(&new);
+    first.wait().expect("the new leader takes it");
+    assert!(begun.elapsed() < 20_000 * MS, "no request timeout was waited for");
+    assert_eq!(new.appended(0), ["first"]);
+}
+
 /// Row 60 and KIP-91: the outcome comes within `delivery.timeout.ms`, once, whatever happens.
 #[test]
 fn the_delivery_timeout_ends_every_wait() {

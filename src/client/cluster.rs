@@ -1,9 +1,12 @@
 //! What a client knows of the cluster, and blocking calls to its brokers.
 //!
 //! Kafka's names: `bootstrap.servers` are asked until one answers; from then on the brokers that
-//! the metadata names are used.
+//! the metadata names are used. Those take turns with the question for metadata: one that is cut off
+//! from the others goes on to answer, and what it says is old. One that does not answer in good time
+//! is asked after all others from then on, until it answers again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -103,6 +106,19 @@ impl TopicInfo {
         self.partition(partition)?.leader
     }
 
+    /// Keeps of what was known before what is newer than this answer: whoever gave it had not heard
+    /// of a change of leaders yet (semantics.md, KIP-320).
+    pub(super) fn keep_newer(&mut self, before: TopicInfo) {
+        if before.topic_id != self.topic_id {
+            return;
+        }
+        for (seen, known) in self.partitions.iter_mut().zip(before.partitions) {
+            if seen.partition == known.partition && seen.leader_epoch < known.leader_epoch {
+                *seen = known;
+            }
+        }
+    }
+
     pub(super) fn partition(&self, partition: Partition) -> Option<&PartitionInfo> {
         let place = usize::try_from(partition.0).ok()?;
         self.partitions.get(place).filter(|info| info.partition == partition)
@@ -124,7 +140,14 @@ pub(super) struct Cluster {
     brokers: BTreeMap<NodeId, String>,
     controller: Option<NodeId>,
     connections: BTreeMap<String, Connection>,
+    /// Addresses that did not answer when they were asked last.
+    silent: BTreeSet<String>,
+    /// Who answered the last question for metadata.
+    last_answered: Option<String>,
 }
+
+/// How long a broker is waited for while there are others to ask.
+const PATIENCE_WITH_ONE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     pub fn new(endpoint: Endpoint) -> Cluster {
@@ -133,6 +156,8 @@ impl Cluster {
             brokers: BTreeMap::new(),
             controller: None,
             connections: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            last_answered: None,
         }
     }
 
@@ -169,6 +194,18 @@ impl Cluster {
         body: &B,
         timeout: Duration,
     ) -> Result<Frame, ClientError> {
+        self.call_first(self.addresses(), api, body, timeout)
+    }
+
+    /// A broker owes an answer for longer than it should: others are asked before it.
+    pub fn shun(&mut self, node: NodeId) {
+        if let Some(address) = self.brokers.get(&node) {
+            self.silent.insert(address.clone());
+        }
+    }
+
+    /// The known brokers, then the bootstrap servers.
+    fn addresses(&self) -> Vec<String> {
         let mut addresses: Vec<String> = self.brokers.values().cloned().collect();
         let servers = self.endpoint.bootstrap_servers.split(',').map(str::trim);
         for server in servers.filter(|server| !server.is_empty()) {
@@ -176,11 +213,42 @@ impl Cluster {
                 addresses.push(server.to_owned());
             }
         }
+        addresses
+    }
+
+    /// Calls the first of some brokers that answers. No single one may take all the time there is.
+    fn call_first<B: Serialize>(
+        &mut self,
+        mut addresses: Vec<String>,
+        api: ApiKey,
+        body: &B,
+        timeout: Duration,
+    ) -> Result<Frame, ClientError> {
+        addresses.sort_by_key(|address| self.silent.contains(address));
+        let short = PATIENCE_WITH_ONE.min(timeout);
+        let patience: &[Duration] = match addresses.len() {
+            0 | 1 => &[timeout],
+            _ => &[short, timeout],
+        };
         let mut last = ClientError::Config("bootstrap.servers");
-        for address in addresses {
-            match self.call_address(&address, api, body, timeout) {
-                Ok(frame) => return Ok(frame),
-                Err(error) => last = error,
+        for patience in patience {
+            let mut was_slow = false;
+            for address in &addresses {
+                match self.call_address(address, api, body, *patience) {
+                    Ok(frame) => {
+                        self.silent.remove(address);
+                        self.last_answered = Some(address.clone());
+                        return Ok(frame);
+                    }
+                    Err(error) => {
+                        was_slow |= is_slow(&error);
+                        self.silent.insert(address.clone());
+                        last = error;
+                    }
+                }
+            }
+            if !was_slow {
+                break;
             }
         }
         Err(last)
@@ -222,7 +290,13 @@ impl Cluster {
         let request =
             MetadataRequest { topics: topics.map(<[_]>::to_vec), allow_auto_topic_creation };
         let timeout = self.endpoint.request_timeout;
-        let frame = self.call_any(ApiKey::Metadata, &request, timeout)?;
+        let mut addresses = self.addresses();
+        if let Some(last) = &self.last_answered {
+            // Not the same one again, if there are others.
+            let place = addresses.iter().position(|address| address == last);
+            addresses.rotate_left(place.map_or(0, |place| place + 1));
+        }
+        let frame = self.call_first(addresses, ApiKey::Metadata, &request, timeout)?;
         let response: MetadataResponse<'_> = frame.body()?;
         let brokers: Vec<BrokerInfo> = response.brokers.iter().map(BrokerInfo::new).collect();
         self.brokers =
@@ -236,5 +310,48 @@ impl Cluster {
 
     pub fn request_timeout(&self) -> Duration {
         self.endpoint.request_timeout
+    }
+}
+
+/// Whether a broker might have answered, had it had more time.
+fn is_slow(error: &ClientError) -> bool {
+    matches!(error, ClientError::Timeout | ClientError::Unreachable(ErrorKind::TimedOut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leader and epoch of each partition.
+    fn topic(topic_id: TopicId, leaders: &[(i32, i32)]) -> TopicInfo {
+        let partitions = (0..).zip(leaders).map(|(number, (leader, epoch))| PartitionInfo {
+            partition: Partition(number),
+            error: ErrorCode::NONE,
+            leader: Some(NodeId(*leader)),
+            leader_epoch: LeaderEpoch(*epoch),
+            replicas: Vec::new(),
+            isr: Vec::new(),
+        });
+        TopicInfo {
+            name: "t".to_owned(),
+            topic_id,
+            is_internal: false,
+            partitions: partitions.collect(),
+        }
+    }
+
+    /// KIP-320: a broker that is cut off went on to say that it leads, and its clients, who had known
+    /// better, believed it and waited for it for ever.
+    #[test]
+    fn old_news_do_not_replace_newer() {
+        let id = TopicId(crate::ids::Uuid([1; 16]));
+        let known = topic(id, &[(2, 7), (2, 3)]);
+        let mut old = topic(id, &[(1, 6), (3, 4), (1, 0)]);
+        old.keep_newer(known.clone());
+        assert_eq!(old, topic(id, &[(2, 7), (3, 4), (1, 0)]));
+        let another = topic(TopicId(crate::ids::Uuid([2; 16])), &[(1, 0)]);
+        let mut seen = another.clone();
+        seen.keep_newer(known);
+        assert_eq!(seen, another, "a topic that was made again");
     }
 }

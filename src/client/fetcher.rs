@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::client::ClientError;
-use crate::client::background::Background;
+use crate::client::background::{Background, connect_apart};
 use crate::client::cluster::{BrokerInfo, TopicInfo};
 use crate::client::consumer::{Shared, State};
 use crate::client::link::Link;
@@ -29,6 +29,9 @@ use crate::wire::{ApiKey, ErrorCode, FrameError, TopicRef};
 /// A fetch that leaves out a partition because its buffer is full waits no longer than this: the
 /// partition may want to be asked for again soon.
 const FULL_BUFFER_WAIT_MS_MAX: u32 = 50;
+
+/// An answer that takes so much longer than it was allowed to is reason to ask who leads.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// What background calls brought back.
 #[derive(Default)]
@@ -52,6 +55,8 @@ struct OffsetsAnswer {
 
 struct InFlight {
     correlation_id: u32,
+    /// An answer is late from here on.
+    late_at: Instant,
     deadline: Instant,
     asked: Vec<(TopicPartition, u64)>,
 }
@@ -102,6 +107,7 @@ impl Fetcher {
             self.take_landed(now, &mut state);
             self.ask_offsets(&mut state);
             let (fetches, deadline) = self.plan(now, &mut state);
+            let deadline = deadline.into_iter().chain(self.suspect(now, &mut state)).min();
             let deadline = deadline.into_iter().chain(self.ask_topics(now, &mut state)).min();
             drop(state);
             for (node, wait_ms, wanted) in fetches {
@@ -114,8 +120,10 @@ impl Fetcher {
     fn wait(&self, now: Instant, mut deadline: Option<Instant>) {
         for link in self.links.values() {
             let wakes = link.rests_until.into_iter().filter(|until| now < *until);
-            let oldest = link.in_flight.front().map(|request| request.deadline);
-            deadline = deadline.into_iter().chain(wakes).chain(oldest).min();
+            let oldest = link.in_flight.front();
+            let late = oldest.map(|one| one.late_at).filter(|at| now < *at);
+            let dead = oldest.map(|one| one.deadline);
+            deadline = deadline.into_iter().chain(wakes).chain(late).chain(dead).min();
         }
         let timeout = deadline.map_or(Duration::from_secs(60), |deadline| {
             deadline.saturating_duration_since(Instant::now())
@@ -151,6 +159,7 @@ impl Fetcher {
                 topics
             });
             state.topics.answer(now, &places, answers);
+            self.leave_deposed(now, state);
             // The leader of a group assigns by what is known of its topics.
             self.shared.group_waker.wake();
         }
@@ -220,6 +229,49 @@ impl Fetcher {
         });
     }
 
+    /// Brokers that owe an answer for longer than they were allowed to wait.
+    fn late_nodes(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
+        let is_late = move |link: &Link<InFlight>| {
+            link.in_flight.front().is_some_and(|oldest| oldest.late_at <= now)
+        };
+        self.links.iter().filter(move |(_, link)| is_late(link)).map(|(node, _)| *node)
+    }
+
+    /// A broker that does not answer may lead no more: asks the others. Answers when to look again.
+    fn suspect(&mut self, now: Instant, state: &mut State) -> Option<Instant> {
+        let late: Vec<NodeId> = self.late_nodes(now).collect();
+        for node in &late {
+            for (tp, _) in self.links[node].in_flight.iter().flat_map(|one| &one.asked) {
+                let place = state.topics.place(&tp.topic);
+                state.topics.at_mut(place).is_wanted = true;
+            }
+        }
+        let oldest = self.links.values().filter_map(|link| link.in_flight.front());
+        let next = oldest.map(|oldest| oldest.late_at).filter(|at| now < *at).min();
+        next.into_iter().chain((!late.is_empty()).then(|| now + SILENCE)).min()
+    }
+
+    /// A broker that owes an answer and leads none of what it was asked for is left alone.
+    fn leave_deposed(&mut self, now: Instant, state: &mut State) {
+        let State { topics, positions, .. } = state;
+        let late: Vec<NodeId> = self.late_nodes(now).collect();
+        for node in late {
+            let link = self.links.get_mut(&node).expect("no link is ever removed");
+            let mut asked = link.in_flight.iter().flat_map(|one| &one.asked);
+            let is_deposed = asked.all(|(tp, _)| {
+                let place = topics.place(&tp.topic);
+                let leader =
+                    topics.at(place).info.as_ref().and_then(|info| info.leader(tp.partition));
+                leader.is_some_and(|leader| leader != node)
+            });
+            if is_deposed {
+                link.connection = None;
+                give_back(link, positions);
+                link.rest(now, self.shared.config.reconnect_backoff, &mut self.random);
+            }
+        }
+    }
+
     /// Asks for the topics that are due, in the background.
     fn ask_topics(&mut self, now: Instant, state: &mut State) -> Option<Instant> {
         if self.is_asking {
@@ -233,9 +285,13 @@ impl Fetcher {
         self.is_asking = true;
         let names: Vec<Arc<str>> =
             places.iter().map(|place| Arc::clone(&state.topics.at(*place).name)).collect();
+        let silent: Vec<NodeId> = self.late_nodes(now).collect();
         let shared = Arc::clone(&self.shared);
         self.background.run(move |cluster| {
             let refs: Vec<TopicRef<'_>> = names.iter().map(|name| TopicRef::Name(name)).collect();
+            for node in silent {
+                cluster.shun(node);
+            }
             let topics = cluster.metadata(Some(&refs), false).map(|metadata| {
                 let topics = metadata.topics.into_iter();
                 (metadata.brokers, topics.map(|one| one.map_err(ClientError::Broker)).collect())
@@ -324,15 +380,17 @@ impl Fetcher {
             return false;
         }
         if link.begin_dial(now) {
-            let address = link.address.clone();
+            let (address, config) = (link.address.clone(), &self.shared.config);
+            let (client_id, timeout) = (config.client_id.clone(), config.connection_setup_timeout);
             let shared = Arc::clone(&self.shared);
-            self.background.run(move |_| {
-                let config = &shared.config;
-                let timeout = config.connection_setup_timeout;
-                let connection = Connection::open(&address, &config.client_id, timeout);
+            let begun = connect_apart(address, client_id, timeout, move |connection| {
                 shared.lock().landed.connections.push((node, connection));
                 shared.waker.wake();
             });
+            if begun.is_err() {
+                link.is_dialing = false;
+                link.rest(now, self.shared.config.reconnect_backoff, &mut self.random);
+            }
         }
         false
     }
@@ -358,7 +416,8 @@ impl Fetcher {
         let connection = link.connection.as_mut().expect("it is connected");
         let sent = connection.send(ApiKey::Fetch, &request, &[]);
         let correlation_id = *sent.as_ref().unwrap_or(&0);
-        link.in_flight.push_back(InFlight { correlation_id, deadline, asked });
+        let late_at = now + Duration::from_millis(u64::from(wait_ms)) + SILENCE;
+        link.in_flight.push_back(InFlight { correlation_id, late_at, deadline, asked });
         if sent.is_err() {
             self.disconnect(now, node);
         }
@@ -468,15 +527,20 @@ impl Fetcher {
             return;
         }
         let mut state = self.shared.lock();
-        for request in std::mem::take(&mut link.in_flight) {
-            for (tp, _) in request.asked {
-                if let Some(position) = state.positions.get_mut(&tp) {
-                    position.is_in_flight = false;
-                }
-            }
-        }
+        give_back(link, &mut state.positions);
         link.rest(now, self.shared.config.reconnect_backoff, &mut self.random);
         want_all(&mut state);
+    }
+}
+
+/// What a broker was asked may be asked again.
+fn give_back(link: &mut Link<InFlight>, positions: &mut BTreeMap<TopicPartition, Position>) {
+    for request in std::mem::take(&mut link.in_flight) {
+        for (tp, _) in request.asked {
+            if let Some(position) = positions.get_mut(&tp) {
+                position.is_in_flight = false;
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::ClientError;
 use crate::client::accumulator::{Batch, Lane};
-use crate::client::background::Background;
+use crate::client::background::{Background, connect_apart};
 use crate::client::cluster::{BrokerInfo, Cluster, TopicInfo};
 use crate::client::idempotence::{Idempotence, ProducerId};
 use crate::client::link::{Link, backoff};
@@ -29,6 +29,9 @@ use crate::wire::{ApiKey, ErrorCode, FrameError, TopicRef};
 
 use std::os::fd::AsFd;
 
+/// An answer that takes longer is reason to ask who leads.
+const SILENCE: Duration = Duration::from_millis(250);
+
 /// What background calls brought back.
 #[derive(Default)]
 pub(super) struct Landed {
@@ -44,6 +47,7 @@ struct MetadataAnswer {
 
 struct InFlight {
     correlation_id: u32,
+    sent: Instant,
     deadline: Instant,
     /// A batch leaves its place early when its delivery timeout passes.
     batches: Vec<(Lane, Option<Batch>)>,
@@ -149,9 +153,11 @@ impl Sender {
             let mut deadline = work.deadline;
             for link in self.links.values() {
                 let wakes = link.rests_until.into_iter().filter(|until| now < *until);
-                let oldest = link.in_flight.front().map(|request| request.deadline);
+                let oldest = link.in_flight.front();
+                let silence = oldest.map(|one| one.sent + SILENCE).filter(|at| now < *at);
                 for at in wakes
-                    .chain(oldest)
+                    .chain(oldest.map(|one| one.deadline))
+                    .chain(silence)
                     .chain(first_death(link, self.shared.config.delivery_timeout))
                 {
                     deadline = Some(deadline.map_or(at, |deadline| deadline.min(at)));
@@ -213,6 +219,7 @@ impl Sender {
             sends.push(Ready { node, batches: batches.collect() });
         }
         let mut deadline = turn.deadline.into_iter().chain(state.give_up_at).min();
+        deadline = deadline.into_iter().chain(self.suspect(now, state)).min();
         deadline = deadline.into_iter().chain(self.ask(now, state)).min();
         if !state.accumulator.is_empty() {
             deadline = deadline.into_iter().chain(self.ask_for_id(now)).min();
@@ -291,6 +298,7 @@ impl Sender {
             }
             state.topics.answer(now, &places, answers);
             self.shared.changed.notify_all();
+            self.leave_deposed(now, state);
         }
         match landed.producer_id {
             Some(Ok(producer)) => {
@@ -342,6 +350,40 @@ impl Sender {
         self.results.wanted.extend(0..self.names.len());
     }
 
+    /// Brokers that have owed an answer for some time.
+    fn silent_nodes(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
+        let is_silent = move |link: &Link<InFlight>| {
+            link.in_flight.front().is_some_and(|oldest| oldest.sent + SILENCE <= now)
+        };
+        self.links.iter().filter(move |(_, link)| is_silent(link)).map(|(node, _)| *node)
+    }
+
+    /// A broker that does not answer may lead no more: asks the others. Answers when to look again.
+    fn suspect(&mut self, now: Instant, state: &mut State) -> Option<Instant> {
+        let silent: Vec<NodeId> = self.silent_nodes(now).collect();
+        for node in &silent {
+            for (lane, _) in self.links[node].in_flight.iter().flat_map(|one| &one.batches) {
+                state.topics.at_mut(lane.topic).is_wanted = true;
+            }
+        }
+        let oldest = self.links.values().filter_map(|link| link.in_flight.front());
+        let next = oldest.map(|oldest| oldest.sent + SILENCE).filter(|at| now < *at).min();
+        next.into_iter().chain((!silent.is_empty()).then(|| now + SILENCE)).min()
+    }
+
+    /// What went to a broker that owes an answer and leads none of it any more goes to those who do.
+    fn leave_deposed(&mut self, now: Instant, state: &State) {
+        let leader = |lane: Lane| state.topics.at(lane.topic).info.as_ref()?.leader(lane.partition);
+        let is_deposed = |node: &NodeId| {
+            let mut lanes = self.links[node].in_flight.iter().flat_map(|one| &one.batches);
+            lanes.all(|(lane, _)| leader(*lane).is_some_and(|leader| leader != *node))
+        };
+        let deposed: Vec<NodeId> = self.silent_nodes(now).filter(is_deposed).collect();
+        for node in deposed {
+            self.disconnect(now, node, &ClientError::Broker(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        }
+    }
+
     /// Asks for the topics that are due, in the background.
     fn ask(&mut self, now: Instant, state: &mut State) -> Option<Instant> {
         if self.is_asking {
@@ -355,9 +397,13 @@ impl Sender {
         self.is_asking = true;
         let names: Vec<Arc<str>> =
             places.iter().map(|place| Arc::clone(&state.topics.at(*place).name)).collect();
+        let silent: Vec<NodeId> = self.silent_nodes(now).collect();
         let shared = Arc::clone(&self.shared);
         self.background.run(move |cluster| {
             let refs: Vec<TopicRef<'_>> = names.iter().map(|name| TopicRef::Name(name)).collect();
+            for node in silent {
+                cluster.shun(node);
+            }
             let topics = cluster.metadata(Some(&refs), true).map(|metadata| {
                 let topics = metadata.topics.into_iter();
                 (metadata.brokers, topics.map(|one| one.map_err(ClientError::Broker)).collect())
@@ -378,15 +424,18 @@ impl Sender {
         if !link.begin_dial(now) {
             return true;
         }
-        let address = link.address.clone();
+        let (address, config) = (link.address.clone(), &self.shared.config);
+        let (client_id, timeout) = (config.client_id.clone(), config.connection_setup_timeout);
         let shared = Arc::clone(&self.shared);
-        self.background.run(move |_| {
-            let config = &shared.config;
-            let timeout = config.connection_setup_timeout;
-            let connection = Connection::open(&address, &config.client_id, timeout);
+        let begun = connect_apart(address, client_id, timeout, move |connection| {
             shared.lock().landed.connections.push((node, connection));
             shared.waker.wake();
         });
+        if let Err(error) = begun {
+            link.is_dialing = false;
+            self.results.meet(error);
+            self.rest(now, node);
+        }
         true
     }
 
@@ -426,7 +475,8 @@ impl Sender {
                 }
             }
             Ok(correlation_id) => {
-                link.in_flight.push_back(InFlight { correlation_id, deadline, batches });
+                let sent = now;
+                link.in_flight.push_back(InFlight { correlation_id, sent, deadline, batches });
             }
             Err(ClientError::RecordTooLarge { .. }) => {
                 // Larger than the broker reads: nothing was written, the connection is whole.
@@ -437,7 +487,8 @@ impl Sender {
                 }
             }
             Err(error) => {
-                link.in_flight.push_back(InFlight { correlation_id: 0, deadline, batches });
+                let (correlation_id, sent) = (0, now);
+                link.in_flight.push_back(InFlight { correlation_id, sent, deadline, batches });
                 self.disconnect(now, ready.node, &error);
             }
         }

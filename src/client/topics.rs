@@ -107,7 +107,10 @@ impl Topics {
                 Err(error) => Err(error.clone()),
             };
             match answer {
-                Ok(info) => {
+                Ok(mut info) => {
+                    if let Some(before) = topic.info.take() {
+                        info.keep_newer(before);
+                    }
                     topic.info = Some(info);
                     topic.error = None;
                 }

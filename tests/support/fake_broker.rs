@@ -78,6 +78,8 @@ struct State {
     id_count: usize,
     /// Epoch of the next id that is given.
     id_epoch: i16,
+    /// Another broker that leads all partitions.
+    deposed_by: Option<SocketAddr>,
     /// What a Fetch from partition 0 finds.
     log: Vec<u8>,
     log_end: i64,
@@ -127,6 +129,11 @@ impl FakeBroker {
     /// `HOST:PORT`.
     pub fn address(&self) -> String {
         self.shared.address.to_string()
+    }
+
+    /// Another broker leads from now on, and this one says so whoever asks.
+    pub fn depose(&self, other: &FakeBroker) {
+        self.shared.state.lock().expect("whole").deposed_by = Some(other.shared.address);
     }
 
     /// The next Produce requests meet these.
@@ -257,12 +264,17 @@ impl Shared {
     }
 
     fn metadata(&self, header: RequestHeader, rest: &[u8]) -> Vec<u8> {
-        self.state.lock().expect("whole").metadata_count += 1;
+        let deposed_by = {
+            let mut state = self.state.lock().expect("whole");
+            state.metadata_count += 1;
+            state.deposed_by
+        };
+        let leader = if deposed_by.is_some() { NodeId(2) } else { NodeId(1) };
         let request: MetadataRequest<'_> = frame::decode(rest).expect("decodes");
         let partitions = (0..self.partition_count).map(|partition| MetadataPartition {
             error: ErrorCode::NONE,
             partition: Partition(partition),
-            leader: NodeId(1),
+            leader,
             leader_epoch: LeaderEpoch(3),
             replicas: vec![NodeId(1)],
             isr: vec![NodeId(1)],
@@ -276,12 +288,18 @@ impl Shared {
             partitions: partitions.clone().collect(),
         });
         let host = self.address.ip().to_string();
-        let broker =
-            MetadataBroker { node_id: NodeId(1), host: &host, port: self.address.port(), rack: "" };
+        let broker = |node_id, at: SocketAddr| MetadataBroker {
+            node_id,
+            host: &host,
+            port: at.port(),
+            rack: "",
+        };
+        let mut brokers = vec![broker(NodeId(1), self.address)];
+        brokers.extend(deposed_by.map(|other| broker(NodeId(2), other)));
         let response = MetadataResponse {
             cluster_id: Uuid([1; 16]),
             controller_id: NodeId(1),
-            brokers: vec![broker],
+            brokers,
             topics: topics.collect(),
         };
         reply(header, &response, &[])
