@@ -135,6 +135,13 @@ fn a_minority_decides_nothing() {
     }
     let alone = world.create(leader, "lost", 1);
     assert_eq!(alone, ErrorCode::NOT_CONTROLLER);
+    // What it proposed is in its log, and is gone once there is a log that a majority follows.
+    let others: Vec<i32> = world.running().into_iter().filter(|node| *node != leader).collect();
+    world.run_until("the others have a leader", |world| {
+        let leads = |node: &i32| world.quorum(*node).map(|quorum| quorum.leader.0);
+        leads(&others[0]) == leads(&others[1])
+            && leads(&others[0]).is_some_and(|one| others.contains(&one))
+    });
     world.heal();
     world.run_until("whole again", |world| world.is_whole(3, 3) && agree(world));
     assert!(world.partition(leader, "lost").is_none());

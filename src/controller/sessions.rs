@@ -49,7 +49,19 @@ impl Sessions {
         }
     }
 
-    /// A broker is gone for good.
+    /// This process stood still: nobody could have been heard.
+    pub fn excuse(&mut self, pause_ms: u64) {
+        for session in self.heard.values_mut() {
+            session.at = session.at.plus_ms(pause_ms);
+        }
+    }
+
+    /// Brokers whose sessions go on.
+    pub fn brokers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.heard.keys().copied()
+    }
+
+    /// A broker's session is over, or the broker is gone for good.
     pub fn forget(&mut self, broker: NodeId) {
         self.heard.remove(&broker);
     }

@@ -1,15 +1,20 @@
 //! What peers say, and the images that go between them.
 
 use raft::eraftpb::{Message as RaftMessage, MessageType};
-use raft::{SnapshotStatus, StateRole};
+use raft::{INVALID_ID, SnapshotStatus, StateRole};
 
+use crate::ids::NodeId;
 use crate::quorum::admit::{self, Refusal};
-use crate::quorum::members::raft_id;
+use crate::quorum::members::{raft_id, voter_of};
 use crate::quorum::message::{Body, Message};
 use crate::quorum::transfer::{Confirmed, Piece};
-use crate::quorum::{Quorum, start};
+use crate::quorum::{Quorum, VoterId, start};
 use crate::time::Boot;
+use crate::wire::quorum::members::MemberKind;
 use crate::wire::quorum::{Envelope, LogPlace};
+
+/// Ticks between two voters that know at once of a leader's end.
+const RANK_TICKS: usize = 3;
 
 impl Quorum {
     /// Hears a peer out, or says why not.
@@ -46,6 +51,7 @@ impl Quorum {
             _ => {}
         }
         let admitted = admit::admit(&self.raw, message)?;
+        self.hear(now, from.node_id);
         #[cfg(any(test, feature = "mutants"))]
         self.mutate_before(&admitted);
         self.notice_empty_log(&admitted);
@@ -54,6 +60,35 @@ impl Quorum {
         #[cfg(any(test, feature = "mutants"))]
         self.mutate_after();
         Ok(())
+    }
+
+    /// Notes that a peer is there, if it is one that speaks all the time: a leader's members, a
+    /// follower's leader.
+    fn hear(&mut self, now: Boot, from: NodeId) {
+        let raft = &self.raw.raft;
+        let leader = voter_of(raft.leader_id).map(|leader| leader.node_id);
+        if raft.state == StateRole::Leader || leader == Some(from) {
+            self.patience.hear(now, from);
+        }
+    }
+
+    /// A process is gone for certain. If it led, nobody waits for it: this node asks soon whether it
+    /// should lead, and no longer holds others back.
+    pub(super) fn vanished(&mut self, node_id: NodeId) {
+        let raft = &mut self.raw.raft;
+        let leader = voter_of(raft.leader_id).map(|leader| leader.node_id);
+        if raft.state != StateRole::Follower || leader != Some(node_id) {
+            return;
+        }
+        raft.leader_id = INVALID_ID;
+        // All learn of it at once: one goes first, the next one when that comes to nothing.
+        let others = self.members.voters().filter(|id| id.node_id != node_id);
+        let is_before = |id: &VoterId| {
+            (self.members.kind(*id) == Some(MemberKind::Witness), *id) < (self.is_witness, self.id)
+        };
+        let rank = others.filter(is_before).count();
+        let timeout = raft.randomized_election_timeout();
+        raft.election_elapsed = timeout.saturating_sub(1 + rank * RANK_TICKS);
     }
 
     /// A follower that does not even have the bootstrap batch gets an image: the batches alone do

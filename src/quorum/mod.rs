@@ -65,6 +65,7 @@ pub mod members;
 pub mod message;
 #[cfg(any(test, feature = "mutants"))]
 pub mod mutant;
+mod patience;
 mod ready;
 mod start;
 mod store;
@@ -79,11 +80,12 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use raft::{ProgressState, RawNode, StateRole};
 
-use crate::ids::Offset;
+use crate::ids::{NodeId, Offset};
 use crate::limits::{
     QUORUM_BATCH_BYTES_MAX, QUORUM_IMAGE_BYTES_MAX, QUORUM_MEMBERS_MAX, QUORUM_VOTERS_MAX,
 };
 use crate::quorum::members::{raft_id, voter_of};
+use crate::quorum::patience::PATIENCE_MS_MIN;
 use crate::quorum::ready::Waiting;
 use crate::quorum::store::Store;
 use crate::quorum::timeouts::Draws;
@@ -95,6 +97,7 @@ pub use admit::Refusal;
 pub use entry::EntryKind;
 pub use members::{Members, MembersError};
 pub use message::{Message, MessageError};
+pub use patience::Patience;
 pub use start::{Base, Start, StartError};
 pub use timeouts::Timeouts;
 pub use types::{
@@ -104,6 +107,9 @@ pub use types::{
 
 pub use crate::wire::quorum::VoterId;
 
+/// Ticks of the clock for one of the crate's, at most.
+const STRETCH_MAX: u64 = 8;
+
 /// One voter, witness or observer of the metadata quorum.
 pub struct Quorum {
     id: VoterId,
@@ -111,7 +117,12 @@ pub struct Quorum {
     raw: RawNode<Store>,
     draws: Draws,
     tick_ms: u64,
+    heartbeat_ticks: u64,
     next_tick: Boot,
+    tick_count: u64,
+    patience: Patience,
+    /// Who led before, and when it was heard last.
+    last_leader: Option<(NodeId, Boot)>,
     /// As of the last batch that was handed out.
     members: Members,
     introduced: BTreeSet<VoterId>,
@@ -150,6 +161,7 @@ impl Quorum {
                 }
             }
             Input::Persisted(number) => self.persisted(number, now.boot),
+            Input::Vanished(node_id) => self.vanished(node_id),
             Input::Image(image) => self.keep_image(image),
             Input::Introduce(id) => {
                 if self.introduced.len() < QUORUM_MEMBERS_MAX {
@@ -321,12 +333,12 @@ impl Quorum {
         // this node concludes that they are gone.
         let ticks = if missed == 0 { 1 } else { 2 };
         for _ in 0..ticks {
-            if !self.must_wait_for_disk() {
-                self.raw.tick();
-                self.draws.hold(&mut self.raw);
-            }
+            self.tick();
         }
         let is_late = 2 <= missed;
+        if is_late {
+            self.patience.excuse(missed * self.tick_ms);
+        }
         self.next_tick = if is_late {
             now.plus_ms(self.tick_ms)
         } else {
@@ -336,6 +348,46 @@ impl Quorum {
             self.go_on_with_images(now);
             self.maybe_hand_over();
         }
+    }
+
+    /// A tick of the clock is one of the crate's, unless patience stretches them.
+    fn tick(&mut self) {
+        self.tick_count += 1;
+        let stretch = self.stretch();
+        let is_leader = self.raw.raft.state == StateRole::Leader;
+        if is_leader && stretch != 1 && self.tick_count % self.heartbeat_ticks == 0 {
+            // Whoever listens measures the network by it.
+            self.raw.ping();
+        }
+        if self.tick_count % stretch == 0 && !self.must_wait_for_disk() {
+            self.raw.tick();
+            self.draws.hold(&mut self.raw);
+        }
+    }
+
+    /// Ticks of the clock for one of the crate's. Where nobody leads nobody is waited for.
+    fn stretch(&self) -> u64 {
+        let raft = &self.raw.raft;
+        let patience_ms = match (raft.state, voter_of(raft.leader_id)) {
+            (StateRole::Leader, _) => {
+                let others = self.members.voters().filter(|id| *id != self.id);
+                others.map(|id| self.patience.of(id.node_id)).max().unwrap_or(PATIENCE_MS_MIN)
+            }
+            (StateRole::Follower, Some(leader)) => self.patience.of(leader.node_id),
+            _ => PATIENCE_MS_MIN,
+        };
+        patience_ms.div_ceil(PATIENCE_MS_MIN).clamp(1, STRETCH_MAX)
+    }
+
+    /// What is known of the silences of peers: of a leader's members and of a follower's leader.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Whoever owns this has drawn its conclusion from a peer's silence; the next one counts from
+    /// when the peer is heard again.
+    pub fn give_up_on(&mut self, peer: NodeId) {
+        self.patience.forget_silence(peer);
     }
 
     /// A node whose disk stalls does not begin an election: it could not vote for itself, and one

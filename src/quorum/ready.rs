@@ -14,7 +14,9 @@ use crate::quorum::admit;
 use crate::quorum::entry::{self, EntryKind};
 use crate::quorum::members::{raft_id, voter_of};
 use crate::quorum::message::{Body, Message};
-use crate::quorum::{Committed, HardState, Output, Persist, Quorum, Role, Snapshot, VoterId};
+use crate::quorum::{
+    Committed, HardState, Leadership, Output, Persist, Quorum, Role, Snapshot, VoterId,
+};
 use crate::time::Boot;
 use crate::wire::quorum::Envelope;
 
@@ -64,7 +66,7 @@ impl Quorum {
             self.carry_out(ready, now);
             self.draws.hold(&mut self.raw);
         }
-        self.tell();
+        self.tell(now);
         let store = self.raw.store();
         let applied = self.raw.raft.raft_log.applied;
         if store.wants_image() && !self.is_image_asked && store.snapshot_index() < applied {
@@ -256,15 +258,36 @@ impl Quorum {
     }
 
     /// Says who leads, when that is news.
-    fn tell(&mut self) {
+    fn tell(&mut self, now: Boot) {
         let leadership = self.leadership();
         if leadership == self.told {
             return;
         }
-        if leadership.role != Role::Leader {
-            self.outgoing.clear();
-        }
+        self.expect_others(now, leadership);
         self.told = leadership;
         self.outputs.push_back(Output::Leadership(leadership));
+    }
+
+    /// From now on others are to be heard than before.
+    fn expect_others(&mut self, now: Boot, leadership: Leadership) {
+        let known = self.told.leader.filter(|leader| *leader != self.id);
+        if let Some(leader) = known {
+            let heard = self.patience.heard_at(leader.node_id);
+            self.last_leader = heard.map(|at| (leader.node_id, at)).or(self.last_leader);
+        }
+        self.patience.begin_anew();
+        if leadership.role != Role::Leader {
+            self.outgoing.clear();
+            return;
+        }
+        for member in self.members.to_list() {
+            let node_id = member.id.node_id;
+            // It led before, and was silent already.
+            let silent = self.last_leader.filter(|(leader, _)| *leader == node_id);
+            if node_id != self.id.node_id {
+                self.patience.expect(silent.map_or(now, |(_, at)| at), node_id);
+            }
+        }
+        self.last_leader = None;
     }
 }

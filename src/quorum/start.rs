@@ -10,6 +10,7 @@ use crate::limits::{
     QUORUM_MESSAGE_BYTES, QUORUM_MESSAGES_IN_FLIGHT_MAX, QUORUM_UNCOMMITTED_BYTES_MAX,
 };
 use crate::quorum::members::{Members, raft_id};
+use crate::quorum::patience::Patience;
 use crate::quorum::store::{Place, Store};
 use crate::quorum::timeouts::{Draws, Timeouts};
 use crate::quorum::transfer::{Incoming, Outgoing};
@@ -103,13 +104,7 @@ impl Quorum {
         if is_sole_voter && admit::TERM_MAX <= term {
             return Err(StartError::EpochsExhausted);
         }
-        let known = u64::try_from(hard_state.high_watermark.0 - 1).unwrap_or(0);
-        let raft_state = RaftHardState {
-            term,
-            vote: hard_state.vote.map_or(0, raft_id),
-            commit: known.clamp(base.index, last.index),
-            ..RaftHardState::default()
-        };
+        let raft_state = raft_state(&hard_state, term, (base, last));
         let raft_snapshot = snapshot.as_ref().map(raft_snapshot);
         let store = Store::new(base, entries, raft_snapshot, raft_state, &members);
         let config = config(id, base.index, timeouts);
@@ -124,6 +119,10 @@ impl Quorum {
             raw,
             draws,
             tick_ms: timeouts.tick_ms,
+            heartbeat_ticks: timeouts.heartbeat_ticks as u64,
+            tick_count: 0,
+            patience: Patience::new(timeouts.silence_ms_max),
+            last_leader: None,
             next_tick: now.boot.plus_ms(timeouts.tick_ms),
             members,
             introduced: BTreeSet::new(),
@@ -146,6 +145,16 @@ impl Quorum {
         }
         quorum.settle(now.boot);
         Ok(quorum)
+    }
+}
+
+fn raft_state(state: &HardState, term: u64, (base, last): (Place, Place)) -> RaftHardState {
+    let known = u64::try_from(state.high_watermark.0 - 1).unwrap_or(0);
+    RaftHardState {
+        term,
+        vote: state.vote.map_or(0, raft_id),
+        commit: known.clamp(base.index, last.index),
+        ..RaftHardState::default()
     }
 }
 

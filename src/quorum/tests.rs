@@ -5,7 +5,7 @@
 mod site;
 
 use crate::quorum::mutant::Mutant;
-use crate::quorum::{Quorum, Role};
+use crate::quorum::{Quorum, Role, Timeouts};
 use crate::wire::quorum::members::{Member, MemberChange, MemberKind};
 use site::disk::Kept;
 use site::{Site, Weather};
@@ -200,6 +200,69 @@ fn every_invariant_holds_in_every_storm() {
     println!("{count} storms, {elections} elections, {batches} batches, 0 violations");
     assert!(3 * count <= elections, "a storm without elections shows nothing");
     assert!(20 * count <= batches, "nor one in which nothing is committed");
+}
+
+/// Elections in five minutes of a network that loses three packets in ten and holds others up for up to
+/// 1.2 s, after a minute in which the voters came to know it.
+fn elections_in_a_bad_network(seed: u64, silence_ms_max: u64) -> usize {
+    let weather = Weather {
+        loss: 300,
+        duplicates: 0,
+        delay_us_min: 1000,
+        delay_us_max: 1_200_000,
+        sync_us_max: 5000,
+    };
+    let timeouts = Timeouts { silence_ms_max, ..Timeouts::default() };
+    let mut site = Site::with(seed, &[1, 2, 3], weather, timeouts);
+    let voters =
+        site.all().into_iter().map(|node| Member { id: site.id_of(node), kind: MemberKind::Voter });
+    let voters: Vec<Member> = voters.collect();
+    for one in &voters {
+        site.add(one.id, false, Kept::bootstrapped_as(&voters));
+    }
+    for node in site.all() {
+        site.start(node);
+    }
+    site.run_ms(60_000);
+    let before = site.checker.election_count;
+    site.run_ms(300_000);
+    assert_eq!(site.checker.violation, None, "seed {seed}");
+    site.checker.election_count - before
+}
+
+#[test]
+fn a_bad_network_costs_no_election() {
+    for seed in 0..3 {
+        assert_eq!(elections_in_a_bad_network(seed, 9_000), 0, "seed {seed}");
+    }
+    let impatient: usize = (0..3).map(|seed| elections_in_a_bad_network(seed, 0)).sum();
+    assert!(0 < impatient, "it is patience that makes the difference");
+}
+
+/// A leader whose machine refuses connections is followed by another at once.
+#[test]
+fn nobody_waits_for_a_leader_that_is_gone_for_certain() {
+    let mut site = Site::new(7, &[1, 2, 3], Weather::CALM);
+    let voters =
+        site.all().into_iter().map(|node| Member { id: site.id_of(node), kind: MemberKind::Voter });
+    let voters: Vec<Member> = voters.collect();
+    for one in &voters {
+        site.add(one.id, false, Kept::bootstrapped_as(&voters));
+    }
+    for node in site.all() {
+        site.start(node);
+    }
+    site.run_ms(10_000);
+    let first = site.leader().expect("it is calm");
+    site.cut_power(first, 0);
+    for node in site.all() {
+        if node != first {
+            site.vanished(node, first);
+        }
+    }
+    site.run_ms(300);
+    let second = site.leader().expect("a few ticks are enough");
+    assert_ne!(first, second);
 }
 
 #[test]

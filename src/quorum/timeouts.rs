@@ -14,7 +14,8 @@ use crate::quorum::store::Store;
 /// The defaults: a leader speaks every 100 ms; nobody who heard it within 600 ms votes for another;
 /// a follower that hears nothing for 700 to 1,100 ms asks whether it should lead. A site whose
 /// packets come up to 500 ms late keeps its leader, and one whose leader is gone has the next within
-/// about a second.
+/// about a second. Where the network holds frames up for longer, lease and elections are stretched
+/// ([`Patience`](crate::quorum::Patience)); heartbeats are not.
 ///
 /// Range: `0 < tick`, `0 < heartbeat < lease <= min < max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Timeouts {
     pub election_ticks_min: usize,
     /// The same, below which it always does.
     pub election_ticks_max: usize,
+    /// Nobody who is to be heard is waited for longer (`broker.session.timeout.ms`).
+    pub silence_ms_max: u64,
 }
 
 impl Default for Timeouts {
@@ -40,6 +43,7 @@ impl Default for Timeouts {
             lease_ticks: 12,
             election_ticks_min: 14,
             election_ticks_max: 22,
+            silence_ms_max: 9_000,
         }
     }
 }

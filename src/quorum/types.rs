@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::{LeaderEpoch, Offset};
+use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::quorum::admit::Refusal;
 use crate::quorum::entry::EntryKind;
 use crate::quorum::members::Members;
@@ -25,6 +25,8 @@ pub enum Input {
     Introduce(VoterId),
     /// A node no longer belongs to the site.
     Forget(VoterId),
+    /// A node's process is known to be gone: its machine refuses connections.
+    Vanished(NodeId),
     /// The disk failed: this node says nothing more until it is started anew.
     StorageFailed,
 }

@@ -77,6 +77,8 @@ pub enum ControlEvent<D: Disk> {
     Heard(NodeId, u64, Bytes),
     /// A link broke.
     Unlinked(NodeId, u64),
+    /// A peer whose link broke refuses connections.
+    Vanished(NodeId),
     /// Ask the site for leave to stop; the flag is set when it is given.
     Leave(Arc<AtomicBool>),
     /// End, and give the metadata log back.
@@ -410,6 +412,7 @@ fn take_alone<D: Disk>(control: &mut Control<D>, event: ControlEvent<D>) {
         | ControlEvent::Dialled(..)
         | ControlEvent::Heard(..)
         | ControlEvent::Unlinked(..)
+        | ControlEvent::Vanished(_)
         | ControlEvent::Alter(..)
         | ControlEvent::Leave(_)
         | ControlEvent::Stop => {}
@@ -433,8 +436,11 @@ where
         ControlEvent::Knocked(stream, number, hello) => links.answer(stream, number, hello),
         ControlEvent::Alter(shard, proposal) => site.alter(now, shard, proposal),
         ControlEvent::Dialled(node_id, outcome) => {
+            let is_gone = matches!(&outcome, Err(why) if why.is_refused());
             if let Some(peer) = links.dialled(node_id, outcome) {
                 site.linked(now, peer);
+            } else if is_gone && links.vanished(node_id) {
+                site.vanished(now, node_id);
             }
         }
         ControlEvent::Heard(node_id, serial, frame) => {
@@ -448,6 +454,11 @@ where
         ControlEvent::Unlinked(node_id, serial) => {
             if links.unlinked(node_id, serial) {
                 site.unlinked(now, node_id);
+            }
+        }
+        ControlEvent::Vanished(node_id) => {
+            if links.vanished(node_id) {
+                site.vanished(now, node_id);
             }
         }
         ControlEvent::Answered(_)

@@ -147,7 +147,10 @@ fn site_config(config: &Config, addresses: &[(Protocol, SocketAddr)]) -> SiteCon
         voters: config.controller_quorum_voters.iter().map(|voter| voter.node_id).collect(),
         endpoints: addresses.iter().map(endpoint).collect(),
         rack: config.broker_rack.clone(),
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts {
+            silence_ms_max: config.broker_session_timeout_ms,
+            ..Timeouts::default()
+        },
         session_timeout_ms: config.broker_session_timeout_ms,
         heartbeat_interval_ms: config.broker_heartbeat_interval_ms,
     }

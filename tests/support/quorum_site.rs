@@ -106,7 +106,13 @@ pub struct Site {
 impl Site {
     /// A site whose voters are `founders`; node ids with one incarnation.
     pub fn new(seed: u64, founders: &[i32], weather: Weather) -> Site {
-        let timeouts = Timeouts::default();
+        // A storm is to have as many elections as it can.
+        let impatient = Timeouts { silence_ms_max: 0, ..Timeouts::default() };
+        Site::with(seed, founders, weather, impatient)
+    }
+
+    /// The same with other timeouts.
+    pub fn with(seed: u64, founders: &[i32], weather: Weather, timeouts: Timeouts) -> Site {
         let ids: Vec<VoterId> = founders.iter().map(|&node| id(node, 1)).collect();
         // A leader looks around once a lease, and its ticks may come late.
         let lonely_ms_max = 3 * timeouts.lease_ticks as u64 * timeouts.tick_ms;
@@ -212,6 +218,11 @@ impl Site {
         one.quorum = None;
         one.disk.cut(survivors);
         self.checker.stopped(one.id);
+    }
+
+    /// A node learns that another's process is gone.
+    pub fn vanished(&mut self, node: i32, gone: i32) {
+        self.step(node, Input::Vanished(NodeId(gone)));
     }
 
     /// An empty card in a node that is off.
@@ -411,7 +422,9 @@ impl Site {
         let follows = before.role == Role::Follower && before.leader.is_some();
         // Ticks are coarse.
         let is_within_lease = follows && now.ms_since(node.leader_heard) + 100 < lease_ms;
-        if is_pre_vote && !is_within_lease {
+        // Its question comes late, and it leads by now.
+        let is_late = before.leader == Some(message.envelope.from);
+        if is_pre_vote && (is_late || !is_within_lease) {
             node.may_grant.insert((message.envelope.from, message.envelope.epoch));
         }
         self.digest(&[to as u64, message.envelope.epoch]);

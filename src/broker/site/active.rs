@@ -188,6 +188,7 @@ impl<D: Disk> Site<D> {
             log::info!("this node is the active controller in epoch {}", self.leadership.epoch);
         }
         self.redirect_asks(now);
+        self.watch_sessions(now);
     }
 
     /// Another epoch has begun: whoever asked is told to look for its leader.
@@ -356,7 +357,11 @@ impl<D: Disk> Site<D> {
             return;
         }
         if self.active.judged.is_empty() {
-            if let Some(node_id) = self.active.sessions.take_expired(now.boot) {
+            let silent = || self.first_silent(now.boot);
+            if let Some(node_id) = silent().or_else(|| self.active.sessions.take_expired(now.boot))
+            {
+                self.active.sessions.forget(node_id);
+                self.give_up_on(node_id);
                 self.active.judged.insert(node_id);
                 self.active.queue.push_back((Origin::Nobody, Job::Fence(node_id)));
             }
@@ -365,6 +370,36 @@ impl<D: Disk> Site<D> {
             self.active.prefer_at = now.boot.plus_ms(PREFER_MS);
             self.active.queue.push_back((Origin::Nobody, Job::Prefer));
         }
+    }
+
+    /// A broker that has a session, and whose frames have stopped or whose process is gone.
+    fn first_silent(&self, now: Boot) -> Option<NodeId> {
+        let is_over = |node_id: &NodeId| {
+            self.gone.contains(node_id)
+                || self.silence_ends_at(*node_id).is_some_and(|at| at <= now)
+        };
+        self.active.sessions.brokers().find(is_over)
+    }
+
+    /// When the first broker's silence has lasted too long, if nothing is heard.
+    pub(super) fn silence_deadline(&self) -> Boot {
+        if !self.is_active() || !self.active.judged.is_empty() {
+            return Boot::NEVER;
+        }
+        let ends = |node_id| self.silence_ends_at(node_id);
+        self.active.sessions.brokers().filter_map(ends).min().unwrap_or(Boot::NEVER)
+    }
+
+    fn silence_ends_at(&self, node_id: NodeId) -> Option<Boot> {
+        if node_id == self.id.node_id {
+            return None;
+        }
+        self.quorum.as_ref()?.patience().ends_at(node_id)
+    }
+
+    /// This process stood still: nobody could have been heard.
+    pub(super) fn excuse_silence(&mut self, pause_ms: u64) {
+        self.active.sessions.excuse(pause_ms);
     }
 
     fn forget_judged(&mut self, job: &Job) {

@@ -115,6 +115,8 @@ pub struct Site<D: Disk> {
     asking: Asking,
     /// Nodes with a link, by their latest words of themselves.
     peers: BTreeMap<NodeId, PeerIdentity>,
+    /// Nodes whose processes are known to be gone.
+    gone: BTreeSet<NodeId>,
     /// Logs on disk that the metadata has not named yet.
     unclaimed: BTreeMap<TopicPartition, Log<D>>,
     /// Partitions whose copy here is not what it was.
@@ -160,7 +162,7 @@ impl<D: Disk> Site<D> {
     /// When [`Site::tick`] has something to do.
     pub fn next_deadline(&self) -> Boot {
         let quorum = self.quorum.as_ref().map_or(Boot::NEVER, Quorum::next_deadline);
-        self.look_at.min(quorum)
+        self.look_at.min(quorum).min(self.silence_deadline())
     }
 
     /// Time has passed.
@@ -169,13 +171,17 @@ impl<D: Disk> Site<D> {
             self.step(now, Input::Time);
         }
         if self.look_at <= now.boot {
+            let late_ms = now.boot.ms_since(self.look_at);
+            if LOOK_MS < late_ms {
+                self.excuse_silence(late_ms);
+            }
             self.look_at = now.boot.plus_ms(LOOK_MS);
             self.storage.remove_old(now);
             self.join(now);
-            self.watch_sessions(now);
             self.live(now);
             self.expire_asks(now);
         }
+        self.watch_sessions(now);
         self.settle(now);
     }
 
@@ -222,6 +228,7 @@ impl<D: Disk> Site<D> {
 
     /// A peer proved that it belongs to the site.
     pub fn linked(&mut self, now: Now, peer: PeerIdentity) {
+        self.gone.remove(&peer.voter.node_id);
         let before = self.peers.insert(peer.voter.node_id, peer);
         if let Some(old) = before.filter(|old| old.voter != peer.voter) {
             self.step(now, Input::Forget(old.voter));
@@ -238,6 +245,18 @@ impl<D: Disk> Site<D> {
         }
         self.doubt(peer);
         self.lose_asks_to(now, peer);
+        self.settle(now);
+    }
+
+    /// A peer's machine refuses connections: its process is gone, and nobody need wait to see
+    /// whether it comes back.
+    pub fn vanished(&mut self, now: Now, peer: NodeId) {
+        if self.peers.contains_key(&peer) {
+            return;
+        }
+        self.gone.insert(peer);
+        self.step(now, Input::Vanished(peer));
+        self.watch_sessions(now);
         self.settle(now);
     }
 
@@ -283,6 +302,13 @@ impl<D: Disk> Site<D> {
             quorum.hand_over(now);
         }
         self.drain(now);
+    }
+
+    /// A broker is fenced: its silence says nothing any more.
+    fn give_up_on(&mut self, node_id: NodeId) {
+        if let Some(quorum) = &mut self.quorum {
+            quorum.give_up_on(node_id);
+        }
     }
 
     fn leads(&self) -> bool {

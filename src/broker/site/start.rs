@@ -250,6 +250,7 @@ impl<D: Disk> Site<D> {
             active: Active::default(),
             asking: Asking::new(),
             peers: BTreeMap::new(),
+            gone: BTreeSet::new(),
             unclaimed: BTreeMap::new(),
             unsound: BTreeSet::new(),
             seed,

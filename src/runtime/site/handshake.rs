@@ -122,6 +122,24 @@ impl From<io::Error> for HandshakeError {
     }
 }
 
+impl HandshakeError {
+    /// Whether the machine is there and says that nobody listens.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Io(why) if why.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
+/// Whether nobody listens at an address, wherever its name leads.
+pub fn is_refused(address: &str) -> bool {
+    let Ok(found) = address.to_socket_addrs() else { return false };
+    let mut refusals = found.map(|address| match TcpStream::connect_timeout(&address, STEP) {
+        Ok(_) => false,
+        Err(why) => why.kind() == io::ErrorKind::ConnectionRefused,
+    });
+    // Of no address at all nothing is known.
+    refusals.next().is_some_and(|first| first && refusals.all(|one| one))
+}
+
 /// Connects to a node and proves itself; answers who that is.
 pub fn dial(
     address: &str,

@@ -76,6 +76,8 @@ struct Link {
 pub struct Links<D: Disk> {
     credentials: Arc<Credentials>,
     targets: Vec<Dialled>,
+    /// Where the others are that are to vote.
+    addresses: BTreeMap<NodeId, String>,
     by_node: BTreeMap<NodeId, Link>,
     events: Sender<ControlEvent<D>>,
     next_serial: u64,
@@ -96,6 +98,8 @@ where
         events: Sender<ControlEvent<D>>,
     ) -> Links<D> {
         let own = credentials.identity().voter.node_id;
+        let others = targets.iter().filter(|target| target.node_id != own);
+        let addresses = others.map(|target| (target.node_id, target.address.clone())).collect();
         let votes = targets.iter().any(|target| target.node_id == own);
         let dialled = targets
             .into_iter()
@@ -110,6 +114,7 @@ where
         Links {
             credentials,
             targets: targets.collect(),
+            addresses,
             by_node: BTreeMap::new(),
             events,
             next_serial: 0,
@@ -269,11 +274,36 @@ where
             log::info!("node {node_id} is out of reach");
             self.by_node.remove(&node_id);
             let again = self.targets.iter_mut().find(|one| one.target.node_id == node_id);
-            if let Some(dialled) = again {
-                dialled.next_at = clock::boot().plus_ms(REDIAL_MS);
+            match again {
+                // Now: its machine may say that nobody is there any more.
+                Some(dialled) => dialled.next_at = clock::boot(),
+                None => self.probe(node_id),
             }
         }
         is_current
+    }
+}
+
+impl<D> Links<D>
+where
+    D: Disk + Send + 'static,
+    D::File: Send + 'static,
+{
+    /// Knocks where a node was that dials this one, to learn whether its process is gone.
+    fn probe(&self, node_id: NodeId) {
+        let Some(address) = self.addresses.get(&node_id).cloned() else { return };
+        let events = self.events.clone();
+        // Without a thread for it the node's silence will do.
+        let _ = thread::Builder::new().name(format!("probe-{node_id}")).spawn(move || {
+            if handshake::is_refused(&address) {
+                let _ = events.send(ControlEvent::Vanished(node_id));
+            }
+        });
+    }
+
+    /// Whether a node that refuses connections is without a link, too.
+    pub fn vanished(&self, node_id: NodeId) -> bool {
+        !self.by_node.contains_key(&node_id)
     }
 }
 
