@@ -106,6 +106,7 @@ pub mod kafka;
 pub mod log;
 #[cfg(feature = "std")]
 pub mod quorum;
+#[cfg(feature = "std")]
 pub mod replica;
 #[cfg(feature = "std")]
 pub mod runtime;
