@@ -17,6 +17,7 @@ use hmac::{Hmac, Mac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::ids::Uuid;
 use crate::limits::{FRAME_BYTES_BEFORE_HELLO_MAX, FRAME_PREFIX_BYTES};
@@ -31,6 +32,9 @@ use crate::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
 
 /// How long a step may take.
 const STEP: Duration = Duration::from_secs(3);
+
+/// How long a peer may leave bytes unconfirmed, or a probe unanswered.
+pub const DEAD_AFTER: Duration = Duration::from_secs(5);
 
 /// Largest answer to a Hello that is read.
 const HELLO_BYTES_MAX: usize = 64 << 10;
@@ -240,7 +244,17 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(STEP))?;
-    stream.set_write_timeout(Some(STEP))
+    stream.set_write_timeout(Some(STEP))?;
+    // For as long as they are peers: a board that lost its power or its cable says nothing, and of
+    // two ends that wait for one another neither would ever know. What is on its way to it is sent
+    // again at growing intervals, up to two minutes, so that it would be reached that late.
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(2))
+        .with_interval(Duration::from_secs(1))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))
 }
 
 fn malformed(_: crate::wire::FrameError) -> HandshakeError {

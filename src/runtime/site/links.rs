@@ -14,17 +14,15 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::{SockRef, TcpKeepalive};
 
 use crate::ids::NodeId;
 use crate::journal::disk::Disk;
 use crate::limits::{FRAME_PREFIX_BYTES, LINK_FRAME_BYTES_MAX, LINK_FRAMES_MAX};
 use crate::runtime::clock;
 use crate::runtime::control_loop::ControlEvent;
-use crate::runtime::site::handshake::{self, Credentials, HandshakeError};
+use crate::runtime::site::handshake::{self, Credentials, DEAD_AFTER, HandshakeError};
 use crate::time::Boot;
 use crate::wire::frame;
 use crate::wire::peer::hello::{PeerIdentity, Purpose};
@@ -32,9 +30,6 @@ use crate::wire::peer::hello::{PeerIdentity, Purpose};
 /// How soon a node is dialled again, at first and at most.
 const REDIAL_MS: u64 = 100;
 const REDIAL_MS_MAX: u64 = 1_000;
-
-/// How long a peer may leave bytes unconfirmed, or a probe unanswered.
-const DEAD_AFTER: Duration = Duration::from_secs(5);
 
 /// Handshakes of strangers under way at a time.
 const HANDSHAKES_MAX: usize = 8;
@@ -234,13 +229,6 @@ where
     fn spawn(&self, node_id: NodeId, serial: u64, stream: TcpStream) -> std::io::Result<Link> {
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(DEAD_AFTER))?;
-        let socket = SockRef::from(&stream);
-        let probes = TcpKeepalive::new()
-            .with_time(Duration::from_secs(2))
-            .with_interval(Duration::from_secs(1))
-            .with_retries(3);
-        socket.set_tcp_keepalive(&probes)?;
-        socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
         let (queue, frames) = sync_channel(LINK_FRAMES_MAX);
         let (to_read, to_write) = (stream.try_clone()?, stream.try_clone()?);
         let events = self.events.clone();
