@@ -54,6 +54,11 @@ fn exit_codes_tell_usage_from_failure() {
         (&["config", "show"], 0),
         (&["nonsense"], 2),
         (&["topic", "create"], 2),
+        (&["demo", "--seconds", "0"], 2),
+        (&["demo", "--seconds", "soon"], 2),
+        (&["demo", "--kill-leader"], 2),
+        (&["demo", "--kill-leader", "--seconds", "4"], 2),
+        (&["demo", "--board", "broker.id=1"], 2),
         (&["topic", "alter", "x"], 2),
         (&["topic", "trim", "x", "--before", "yesterday"], 2),
         (&["--set", "shards=99"], 2),
@@ -71,7 +76,7 @@ fn exit_codes_tell_usage_from_failure() {
 }
 
 /// All commands that do something, `--help` aside.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "broker",
     "topic create",
     "topic list",
@@ -86,6 +91,7 @@ const COMMANDS: [&str; 18] = [
     "log recover",
     "config check",
     "config show",
+    "demo",
     "bench",
     "bench produce",
     "bench consume",

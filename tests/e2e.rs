@@ -6,7 +6,6 @@
 //! so here, so that their passing means something.
 
 #[path = "support/broker.rs"]
-#[expect(dead_code, reason = "shared with the interop tests, which use the rest")]
 mod broker;
 #[path = "kafka_wire/schema.rs"]
 #[expect(dead_code, reason = "shared with the codec's tests, which use the rest")]
@@ -21,6 +20,7 @@ mod e2e {
     mod bad_input;
     mod compact;
     mod damage;
+    mod demo;
     mod groups;
     mod hostile;
     mod kill;

@@ -18,6 +18,7 @@ mod config;
 mod connect;
 mod consume;
 mod consume_group;
+mod demo;
 mod group;
 mod json;
 mod log;
@@ -72,6 +73,7 @@ enum Command {
     Cluster(cluster::Cluster),
     Config(config::ConfigCommand),
     Consume(consume::Consume),
+    Demo(demo::Demo),
     Group(group::Group),
     Log(log::Log),
     Produce(produce::Produce),
@@ -163,6 +165,7 @@ fn run(odradek: Odradek) -> Result<(), CliError> {
         Some(Command::Cluster(command)) => command.run(),
         Some(Command::Consume(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
+        Some(Command::Demo(command)) => command.run(),
         Some(Command::Group(command)) => command.run(),
         Some(Command::Log(command)) => command.run(),
         Some(Command::Produce(command)) => command.run(),

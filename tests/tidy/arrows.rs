@@ -76,7 +76,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["runtime"]),
     ("polling", &["runtime"]),
     ("smol", &["runtime"]),
-    ("rustix", &["runtime", "client/net", "cli/bench/report"]),
+    ("rustix", &["runtime", "client/net", "cli/bench/report", "cli/demo"]),
     ("socket2", &["runtime", "client/net"]),
     ("memmap2", &["log", "runtime"]),
     ("env_logger", &["cli", "main", "runtime"]),
