@@ -2,7 +2,7 @@
 #
 # kind=pair: the medians of sides `a` and `b` and the median of the rounds' ratios b : a, judged by
 # `sense bound`; inconclusive where A/A pairs differ by more than 10 % (their median).
-# kind=one: side `b` alone, its median, best or worst judged.
+# kind=one: side `b` alone, its median, best, worst or 99th percentile judged.
 
 function short(x) {
   if (x == 0) return "0"
@@ -25,6 +25,11 @@ function same_side_percent(side, first,   i, n, x, y) {
   if (n == 0) return -1
   sort_side(difference, "d", n)
   return middle(n)
+}
+# The smallest that 99 % do not exceed.
+function rank99(n,   i) {
+  i = int(n * 0.99)
+  return sorted[i < n * 0.99 ? i + 1 : i]
 }
 function verdict(x) {
   if (sense == "") return ""
@@ -52,7 +57,9 @@ END {
   if (count[b] == 0) exit
   if (kind == "one") {
     odradek = spread(b)
-    x = pick == "best" ? sorted[1] : pick == "worst" ? sorted[count[b]] : middle(count[b])
+    # The percentile itself; the median says nothing of it.
+    if (pick == "p99") odradek = short(rank99(count[b])) " " unit
+    x = pick == "best" ? sorted[1] : pick == "worst" ? sorted[count[b]] : pick == "p99" ? rank99(count[b]) : middle(count[b])
     row("", odradek, "", wanted_text(" " unit (pick == "median" ? "" : ", " pick)), "", "", verdict(x))
     exit
   }

@@ -40,6 +40,13 @@ impl Args {
         address.ok_or_else(|| io::Error::other("an address IP:PORT is needed"))
     }
 
+    /// Several, separated by commas.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let words = self.address.as_deref().unwrap_or("").split(',');
+        let addresses: Result<Vec<SocketAddr>, _> = words.map(str::parse).collect();
+        addresses.map_err(io::Error::other)
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.options.contains_key(key)
     }

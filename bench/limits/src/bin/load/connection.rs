@@ -32,7 +32,11 @@ pub struct Connection {
 impl Connection {
     /// Connects and says hello.
     pub fn open(address: SocketAddr) -> io::Result<Connection> {
-        let stream = TcpStream::connect(address)?;
+        Connection::greet(TcpStream::connect(address)?)
+    }
+
+    /// Says hello.
+    pub fn greet(stream: TcpStream) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let mut connection =
             Connection { stream, input: Vec::new(), start: 0, sent: 0, answered: 0 };
@@ -107,8 +111,14 @@ impl Connection {
         self.receive().map(<[u8]>::to_vec)
     }
 
-    pub fn create_topic(&mut self, name: &str, partition_count: i32) -> io::Result<()> {
-        let topic = CreateTopic { name, partition_count, replication_factor: -1, configs: vec![] };
+    /// `replication_factor` −1 leaves it to the broker.
+    pub fn create_topic(
+        &mut self,
+        name: &str,
+        partition_count: i32,
+        replication_factor: i16,
+    ) -> io::Result<()> {
+        let topic = CreateTopic { name, partition_count, replication_factor, configs: vec![] };
         let request =
             CreateTopicsRequest { timeout_ms: 60_000, validate_only: false, topics: vec![topic] };
         let body = self.call(ApiKey::CreateTopics, &request)?;

@@ -2,7 +2,7 @@
 //! is the same on both sides.
 //!
 //! `load VERB ADDRESS [--key value]...`; every verb prints one line of `name=value` words:
-//! - `create`       creates `--topic` with `--partitions`
+//! - `create`       creates `--topic` with `--partitions` of `--replicas`
 //! - `produce`      throughput: connections that keep a window of requests on the way
 //! - `latency`      ack latency at a fixed rate; a late send counts as latency
 //! - `partitions`   one record to each of `--partitions`, one request after the other
@@ -10,6 +10,10 @@
 //! - `idle`         opens connections, says hello, holds them until its stdin ends
 //! - `dirty`        fills a compacted topic with records whose keys come again
 //! - `metrics`      the broker's metrics, one `name=value` a line
+//! - `port`         a free port of the loopback interface
+//! - `leader`       who leads `--topic`, once `--isr` replicas are in sync
+//! - `catch-up`     how fast a broker comes by `--bytes` of `--topic`
+//! - `probe A,B,C`  who acknowledges, and how long nobody did when that changed
 //! - `start -- COMMAND...` starts a broker and times it to its first acknowledged record
 //!
 //! `--pid` names the broker's process, whose CPU time is then printed beside the client's own.
@@ -21,6 +25,7 @@ mod fetch;
 mod latency;
 mod process;
 mod produce;
+mod site;
 mod start;
 mod watch;
 
@@ -47,7 +52,8 @@ fn run() -> io::Result<()> {
         "create" => {
             let topic = args.text("topic", "bench");
             let partition_count = args.number("partitions", 1) as i32;
-            Connection::open(args.address()?)?.create_topic(&topic, partition_count)
+            let replicas = args.text("replicas", "-1").parse().map_err(io::Error::other)?;
+            Connection::open(args.address()?)?.create_topic(&topic, partition_count, replicas)
         }
         "produce" => produce::run(&args),
         "latency" => latency::run_open_loop(&args),
@@ -57,6 +63,10 @@ fn run() -> io::Result<()> {
         "dirty" => dirty::run(&args),
         "metrics" => print_metrics(&args),
         "start" => start::run(&args),
+        "port" => site::print_port(),
+        "leader" => site::print_leader(&args),
+        "catch-up" => site::time_catch_up(&args),
+        "probe" => site::probe(&args),
         verb => Err(io::Error::other(format!("no verb `{verb}`"))),
     }
 }

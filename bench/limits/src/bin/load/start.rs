@@ -30,7 +30,7 @@ fn time_first_ack(args: &Args, child: &mut Child, began: Instant) -> io::Result<
     let topic = args.text("topic", "bench");
     let mut connection = Connection::open(address)?;
     if args.has("create") {
-        connection.create_topic(&topic, 1)?;
+        connection.create_topic(&topic, 1, -1)?;
     }
     let mut frame = produce_request(&topic, 0..1, &batch_of(1, 100));
     connection.send(&mut frame)?;
