@@ -1,0 +1,56 @@
+//! What every trial of a site has in common: three boards, records from our own client and from
+//! librdkafka that keep coming while something happens to the boards, and the check in the end.
+
+use std::time::Duration;
+
+use crate::boards::Boards;
+use crate::peers;
+use crate::stream::{Finished, Found, Kcat, Kind, Stream};
+
+/// The topic of the trial.
+pub const TOPIC: &str = "trial";
+
+/// Its partitions: each board is the preferred leader of one.
+pub const PARTITIONS: i32 = 3;
+
+/// Boards are given up soon, or the test waits.
+pub const SESSION: [(&str, &str); 3] = [
+    ("broker.session.timeout.ms", "1500"),
+    ("broker.heartbeat.interval.ms", "200"),
+    ("replica.lag.time.max.ms", "3000"),
+];
+
+/// Every record once, in order, whatever happens.
+const ONCE: Kind =
+    Kind { name: "once", is_idempotent: true, request_timeout: Duration::from_secs(2) };
+
+/// Waits for a paused board until it runs again, and hears what it says then.
+const PATIENT: Kind =
+    Kind { name: "patient", is_idempotent: false, request_timeout: Duration::from_secs(30) };
+
+/// Lets something happen to three boards under load. It leaves all of them running; afterwards they
+/// come together without a command, all that was acknowledged is there, all that was sent by an
+/// idempotent producer is there once and in order, and the replicas are alike byte for byte.
+pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) -> Finished {
+    boards.found(3);
+    boards.create_topic(TOPIC, PARTITIONS);
+    let [once, patient] =
+        [ONCE, PATIENT].map(|kind| Stream::start(boards, TOPIC, PARTITIONS, kind));
+    let kcat = peers::has_program("kcat", "-V").then(|| Kcat::start(boards, TOPIC));
+    what(boards, &once);
+    boards.wait_for_isr(TOPIC, 3);
+    [&once, &patient].into_iter().for_each(|stream| stream.wait_for_more(boards, 20));
+    let finished = [once, patient].map(Stream::finish);
+    let sent = kcat.map(|kcat| kcat.finish(boards));
+    let found = Found::read(boards, TOPIC, PARTITIONS);
+    finished.iter().for_each(|one| one.check(&found));
+    match sent {
+        Some(sent) => found.check_kcat(PARTITIONS, sent),
+        None => peers::missing("kcat", "apt-get install kcat"),
+    }
+    boards.stop_and_compare(TOPIC, PARTITIONS);
+    let [once, patient] = finished;
+    let (first, second) = (once.acked_count(), patient.acked_count());
+    eprintln!("acknowledged: {first} and {second} from our clients, {sent:?} from kcat; none lost");
+    once
+}
