@@ -5,7 +5,7 @@
 //! chooses), and a number that rises. What was acknowledged must be read where it was said to be; and
 //! of a stream that is idempotent every record is there once, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use odradek::client::{ClientError, Producer, ProducerConfig, ProducerRecord};
 
 use crate::boards::{Boards, PATIENCE};
+use crate::broker::client_command;
 use crate::load::field;
 
 /// Time between two records of a partition.
@@ -261,6 +262,66 @@ impl Kcat {
                 panic!("kcat does not get rid of its records\n{}{}", said(), boards.words());
             }
             thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Members of a group that read all the time, each its share: `odradek consume --group`.
+pub struct Readers {
+    members: Vec<(Child, PathBuf)>,
+}
+
+impl Readers {
+    /// So many begin to read.
+    pub fn start(boards: &Boards, topic: &str, count: usize) -> Readers {
+        let start = |number| {
+            let printed = boards.file(&format!("reader-{number}"));
+            let output = File::create(&printed).expect("a file can be made");
+            let words = ["consume", topic, "--group", "readers", "--from-beginning"];
+            let mut command = client_command(&boards.servers(), &words);
+            command.stdout(output).stderr(Stdio::null());
+            (command.spawn().expect("the binary starts"), printed)
+        };
+        Readers { members: (0..count).map(start).collect() }
+    }
+
+    /// Waits until the group has read everything; it may read some twice.
+    pub fn finish(self, boards: &Boards, found: &Found) {
+        let all: BTreeSet<&str> = found.values.values().map(String::as_str).collect();
+        let mut missing = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let texts: Vec<String> = self.printed().collect();
+            let read: BTreeSet<&str> = texts.iter().flat_map(|text| text.lines()).collect();
+            missing = all.difference(&read).map(|value| (*value).to_owned()).collect();
+            if missing.is_empty() {
+                let count: usize = texts.iter().map(|text| text.lines().count()).sum();
+                eprintln!(
+                    "the group read {count} records, {} of them once more",
+                    count - all.len()
+                );
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        let some = &missing[..missing.len().min(5)];
+        panic!("the group has not read {} records: {some:?}..\n{}", missing.len(), boards.words());
+    }
+
+    fn printed(&self) -> impl Iterator<Item = String> + '_ {
+        self.members.iter().map(|(_, path)| {
+            let text = fs::read_to_string(path).expect("it was made");
+            // What is being written has no end yet.
+            text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned()
+        })
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.members {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::boards::Boards;
 use crate::peers;
-use crate::stream::{Finished, Found, Kcat, Kind, Stream};
+use crate::stream::{Finished, Found, Kcat, Kind, Readers, Stream};
 
 /// The topic of the trial.
 pub const TOPIC: &str = "trial";
@@ -37,17 +37,23 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
     let [once, patient] =
         [ONCE, PATIENT].map(|kind| Stream::start(boards, TOPIC, PARTITIONS, kind));
     let kcat = peers::has_program("kcat", "-V").then(|| Kcat::start(boards, TOPIC));
+    let readers = Readers::start(boards, TOPIC, 2);
     what(boards, &once);
     boards.wait_for_isr(TOPIC, 3);
-    [&once, &patient].into_iter().for_each(|stream| stream.wait_for_more(boards, 20));
+    for stream in [&once, &patient] {
+        stream.wait_for_more(boards, 20);
+    }
     let finished = [once, patient].map(Stream::finish);
     let sent = kcat.map(|kcat| kcat.finish(boards));
     let found = Found::read(boards, TOPIC, PARTITIONS);
-    finished.iter().for_each(|one| one.check(&found));
+    for one in &finished {
+        one.check(&found);
+    }
     match sent {
         Some(sent) => found.check_kcat(PARTITIONS, sent),
         None => peers::missing("kcat", "apt-get install kcat"),
     }
+    readers.finish(boards, &found);
     boards.stop_and_compare(TOPIC, PARTITIONS);
     let [once, patient] = finished;
     let (first, second) = (once.acked_count(), patient.acked_count());
