@@ -457,7 +457,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     reload(
         "offsets.topic.replication.factor",
-        "1",
+        "3",
         Kind::Integer {
             min: 1,
             max: i16::MAX as i64,
