@@ -131,6 +131,7 @@ impl Node {
                     return Some(response.topics[0].error);
                 }
                 ControlOutput::Configure
+                | ControlOutput::Inform
                 | ControlOutput::Work(_)
                 | ControlOutput::Send(..)
                 | ControlOutput::Altered(..) => unreachable!("one node, and nobody configures it"),

@@ -7,13 +7,15 @@ mod sim_disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bytes::BytesMut;
 use odradek::broker::back::Flushed;
+use odradek::broker::front::{Answer, Request};
 use odradek::broker::mail::{
     Ask, AskBody, DescribeItem, FetchAsk, FetchItem, ProduceItem, ProducersItem, ReplyBody,
     RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
-use odradek::broker::{BrokerConfig, LiveConfig, Memory};
+use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
 use odradek::controller::change::Change;
 use odradek::group::GroupRules;
 use odradek::ids::{
@@ -26,8 +28,9 @@ use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::ReplicaConfig;
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
-use odradek::wire::ErrorCode;
 use odradek::wire::describe_log_dirs::DescribedLog;
+use odradek::wire::metadata::{MetadataRequest, MetadataResponse};
+use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 use sim_disk::{Cut, SimDisk};
 
 const TOPIC: TopicPartition =
@@ -62,8 +65,14 @@ struct World {
 
 impl World {
     fn new(config: TopicConfig) -> World {
+        World::of(config, true)
+    }
+
+    /// One that has caught up with its site, or has not.
+    fn of(config: TopicConfig, is_informed: bool) -> World {
         let broker = BrokerConfig {
             has_peers: false,
+            is_informed,
             node_id: NodeId(1),
             shard_count: 1,
             frame_bytes_max: 1 << 20,
@@ -567,4 +576,46 @@ fn segments_go_when_what_they_tell_of_producers_is_durable() {
     world.step(1002, Event::ProducersNoted(topic_partition, Some(at)));
     assert!(!world.disk.files().contains_key(&segment(0)), "now it goes, without delay");
     assert!(!world.disk.files().contains_key(&segment(0).with_extension("snapshot")));
+}
+
+#[test]
+fn who_has_not_caught_up_with_its_site_does_not_say_what_is_not_there() {
+    // All boards lost power; one answered librdkafka before it knew what the site had agreed on:
+    // "unknown topic", which is for good, and records were given up.
+    let mut world = World::of(TopicConfig::default(), false);
+    let connection = ConnectionId(1);
+    let (local_host, peer_host) = ("h".into(), "p".into());
+    world.step(
+        0,
+        Event::Opened { connection, local_host, local_port: 9092, peer_host, has_door: true },
+    );
+    let topics = vec![TopicRef::Name("t"), TopicRef::Name("later")];
+    let request = MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false };
+    let asked = |world: &mut World, ms| {
+        let body = BytesMut::from(&frame::encode_body(&request)[..]);
+        let request = Request::Wire(ApiKey::Metadata, body);
+        world.step(ms, Event::Request { connection, request, frame_bytes: 0 })
+    };
+    let errors = |outputs: Vec<Output<SimDisk>>| -> Vec<ErrorCode> {
+        let body = outputs.into_iter().find_map(|output| match output {
+            Output::Answer(_, Answer::Body(body)) => Some(body),
+            _ => None,
+        });
+        let Some(body) = body else { return Vec::new() };
+        let response: MetadataResponse<'_> = frame::decode(&body).expect("decodes");
+        response.topics.iter().map(|topic| topic.error).collect()
+    };
+    let not_yet = [ErrorCode::NONE, ErrorCode::LEADER_NOT_AVAILABLE];
+    assert_eq!(errors(asked(&mut world, 0)), [], "it waits");
+    assert_eq!(errors(world.tick(5000)), not_yet, "but not for ever");
+    let unknown = TopicRef::Name("later");
+    let found = world.shard.topics().resolve(unknown, Partition(0));
+    assert_eq!(found, Err(ErrorCode::NOT_LEADER_OR_FOLLOWER), "a producer asks again");
+
+    assert_eq!(errors(asked(&mut world, 6000)), []);
+    let known = [ErrorCode::NONE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION];
+    assert_eq!(errors(world.step(7000, Event::Informed)), known);
+    assert_eq!(errors(asked(&mut world, 8000)), known);
+    let found = world.shard.topics().resolve(unknown, Partition(0));
+    assert_eq!(found, Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
 }

@@ -81,6 +81,7 @@ fn body<F>(gathering: Gathering<F>) -> Vec<u8> {
         Gathering::Produce { .. } | Gathering::Fetch(_) => unreachable!("they have their own"),
         Gathering::Control
         | Gathering::MetadataAfterCreate { .. }
+        | Gathering::MetadataLater { .. }
         | Gathering::GroupAfterCreate(_) => {
             unreachable!("the control thread's answers are not gathered")
         }

@@ -64,6 +64,8 @@ pub enum ControlOutput<D: Disk> {
     Apply(ShardId, Apply<D>),
     /// What was set for the broker at run time has changed: put it into effect.
     Configure,
+    /// Tell all shards that this node has caught up with its site.
+    Inform,
     /// Answer a request of a shard's front.
     Answer(RequestId, Vec<u8>),
     /// Remove the directory of a deleted partition; its end is on its way to the journal.

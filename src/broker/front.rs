@@ -115,6 +115,8 @@ pub struct Front<F> {
     starved: VecDeque<(ShardId, Ask)>,
     next_number: u64,
     outputs: VecDeque<FrontOutput<F>>,
+    /// Whether the image is what the site has agreed on, or was not long ago.
+    pub(super) is_informed: bool,
     pub(super) metrics: FrontMetrics,
 }
 
@@ -123,6 +125,7 @@ impl<F: Clone> Front<F> {
     pub fn new(shard: ShardId, config: BrokerConfig) -> Front<F> {
         let credits = vec![MAILBOX_MESSAGES_MAX / 2; usize::from(config.shard_count)];
         Front {
+            is_informed: config.is_informed,
             shard,
             config,
             image: Image::default(),
@@ -166,6 +169,17 @@ impl<F: Clone> Front<F> {
             }
             self.deadlines.pop_first();
             self.expire(now, number);
+        }
+    }
+
+    /// This node has caught up with its site: whoever wanted to know of it is answered.
+    pub fn inform(&mut self, now: Now) {
+        self.is_informed = true;
+        let waits =
+            |pending: &Pending<F>| matches!(pending.gathering, Gathering::MetadataLater { .. });
+        let waiting = self.pending.iter().filter(|(_, pending)| waits(pending));
+        for number in waiting.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.complete(now, number);
         }
     }
 

@@ -43,6 +43,10 @@ use crate::wire::peer::PeerApiKey;
 use crate::wire::produce::{ProducePartition, ProduceRequest, ProducedPartition};
 use crate::wire::{ApiKey, ErrorCode, FrameError, RequestHeader, TopicRef, frame};
 
+/// How long a question for metadata waits for this node to catch up with its site; then it is answered
+/// with what is known, and that it is not all.
+const INFORMED_WAIT_MS: u64 = 5_000;
+
 /// What a handler needs to know of its request.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
@@ -149,6 +153,15 @@ impl<F: Clone> Front<F> {
                 frame::decode::<MetadataRequest<'_>>(&body)?;
                 let number = self.reserve_slot(call.connection);
                 let (now, connection) = (call.now, call.connection);
+                if !self.is_informed {
+                    let until = now.boot.plus_ms(INFORMED_WAIT_MS);
+                    self.start(
+                        number,
+                        call.pending(Gathering::MetadataLater { body }, until),
+                        vec![],
+                    );
+                    return Ok(());
+                }
                 self.metadata(now, connection, number, call.correlation_id, &body, true);
                 self.release(call.frame_bytes);
                 Ok(())
@@ -301,7 +314,7 @@ impl<F: Clone> Front<F> {
 
     /// The topics there are.
     pub fn topics(&self) -> Topics<'_> {
-        Topics { image: &self.image, config: &self.config }
+        Topics { image: &self.image, config: &self.config, is_informed: self.is_informed }
     }
 
     pub(super) fn resolve(
@@ -530,6 +543,7 @@ impl<F: Clone> Front<F> {
         let request: MetadataRequest<'_> = frame::decode(body).expect("it decoded before");
         let call = Call { connection, correlation_id, frame_bytes: 0, now };
         let may_create = may_create
+            && self.is_informed
             && request.allow_auto_topic_creation
             && self.config.live.auto_create_topics_enable;
         if may_create {
@@ -592,7 +606,12 @@ impl<F: Clone> Front<F> {
             TopicRef::Name(name) => (name, TopicId::default()),
             TopicRef::Id(id) => ("", id),
         };
-        let error = unknown_topic(topic);
+        // Whoever has not caught up with its site does not say that there is no such topic: clients
+        // give up records for that.
+        let error = match self.is_informed {
+            true => unknown_topic(topic),
+            false => ErrorCode::LEADER_NOT_AVAILABLE,
+        };
         MetadataTopic { error, name, topic_id, is_internal: false, partitions: Vec::new() }
     }
 

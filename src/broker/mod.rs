@@ -82,6 +82,9 @@ pub struct BrokerConfig {
     pub shard_count: u16,
     /// Whether nodes of a site may knock.
     pub has_peers: bool,
+    /// Whether the metadata of the start is all there is; else [`shard::Event::Informed`] says when
+    /// this node has caught up with its site.
+    pub is_informed: bool,
     /// Largest frame that is read.
     pub frame_bytes_max: u32,
     /// Most bytes in one answer to a fetch.
@@ -138,6 +141,7 @@ pub struct LiveConfig {
 pub struct Topics<'a> {
     image: &'a Image,
     config: &'a BrokerConfig,
+    is_informed: bool,
 }
 
 impl<'a> Topics<'a> {
@@ -149,7 +153,7 @@ impl<'a> Topics<'a> {
     ) -> Result<TopicPartition, ErrorCode> {
         match self.image.find_partition(topic, partition) {
             Some((topic_partition, _)) => Ok(topic_partition),
-            None => Err(handlers::unknown(topic, self.image.find(topic).is_some())),
+            None => Err(self.unknown(topic)),
         }
     }
 
@@ -164,7 +168,16 @@ impl<'a> Topics<'a> {
                 Ok(topic_partition)
             }
             Some(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-            None => Err(handlers::unknown(topic, self.image.find(topic).is_some())),
+            None => Err(self.unknown(topic)),
+        }
+    }
+
+    /// Why a partition is not found. Who has not caught up with its site does not say that there is no
+    /// such thing: clients give up records for that.
+    fn unknown(self, topic: TopicRef<'_>) -> ErrorCode {
+        match self.is_informed {
+            true => handlers::unknown(topic, self.image.find(topic).is_some()),
+            false => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         }
     }
 

@@ -65,6 +65,8 @@ pub enum Event<D: Disk> {
     Reply(ShardId, Reply<D::File>),
     /// Another shard gives notice.
     Notice(ShardId, Notice),
+    /// This node has caught up with its site's metadata.
+    Informed,
     /// A commit is on stable storage.
     Flushed(Vec<Flushed>),
     /// The log dir failed: nothing more is acknowledged.
@@ -222,6 +224,7 @@ impl<D: Disk> Shard<D> {
                 self.back.producers_noted(now, topic_partition, at);
             }
             Event::Apply(apply) => self.apply(now, apply),
+            Event::Informed => self.front.inform(now),
             Event::Controlled(request, body) => self.front.controlled(now, request, body),
             Event::Peer(mail) => self.peer_mail(now, mail),
             Event::Dialed(node_id, connection) => {

@@ -287,6 +287,9 @@ where
                     self.shards[usize::from(shard.0)].send(Event::Apply(apply));
                 }
                 ControlOutput::Configure => self.configure(),
+                ControlOutput::Inform => {
+                    self.shards.iter().for_each(|shard| shard.send(Event::Informed));
+                }
                 ControlOutput::Answer(request, body) => {
                     let shard = &self.shards[usize::from(request.shard.0)];
                     shard.send(Event::Controlled(request, body));

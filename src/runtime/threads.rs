@@ -310,6 +310,7 @@ impl Threads<'_> {
             node_id: self.config.broker_id,
             shard_count: self.sizes.shards,
             has_peers,
+            is_informed: !has_peers,
             frame_bytes_max: frame_bytes_max as u32,
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),

@@ -556,6 +556,7 @@ fn broker_config(node: NodeId, shard_count: u16, topic: &TopicConfig) -> BrokerC
         node_id: node,
         shard_count,
         has_peers: true,
+        is_informed: true,
         frame_bytes_max: 1 << 20,
         fetch_bytes_max: 1 << 20,
         handles_max: 100,

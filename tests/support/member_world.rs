@@ -407,7 +407,7 @@ fn do_one(
             running.site.worked(now, worked);
         }
         ControlOutput::Altered(_, altered) => running.altered.push(altered),
-        ControlOutput::Configure => {}
+        ControlOutput::Configure | ControlOutput::Inform => {}
         ControlOutput::Send(to, said) => return Some((to.0, said)),
     }
     None

@@ -301,7 +301,10 @@ impl Node {
                 let path = log.retire().expect("the disk works");
                 self.disk.remove_dir_all(&path).expect("the disk works");
             }
-            ControlOutput::Work(_) | ControlOutput::Send(..) | ControlOutput::Altered(..) => {
+            ControlOutput::Work(_)
+            | ControlOutput::Inform
+            | ControlOutput::Send(..)
+            | ControlOutput::Altered(..) => {
                 panic!("a node that is alone")
             }
         }
@@ -468,6 +471,7 @@ fn controller_config(setup: &Setup) -> ControllerConfig {
 fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
     BrokerConfig {
         has_peers: false,
+        is_informed: true,
         node_id: NodeId(1),
         shard_count: setup.shard_count,
         frame_bytes_max: 1 << 20,

@@ -41,6 +41,10 @@ pub(in super::super) enum Gathering<F> {
     MetadataAfterCreate {
         body: BytesMut,
     },
+    /// This node has not caught up with its site yet; then the same request is handled once more.
+    MetadataLater {
+        body: BytesMut,
+    },
     /// The control thread makes the topic of groups; then the same request is handled once more.
     GroupAfterCreate(GroupRequest),
 }

@@ -132,6 +132,9 @@ impl<F: Clone> Front<F> {
             Gathering::MetadataAfterCreate { body } => {
                 self.metadata(now, connection, number, pending.correlation_id, &body, false);
             }
+            Gathering::MetadataLater { body } => {
+                self.metadata(now, connection, number, pending.correlation_id, &body, true);
+            }
             Gathering::GroupAfterCreate(request) => {
                 self.group_after_create(now, connection, number, pending.correlation_id, request);
             }

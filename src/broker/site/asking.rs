@@ -367,6 +367,8 @@ impl<D: Disk> Site<D> {
                 if let Ok(registered) = frame::decode::<RegisterBrokerResponse>(&body) {
                     log::info!("registered with broker epoch {}", registered.broker_epoch);
                     self.asking.broker_epoch = Some(registered.broker_epoch);
+                    // All that came before its registration is known here by now.
+                    self.outputs.push_back(ControlOutput::Inform);
                     self.asking.due_at = now.boot;
                     self.live(now);
                 }
