@@ -305,7 +305,7 @@ mod tests {
         ("socket.receive.buffer.bytes", "4096"),
         ("socket.listen.backlog.size", "7"),
         ("offsets.topic.num.partitions", "7"),
-        ("offsets.topic.replication.factor", "3"),
+        ("offsets.topic.replication.factor", "2"),
         ("offsets.topic.segment.bytes", "2097152"),
         ("offsets.retention.minutes", "7"),
         ("offsets.retention.check.interval.ms", "7"),
