@@ -37,7 +37,7 @@ use crate::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::log::{Cut, DamageNote, Log, ProducersNote, Round, Slice};
-use crate::replica::Input;
+use crate::replica::{Input, Replica};
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
@@ -381,6 +381,11 @@ impl<D: Disk> Back<D> {
     /// The disk has room for appends, or no longer has.
     pub fn set_space(&mut self, has_space: bool) {
         self.has_space = has_space;
+    }
+
+    /// The logs here, each with its replica where others have a part in it.
+    pub fn partitions(&self) -> impl Iterator<Item = (&Log<D>, Option<&Replica<D>>)> {
+        self.partitions.values().map(|state| (&*state.log, state.log.replica()))
     }
 
     /// All logs, for a clean stop. Nothing may be asked afterwards.

@@ -19,7 +19,7 @@ use crate::ids::{NodeId, Offset, TopicId, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::{Cut, CutDone, DamageNote, Log, ProducersNote, Round, Scrubbed};
-use crate::replica::{BrokerState, LeaderAndIsr};
+use crate::replica::{BrokerState, LeaderAndIsr, Replica};
 use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
 use crate::wire::replica::alter_partition::AlterReplicas;
@@ -308,6 +308,11 @@ impl<D: Disk> Shard<D> {
     /// journal's ring may be freed before every shard said so.
     pub fn settle_all(&mut self) -> bool {
         self.back.settle_all()
+    }
+
+    /// The logs here, each with its replica where others have a part in it, for whoever watches.
+    pub fn partitions(&self) -> impl Iterator<Item = (&Log<D>, Option<&Replica<D>>)> {
+        self.back.partitions()
     }
 
     /// All logs, for a clean stop.

@@ -46,10 +46,81 @@ impl Rng {
     }
 }
 
+/// A file: what a running process reads, and by the sector what a power cut leaves where that is
+/// something else.
 #[derive(Clone, Default)]
 struct Image {
     live: Vec<u8>,
-    durable: Vec<u8>,
+    durable_bytes: usize,
+    /// As they are on the medium, of sectors that were written since the last sync.
+    dirty: BTreeMap<usize, Vec<u8>>,
+    /// The same of sectors whose sync has failed: their pages pass for clean, so no later sync
+    /// writes them.
+    forgotten: BTreeMap<usize, Vec<u8>>,
+}
+
+impl Image {
+    fn synced(bytes: Vec<u8>) -> Image {
+        Image { durable_bytes: bytes.len(), live: bytes, ..Image::default() }
+    }
+
+    fn sync(&mut self) {
+        self.durable_bytes = self.live.len();
+        self.dirty.clear();
+    }
+
+    fn fail_sync(&mut self) {
+        self.forgotten.append(&mut self.dirty);
+    }
+
+    /// What the medium has of sectors where it is something else.
+    fn differing(&self) -> BTreeMap<usize, &Vec<u8>> {
+        self.dirty.iter().chain(&self.forgotten).map(|(place, sector)| (*place, sector)).collect()
+    }
+
+    /// Keeps what the medium has of these bytes, before they change.
+    fn touch(&mut self, bytes: Range<usize>) {
+        for place in bytes.start / SECTOR_BYTES..bytes.end.div_ceil(SECTOR_BYTES) {
+            if let Some(sector) = self.forgotten.remove(&place) {
+                self.dirty.insert(place, sector);
+            }
+            let start = place * SECTOR_BYTES;
+            let end = (start + SECTOR_BYTES).min(self.durable_bytes).min(self.live.len());
+            let live = &self.live;
+            self.dirty.entry(place).or_insert_with(|| live.get(start..end).unwrap_or(&[]).to_vec());
+        }
+    }
+
+    fn write(&mut self, buf: &[u8], start: usize) {
+        let end = start + buf.len();
+        self.touch(start..end);
+        if self.live.len() < end {
+            self.live.resize(end, 0);
+        }
+        self.live[start..end].copy_from_slice(buf);
+    }
+
+    fn resize(&mut self, bytes: usize) {
+        if bytes < self.live.len() {
+            self.touch(bytes..self.live.len());
+        }
+        self.live.resize(bytes, 0);
+    }
+
+    /// What the medium has.
+    fn durable(&self) -> Vec<u8> {
+        let mut bytes = self.live.clone();
+        bytes.resize(self.durable_bytes, 0);
+        for (place, sector) in self.differing() {
+            let start = place * SECTOR_BYTES;
+            if start < bytes.len() {
+                let end = (start + SECTOR_BYTES).min(bytes.len());
+                bytes[start..end].fill(0);
+                bytes[start..start + sector.len()].copy_from_slice(sector);
+            }
+        }
+        bytes
+    }
 }
 
 #[derive(Default)]
@@ -108,6 +179,13 @@ impl std::fmt::Debug for SimFile {
     }
 }
 
+/// The names in a directory: they follow its own, in the order of paths.
+fn inside(names: &BTreeMap<PathBuf, u64>, dir: &Path) -> impl Iterator<Item = (PathBuf, u64)> {
+    let behind = names.range(dir.to_owned()..).take_while(move |(name, _)| name.starts_with(dir));
+    let found = behind.filter(move |(name, _)| name.parent() == Some(dir));
+    found.map(|(name, id)| (name.clone(), *id))
+}
+
 fn not_found(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{}", path.display()))
 }
@@ -126,6 +204,17 @@ impl SimDisk {
     pub fn fail_after(&self, n: u64) {
         let mut inner = self.inner();
         inner.fail_at = Some(inner.operation_count + n);
+    }
+
+    /// What [`SimDisk::fail_after`] arranged is off.
+    pub fn stop_failing(&self) {
+        self.inner().fail_at = None;
+    }
+
+    /// Whether an operation has failed because of that.
+    pub fn is_failing(&self) -> bool {
+        let inner = self.inner();
+        inner.fail_at.is_some_and(|at| at < inner.operation_count)
     }
 
     /// Syncs fail with EIO, or work again.
@@ -170,8 +259,19 @@ impl SimDisk {
         let mut inner = self.inner();
         let id = inner.names[path];
         let image = inner.files.get_mut(&id).expect("named");
-        change(&mut image.live);
-        change(&mut image.durable);
+        let mut durable = image.durable();
+        let mut live = std::mem::take(&mut image.live);
+        change(&mut live);
+        change(&mut durable);
+        *image = Image::synced(durable);
+        image.resize(live.len());
+        let sectors = live.chunks(SECTOR_BYTES).enumerate();
+        for (place, sector) in sectors {
+            let start = place * SECTOR_BYTES;
+            if image.live[start..start + sector.len()] != *sector {
+                image.write(sector, start);
+            }
+        }
     }
 
     /// Loses bytes of a file, as a worn block does: reading their pages fails with EIO until they
@@ -223,7 +323,7 @@ impl SimDisk {
         for id in fresh.names.values() {
             let image = &inner.files[id];
             let bytes = survive(image, &mut rng, &mut keeps);
-            fresh.files.insert(*id, Image { live: bytes.clone(), durable: bytes });
+            fresh.files.insert(*id, Image::synced(bytes));
         }
         fresh.durable_names.clone_from(&fresh.names);
         fresh.durable_dirs.clone_from(&fresh.dirs);
@@ -232,22 +332,21 @@ impl SimDisk {
 }
 
 fn survive(image: &Image, rng: &mut Rng, keeps: &mut impl FnMut(&mut Rng) -> bool) -> Vec<u8> {
-    let has_new_length = image.live.len() != image.durable.len() && keeps(rng);
-    let length = if has_new_length { image.live.len() } else { image.durable.len() };
-    let mut bytes = vec![0; length];
-    for (place, sector) in bytes.chunks_mut(SECTOR_BYTES).enumerate() {
+    let has_new_length = image.live.len() != image.durable_bytes && keeps(rng);
+    let length = if has_new_length { image.live.len() } else { image.durable_bytes };
+    let mut bytes = image.live.clone();
+    bytes.resize(length, 0);
+    for (place, durable) in image.differing() {
         let start = place * SECTOR_BYTES;
-        let source = |from: &Vec<u8>| {
-            let mut copy = vec![0; sector.len()];
-            if let Some(rest) = from.get(start..) {
-                let count = rest.len().min(copy.len());
-                copy[..count].copy_from_slice(&rest[..count]);
-            }
-            copy
-        };
-        let (live, durable) = (source(&image.live), source(&image.durable));
-        let kept = if live == durable || !keeps(rng) { durable } else { live };
-        sector.copy_from_slice(&kept);
+        if length <= start {
+            break;
+        }
+        let sector = &mut bytes[start..(start + SECTOR_BYTES).min(length)];
+        let mut durable = durable.clone();
+        durable.resize(sector.len(), 0);
+        if *sector != *durable && !keeps(rng) {
+            sector.copy_from_slice(&durable);
+        }
     }
     bytes
 }
@@ -262,10 +361,14 @@ impl Inner {
         }
     }
 
-    fn sync(&mut self) -> io::Result<bool> {
+    /// Counts a sync, of one file or of all.
+    fn sync(&mut self, file: Option<u64>) -> io::Result<bool> {
         self.operate()?;
         self.sync_count += 1;
         if self.syncs_fail {
+            let failing = |id: &u64| file.is_none_or(|file| file == *id);
+            let images = self.files.iter_mut().filter(|(id, _)| failing(id));
+            images.for_each(|(_, image)| image.fail_sync());
             return Err(io::Error::from_raw_os_error(5));
         }
         Ok(!self.sync_does_nothing)
@@ -338,8 +441,8 @@ impl Disk for SimDisk {
         if !inner.dirs.contains(path) {
             return Err(not_found(path));
         }
-        let inside = |name: &&PathBuf| name.parent() == Some(path);
-        let all = inner.names.keys().chain(inner.dirs.iter()).filter(inside);
+        let dirs = inner.dirs.iter().filter(|dir| dir.parent() == Some(path)).cloned();
+        let all = inside(&inner.names, path).map(|(name, _)| name).chain(dirs);
         let mut names: Vec<PathBuf> =
             all.map(|name| name.file_name().expect("it has a parent").into()).collect();
         names.sort();
@@ -353,30 +456,33 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.inner();
-        if !inner.sync()? {
+        // Of a directory that could not be synced nothing passes for clean.
+        if !inner.sync(Some(u64::MAX))? {
             return Ok(());
         }
-        inner.durable_names.retain(|name, _| name.parent() != Some(path));
-        let inside = |name: &Path| name.parent() == Some(path);
-        let synced: Vec<(PathBuf, u64)> =
-            inner.names.iter().filter(|(p, _)| inside(p)).map(|(p, id)| (p.clone(), *id)).collect();
-        inner.durable_names.extend(synced);
+        let inner = &mut *inner;
+        let before: Vec<PathBuf> = inside(&inner.durable_names, path).map(|(p, _)| p).collect();
+        for name in before {
+            inner.durable_names.remove(&name);
+        }
+        inner.durable_names.extend(inside(&inner.names, path));
         inner.durable_dirs.retain(|dir| dir.parent() != Some(path));
-        let dirs: Vec<PathBuf> = inner.dirs.iter().filter(|dir| inside(dir)).cloned().collect();
+        let is_inside = |dir: &&PathBuf| dir.parent() == Some(path);
+        let dirs: Vec<PathBuf> = inner.dirs.iter().filter(is_inside).cloned().collect();
         inner.durable_dirs.extend(dirs);
         Ok(())
     }
 
     fn sync_all(&self, _path: &Path) -> io::Result<()> {
         let mut inner = self.inner();
-        if !inner.sync()? {
+        if !inner.sync(None)? {
             return Ok(());
         }
         let inner = &mut *inner;
         inner.durable_names.clone_from(&inner.names);
         inner.durable_dirs.clone_from(&inner.dirs);
         for image in inner.files.values_mut() {
-            image.durable = image.live.clone();
+            image.sync();
         }
         Ok(())
     }
@@ -426,10 +532,13 @@ impl DiskFile for SimFile {
         inner.write_count += 1;
         inner.write_bytes += buf.len() as u64;
         if let Some(free) = inner.free_bytes {
-            if free < buf.len() as u64 {
+            // What is there may be written again on a full disk.
+            let there = inner.files[&self.id].live.len() as u64;
+            let needed = (position + buf.len() as u64).saturating_sub(there.max(position));
+            if free < needed {
                 return Err(io::Error::from_raw_os_error(28));
             }
-            inner.free_bytes = Some(free - buf.len() as u64);
+            inner.free_bytes = Some(free - needed);
         }
         // A write that the power cut interrupts may have got half-way.
         let buf = if fails.is_err() { &buf[..buf.len() / 2] } else { buf };
@@ -437,26 +546,22 @@ impl DiskFile for SimFile {
         let is_healed = |lost: &Range<u64>| position <= lost.start && lost.end <= end;
         inner.lost.retain(|(id, lost)| *id != self.id || !is_healed(lost));
         let image = inner.files.get_mut(&self.id).expect("open files stay");
-        let start = position as usize;
-        if image.live.len() < start + buf.len() {
-            image.live.resize(start + buf.len(), 0);
-        }
-        image.live[start..start + buf.len()].copy_from_slice(buf);
+        image.write(buf, position as usize);
         fails
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut inner = self.disk.inner();
-        if inner.sync()? {
+        if inner.sync(Some(self.id))? {
             let image = inner.files.get_mut(&self.id).expect("open files stay");
-            image.durable = image.live.clone();
+            image.sync();
         }
         Ok(())
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.disk.inner().operate()?;
-        self.image(|image| image.live.resize(bytes as usize, 0));
+        self.image(|image| image.resize(bytes as usize));
         Ok(())
     }
 

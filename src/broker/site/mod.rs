@@ -144,6 +144,11 @@ impl<D: Disk> Site<D> {
         (self.storage.into_log(), Keep::State(state))
     }
 
+    /// Its part in the quorum, for whoever watches; none before the site has begun.
+    pub fn quorum(&self) -> Option<&Quorum> {
+        self.quorum.as_ref()
+    }
+
     /// What this node says of itself to a peer.
     pub fn identity(&self) -> PeerIdentity {
         PeerIdentity {
