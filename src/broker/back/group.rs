@@ -298,8 +298,8 @@ impl<D: Disk> Back<D> {
         }
     }
 
-    /// The coordinator of a partition goes with it. An answer without a body closes its
-    /// connection, and the client looks for the coordinator anew.
+    /// The coordinator of a partition goes with it. An answer without a body tells the client to
+    /// look for the coordinator anew.
     pub(super) fn retire_group(&mut self, topic_partition: TopicPartition) {
         if self.groups.hosted.remove(&topic_partition).is_none() {
             return;
