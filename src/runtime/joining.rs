@@ -204,7 +204,8 @@ fn settle(
         let topic_partition = found.topic_partition;
         let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
         entries.extend(found.small_states.iter().map(state));
-        if !found.is_sound() {
+        // Without the journal nobody knows how far a copy went: one that ends early looks whole.
+        if !found.is_sound() || opened.damage.is_some() {
             unsound.insert(topic_partition);
         }
     }
