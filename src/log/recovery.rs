@@ -377,7 +377,11 @@ impl<'a, D: Disk> Recovery<'a, D> {
             let Some(segment) = self.segments.get(number) else { break };
             let end = segment.end;
             match self.next_base(number) {
-                Some(next) if end < next && self.is_below_mark(end) => self.add_hole(end, next),
+                Some(next)
+                    if end < next && (self.is_below_mark(end) || self.damage.covers(end, next)) =>
+                {
+                    self.add_hole(end, next);
+                }
                 Some(next) if end < next => self.set_aside_behind(number)?,
                 _ => {}
             }
