@@ -113,7 +113,7 @@ impl World {
         let changes = vec![Change::Topic { topic_id, name }, made];
         let adopted = vec![log.expect("the disk works")];
         let mut world = World { disk, shard: Shard::new(at(0), ShardId(0), broker) };
-        world.step(0, Event::Apply(Apply { version: 1, changes, adopted }));
+        world.step(0, Event::Apply(Apply { version: 1, changes, adopted, is_current: true }));
         world
     }
 
@@ -126,7 +126,10 @@ impl World {
     fn set(&mut self, key: &str, value: &str) -> Vec<Output<SimDisk>> {
         let (key, value) = (key.into(), Some(value.into()));
         let changes = vec![Change::Config { topic_id: TOPIC.topic_id, key, value }];
-        self.step(0, Event::Apply(Apply { version: 2, changes, adopted: Vec::new() }))
+        self.step(
+            0,
+            Event::Apply(Apply { version: 2, changes, adopted: Vec::new(), is_current: true }),
+        )
     }
 
     fn tick(&mut self, ms: u64) -> Vec<Output<SimDisk>> {
@@ -279,7 +282,7 @@ fn a_deleted_log_leaves_before_its_deletion_counts_as_applied() {
     // retired, and the retirement then took the new directory away.
     let mut world = World::new(TopicConfig::default());
     let changes = vec![Change::RemoveTopic { topic_id: TOPIC.topic_id }];
-    let apply = Apply { version: 2, changes, adopted: Vec::new() };
+    let apply = Apply { version: 2, changes, adopted: Vec::new(), is_current: true };
     let mut order = Vec::new();
     for output in world.step(0, Event::Apply(apply)) {
         match output {
@@ -315,7 +318,7 @@ fn a_note_does_not_reach_a_topic_made_anew() {
     world.disk.damage(&segment(0), |bytes| bytes[100] ^= 1);
     let (_, notes) = world.scrub(1000);
     let changes = vec![Change::RemoveTopic { topic_id: TOPIC.topic_id }];
-    let apply = Apply { version: 2, changes, adopted: Vec::new() };
+    let apply = Apply { version: 2, changes, adopted: Vec::new(), is_current: true };
     for output in world.step(1000, Event::Apply(apply)) {
         if let Output::Retired(log) = output {
             log.retire().expect("the disk works");

@@ -483,7 +483,7 @@ impl<D: Disk> Control<D> {
         }
         for (shard, adopted) in share_out(logs, self.shard_count).into_iter().enumerate() {
             let changes = work.outcome.changes.clone();
-            let apply = Apply { version: self.version, changes, adopted };
+            let apply = Apply { version: self.version, changes, adopted, is_current: true };
             self.outputs.push_back(ControlOutput::Apply(ShardId(shard as u16), apply));
         }
         self.state = State::Applying { work, version: self.version, due: self.shard_count };

@@ -122,6 +122,10 @@ pub struct Apply<D: Disk> {
     pub changes: Vec<Change>,
     /// Logs of new partitions that this shard owns.
     pub adopted: Vec<Log<D>>,
+    /// Whether this process belongs to the site by now, for all that is decided up to here. Before
+    /// that the decisions are those of an earlier time: whoever leads by them has perhaps been
+    /// deposed, and must neither lead nor be followed.
+    pub is_current: bool,
 }
 
 /// What a shard wants done.
@@ -177,6 +181,8 @@ pub struct Shard<D: Disk> {
     front: Front<D::File>,
     back: Back<D>,
     links: Links<D::File>,
+    /// See [`Apply::is_current`].
+    is_current: bool,
     outputs: VecDeque<Output<D>>,
 }
 
@@ -185,7 +191,8 @@ impl<D: Disk> Shard<D> {
     pub fn new(now: Now, id: ShardId, config: BrokerConfig) -> Shard<D> {
         let back = Back::new(now, &config);
         let front = Front::new(id, config);
-        Shard { id, front, back, links: Links::new(), outputs: VecDeque::new() }
+        let (links, outputs) = (Links::new(), VecDeque::new());
+        Shard { id, front, back, links, is_current: false, outputs }
     }
 
     /// Takes one event. Take all outputs before the next.
@@ -366,7 +373,12 @@ impl<D: Disk> Shard<D> {
             self.back.set_brokers(now, &self.brokers());
             decided.extend(self.back.replicated());
         }
-        self.decide(now, &decided);
+        if apply.is_current && !std::mem::replace(&mut self.is_current, true) {
+            decided.extend(self.back.partitions().map(|(log, _)| log.topic_partition()));
+        }
+        if self.is_current {
+            self.decide(now, &decided);
+        }
         has_coordinators |= self.back.take_new_coordinators();
         self.note_topics(has_coordinators, &touched);
         reconfigured.dedup();

@@ -218,7 +218,10 @@ impl<D: Disk> Follower<D> {
     /// Asks the leader whether the logs agree.
     fn begin(&mut self, now: Now) {
         self.in_flight.clear();
-        if self.local.state.leader.is_none() {
+        // A log that has seen a later epoch is not judged by the leader of an earlier one: what is
+        // known of the site is behind, and that leader was deposed.
+        let is_behind = self.local.state.leader_epoch < self.local.log.leader_epoch();
+        if self.local.state.leader.is_none() || is_behind {
             self.phase = Phase::Leaderless;
             return;
         }

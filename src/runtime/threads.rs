@@ -176,7 +176,7 @@ impl Threads<'_> {
         let (load_jobs, loader) = loader::spawn()?;
         let (scrub_works, scrubber) = scrubber::spawn(Arc::clone(&dials), self.metrics)?;
         let (clean_works, cleaner) = cleaner::spawn(Arc::clone(&dials), ledger, self.metrics)?;
-        Self::hand_out(&inboxes, logs, image);
+        Self::hand_out(&inboxes, logs, image, !has_peers);
         let peers = Arc::new(Peers::default());
         let shared = Shared {
             flusher: flusher.thread().clone(),
@@ -290,7 +290,12 @@ impl Threads<'_> {
     }
 
     /// Gives every shard the metadata and its partitions, as the first thing in its inbox.
-    fn hand_out(inboxes: &[Inbox<FileDisk>], logs: Vec<Log<FileDisk>>, image: &Image) {
+    fn hand_out(
+        inboxes: &[Inbox<FileDisk>],
+        logs: Vec<Log<FileDisk>>,
+        image: &Image,
+        is_current: bool,
+    ) {
         let mut shares: Vec<Vec<Log<FileDisk>>> = Vec::new();
         shares.resize_with(inboxes.len(), Vec::new);
         for log in logs {
@@ -300,7 +305,7 @@ impl Threads<'_> {
         for (inbox, adopted) in inboxes.iter().zip(shares) {
             let changes = image.as_changes();
             // Version 0 is nobody's: the control machine waits for no confirmation of it.
-            inbox.send(Event::Apply(Apply { version: 0, changes, adopted }));
+            inbox.send(Event::Apply(Apply { version: 0, changes, adopted, is_current }));
         }
     }
 

@@ -196,7 +196,7 @@ impl Site {
         let shards = shares.into_iter().enumerate().map(|(number, adopted)| {
             let mut shard = Shard::new(now, ShardId(number as u16), config.clone());
             let changes = self.controller.image().as_changes();
-            shard.step(now, Event::Apply(Apply { version: 0, changes, adopted }));
+            shard.step(now, Event::Apply(Apply { version: 0, changes, adopted, is_current: true }));
             shard
         });
         let broker = Broker { disk, journal, shards: shards.collect(), entries: Vec::new() };
@@ -246,7 +246,7 @@ impl Site {
             let shard_count = self.brokers.get(&node).map_or(0, |broker| broker.shards.len());
             for shard in 0..shard_count {
                 let changes = changes.to_vec();
-                let apply = Apply { version: 1, changes, adopted: Vec::new() };
+                let apply = Apply { version: 1, changes, adopted: Vec::new(), is_current: true };
                 self.step(node, shard, Event::Apply(apply));
             }
         }

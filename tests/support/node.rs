@@ -161,7 +161,10 @@ impl Node {
         };
         for (shard, adopted) in shares.into_iter().enumerate() {
             let changes = changes.clone();
-            node.step(shard, Event::Apply(Apply { version: 0, changes, adopted }));
+            node.step(
+                shard,
+                Event::Apply(Apply { version: 0, changes, adopted, is_current: true }),
+            );
         }
         node
     }

@@ -137,11 +137,18 @@ impl<D: Disk> Site<D> {
         }
         self.applying.version += 1;
         let version = self.applying.version;
+        let is_current = self.is_current_at(end_offset);
         for (shard, adopted) in share_out(logs, self.shard_count).into_iter().enumerate() {
-            let apply = Apply { version, changes: changes.clone(), adopted };
+            let apply = Apply { version, changes: changes.clone(), adopted, is_current };
             self.outputs.push_back(ControlOutput::Apply(ShardId(shard as u16), apply));
         }
         self.applying.state = State::Applying { end_offset, due: self.shard_count };
+    }
+
+    /// Whether this process is registered by what is decided before an offset.
+    fn is_current_at(&self, end_offset: Offset) -> bool {
+        let own = self.controller.image().broker(self.id.node_id);
+        own.is_some_and(|own| own.incarnation == self.process && own.broker_epoch < end_offset.0)
     }
 
     /// Makes the logs of partitions that have a replica here, or finds them.
