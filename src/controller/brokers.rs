@@ -39,6 +39,8 @@ pub struct Registering {
     pub rack: Box<str>,
     /// Partitions whose copy is not what it was: damaged, or stopped uncleanly without being durable.
     pub unsound: BTreeSet<TopicPartition>,
+    /// Nobody knows what it had: that is so of all of its partitions.
+    pub is_unproven: bool,
 }
 
 impl Controller {
@@ -87,7 +89,9 @@ impl Controller {
         let may_lead = |node| node != node_id && self.image.is_active(node);
         for (topic_partition, topic, image) in self.partitions_of(node_id) {
             let is_alone = image.isr.iter().chain(&image.elr).all(|other| *other == node_id);
-            let wish = if broker.unsound.contains(&topic_partition) && !is_alone {
+            let is_named = broker.unsound.contains(&topic_partition);
+            let is_unsound = is_named || broker.is_unproven;
+            let wish = if is_unsound && !is_alone {
                 Wish { lost: Some(node_id), ..Wish::without(image, node_id) }
             } else {
                 Wish::leader(image, Election::Keep)

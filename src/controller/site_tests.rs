@@ -79,6 +79,7 @@ impl Site {
             endpoints: Vec::new(),
             rack: "".into(),
             unsound: unsound.iter().map(place).collect::<BTreeSet<_>>(),
+            is_unproven: false,
         };
         let changes = self.controller.register(&broker, Offset(self.offset), false)?;
         self.commit(&changes);
@@ -213,6 +214,7 @@ fn a_process_registers_once_and_no_other_while_it_lives() {
         endpoints: Vec::new(),
         rack: "".into(),
         unsound: BTreeSet::new(),
+        is_unproven: false,
     };
     let register = |broker: &Registering, is_heard: bool| {
         site.controller.register(broker, Offset(99), is_heard)

@@ -77,6 +77,10 @@ pub use state::{PartitionState, SmallState};
 /// Name of the journal in its log dir.
 pub const JOURNAL_FILE: &str = "commit.journal";
 
+/// Says that the journal does not go back to what was promised last. It stays until whoever goes by
+/// the copies here knows, for a second start finds a journal that is whole.
+const UNPROVEN_FILE: &str = "commit.journal.unproven";
+
 /// The journal while it is made: a power cut in its first moment leaves no half-made ring behind,
 /// which a later start would take for a damaged one.
 const NEW_FILE: &str = "commit.journal.new";
@@ -179,6 +183,9 @@ pub struct Opened<D: Disk> {
     pub was_clean: bool,
     /// What is wrong with the journal itself.
     pub damage: Option<JournalDamage>,
+    /// The journal does not go back to what was promised last: it is new, or was damaged, now or
+    /// since [`prove`] was called last.
+    pub is_unproven: bool,
 }
 
 /// The commit journal of a log dir.
@@ -225,6 +232,10 @@ impl<D: Disk> Journal<D> {
             damage = Some(JournalDamage::Missing);
         }
         let is_fresh = found.newest.is_none();
+        if is_fresh {
+            // Before anything covers up that there was no other.
+            note_unproven(&disk, dir)?;
+        }
         let is_tail_lost = !is_fresh && found.is_one_lost;
         let mut superblock = match found.newest {
             Some(superblock) => superblock,
@@ -238,6 +249,10 @@ impl<D: Disk> Journal<D> {
         };
         let damage = damage.or(states.is_none().then_some(JournalDamage::Checkpoint));
         let states = states.unwrap_or_default();
+        if damage.is_some() {
+            note_unproven(&disk, dir)?;
+        }
+        let is_unproven = disk.exists(&dir.join(UNPROVEN_FILE))?;
         if is_tail_lost {
             // Perhaps a later lap than this one says: nothing may be written ahead.
             superblock.unwritten_bytes = 0;
@@ -260,7 +275,7 @@ impl<D: Disk> Journal<D> {
             superblock,
         };
         let was_clean = journal.superblock.is_clean && !is_tail_lost && damage.is_none();
-        Ok(Opened { journal, states, was_clean, damage })
+        Ok(Opened { journal, states, was_clean, damage, is_unproven })
     }
 
     /// Whether [`Journal::commit`] of these entries finds its half free.
@@ -501,6 +516,20 @@ impl<D: Disk> Journal<D> {
     /// Gives a partition's epochs and first offset, as recovery found them, to later checkpoints.
     pub fn set_state(&mut self, topic_partition: TopicPartition, state: PartitionState) {
         self.states.insert(topic_partition, state);
+    }
+}
+
+fn note_unproven(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    disk.open(&dir.join(UNPROVEN_FILE), Open::CreateOrWrite)?.sync_data()?;
+    disk.sync_dir(dir)
+}
+
+/// Takes note that whoever goes by the copies here knows what [`Opened::is_unproven`] means.
+pub fn prove(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    match disk.remove_file(&dir.join(UNPROVEN_FILE)) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        Err(_) => Ok(()),
+        Ok(()) => disk.sync_dir(dir),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::broker::metrics::ProcessMetrics;
 use crate::config::{Config, Listener, Protocol};
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
+use crate::journal;
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
 use crate::limits::{
@@ -123,6 +124,10 @@ fn alone(
     }
     let logs = opened.settle(&in_effect, now, &image, &mut entries)?;
     opened.commit(&entries)?;
+    // Nobody else has copies that this one's could be measured by.
+    let path = opened.dir.path();
+    journal::prove(&FileDisk::new(), path)
+        .map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
     Ok(Begun { governor: Governor::Alone(Box::new(control)), image, logs, reload })
 }
 
@@ -191,6 +196,7 @@ pub(super) struct OpenDir {
     pub(super) logs: Vec<Log<FileDisk>>,
     pub(super) recovery: RecoveryReport,
     pub(super) damage: Option<JournalDamage>,
+    pub(super) is_unproven: bool,
 }
 
 impl OpenDir {
@@ -215,9 +221,10 @@ impl OpenDir {
         let mut redo = dir.redo(opened.states);
         let replay = journal.replay(&mut redo).map_err(journal_failed)?;
         let damage = opened.damage.or(replay.damage);
+        let is_unproven = opened.is_unproven || replay.damage.is_some();
         let (logs, recovery) =
             dir.recover(&parameters, damage.is_none()).map_err(StartError::LogDir)?;
-        Ok(OpenDir { dir, journal, logs, recovery, damage })
+        Ok(OpenDir { dir, journal, logs, recovery, damage, is_unproven })
     }
 
     fn report(&self, metrics: &ProcessMetrics) {

@@ -101,7 +101,7 @@ pub(super) fn start(
         log::set_max_level(in_effect.log_level);
     }
     let settled = settle(opened, &in_effect, clock::now(), &image)?;
-    site.note_found(settled.unclaimed, settled.unsound);
+    site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
     let voters = config
         .controller_quorum_voters
         .iter()
@@ -204,11 +204,10 @@ fn settle(
         let topic_partition = found.topic_partition;
         let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
         entries.extend(found.small_states.iter().map(state));
-        // Without the journal nobody knows how far a copy went: one that ends early looks whole.
-        if !found.is_sound() || opened.damage.is_some() {
-            unsound.insert(topic_partition);
-        }
     }
+    // Those too that the metadata, as far as this node has it, does not name yet.
+    let lost = opened.logs.iter().filter(|log| log.damaged_from().is_some());
+    unsound.extend(lost.map(Log::topic_partition));
     opened.commit(&entries)?;
     let logs = std::mem::take(&mut opened.logs);
     let mut found: BTreeMap<TopicPartition, Log<FileDisk>> =
@@ -227,9 +226,7 @@ fn settle(
                 unsound.insert(topic_partition);
                 opened.replace(&topic.name, topic_partition, &effective, now)?
             };
-            let is_lost =
-                !log.holes().is_empty() || (!opened.recovery.was_clean && !effective.acks_durable);
-            if is_lost {
+            if !opened.recovery.was_clean && !effective.acks_durable {
                 unsound.insert(topic_partition);
             }
             log.set_config(effective.clone());

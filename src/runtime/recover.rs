@@ -49,7 +49,7 @@ pub fn recover(config: &Config, path: &Path) -> Result<Recovered, StartError> {
     }
     opened.commit(&entries)?;
     let ends = opened.logs.iter().map(|log| (log.start_offset(), log.end_offset())).collect();
-    let OpenDir { dir, journal, logs, recovery, damage } = opened;
+    let OpenDir { dir, journal, logs, recovery, damage, .. } = opened;
     journal.close().map_err(|why| StartError::Journal(path.to_owned(), why))?;
     dir.close(logs, now).map_err(io_failed)?;
     Ok(Recovered { report: recovery, ends, damage })

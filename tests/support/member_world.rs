@@ -403,6 +403,7 @@ fn do_one(
                 }
                 Work::Cut(cut) => Worked::Cut(cut.run()),
                 Work::Load(..) => Worked::Loaded(Ok(())),
+                Work::Prove => Worked::Proven(odradek::journal::prove(disk, Path::new(DIR))),
             };
             running.site.worked(now, worked);
         }
@@ -486,7 +487,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         found.keys().copied().filter(|place| !is_here(place)).collect();
     let unclaimed =
         unclaimed.into_iter().map(|place| (place, found.remove(&place).expect("there")));
-    site.note_found(unclaimed.collect(), BTreeSet::new());
+    site.note_found(unclaimed.collect(), BTreeSet::new(), opened.is_unproven);
     Running {
         site,
         journal,

@@ -107,6 +107,7 @@ fn living() -> Vec<Example> {
             port: 7092,
         }],
         unsound: vec![TopicPartition { topic_id: ID, partition: Partition(3) }],
+        is_unproven: true,
     };
     let beat = BrokerHeartbeatRequest {
         node_id: NodeId(2),

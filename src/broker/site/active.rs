@@ -299,6 +299,7 @@ impl<D: Disk> Site<D> {
             endpoints: request.endpoints.iter().map(endpoint).collect(),
             rack: request.rack.clone(),
             unsound: request.unsound.iter().copied().collect(),
+            is_unproven: request.is_unproven,
         };
         let offset = self.quorum.as_ref().expect("it leads").log_end_offset();
         let is_heard = self.active.sessions.is_heard(now.boot, node_id);

@@ -20,7 +20,7 @@ use crate::broker::control::{ControlOutput, answer, give_producer_id, outcome_of
 use crate::broker::front::ControlAsk;
 use crate::broker::mail::ShardId;
 use crate::broker::site::active::Origin;
-use crate::broker::site::{Said, Site};
+use crate::broker::site::{Said, Site, Work};
 use crate::controller::FEATURE_LEVEL;
 use crate::ids::{NodeId, Offset, TopicPartition};
 use crate::journal::disk::Disk;
@@ -370,6 +370,9 @@ impl<D: Disk> Site<D> {
                     // All that came before its registration is known here by now.
                     self.outputs.push_back(ControlOutput::Inform);
                     self.asking.due_at = now.boot;
+                    if std::mem::take(&mut self.is_unproven) {
+                        self.outputs.push_back(ControlOutput::Work(Work::Prove));
+                    }
                     self.live(now);
                 }
             }
@@ -426,6 +429,7 @@ impl<D: Disk> Site<D> {
                     rack: self.config.rack.clone(),
                     endpoints: self.config.endpoints.iter().map(endpoint).collect(),
                     unsound: self.unsound.iter().copied().collect(),
+                    is_unproven: self.is_unproven,
                 };
                 let body = Bytes::from(frame::encode_body(&request));
                 let key = PeerApiKey::RegisterBroker as u8;

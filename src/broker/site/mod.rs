@@ -121,6 +121,8 @@ pub struct Site<D: Disk> {
     unclaimed: BTreeMap<TopicPartition, Log<D>>,
     /// Partitions whose copy here is not what it was.
     unsound: BTreeSet<TopicPartition>,
+    /// Whether that is so of all, as far as the controller has not been told yet.
+    is_unproven: bool,
     seed: u64,
     look_at: Boot,
     wants_image: bool,
@@ -210,7 +212,12 @@ impl<D: Disk> Site<D> {
 
     /// Work is done.
     pub fn worked(&mut self, now: Now, worked: Worked) {
-        self.storage.worked(now, worked);
+        match worked {
+            Worked::Proven(Ok(())) => {}
+            // It is said again at the next start, which costs a place in sync and no record.
+            Worked::Proven(Err(why)) => log::warn!("the journal's past could not be noted: {why}"),
+            worked => self.storage.worked(now, worked),
+        }
         self.settle(now);
     }
 

@@ -253,6 +253,7 @@ impl<D: Disk> Site<D> {
             gone: BTreeSet::new(),
             unclaimed: BTreeMap::new(),
             unsound: BTreeSet::new(),
+            is_unproven: false,
             seed,
             look_at: Boot(0),
             wants_image: false,
@@ -266,14 +267,17 @@ impl<D: Disk> Site<D> {
         Ok(site)
     }
 
-    /// What was found on disk of partitions: logs that the metadata does not name yet, and those
-    /// whose copy is not what it was.
+    /// What was found on disk of partitions: logs that the metadata does not name yet, those whose
+    /// copy is not what it was, and whether the journal cannot say so of any
+    /// ([`Opened::is_unproven`](crate::journal::Opened::is_unproven)).
     pub fn note_found(
         &mut self,
         unclaimed: BTreeMap<TopicPartition, Log<D>>,
         unsound: BTreeSet<TopicPartition>,
+        is_unproven: bool,
     ) {
         self.unclaimed = unclaimed;
         self.unsound = unsound;
+        self.is_unproven = is_unproven;
     }
 }

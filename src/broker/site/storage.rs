@@ -50,6 +50,8 @@ pub enum Work<D: Disk> {
     Cut(Box<Cut<D>>),
     /// Bytes to bring into the page cache.
     Load(D::File, u64, u64),
+    /// The controller knows what became of the journal ([`crate::journal::prove`]).
+    Prove,
 }
 
 /// What became of it.
@@ -60,6 +62,8 @@ pub enum Worked {
     Cut(io::Result<CutDone>),
     /// The bytes are there, or lost.
     Loaded(io::Result<()>),
+    /// It is noted, or will be said again.
+    Proven(io::Result<()>),
 }
 
 enum Step {

@@ -9,6 +9,7 @@
 //! str         rack
 //! list of     str protocol, str host, varint u32 port
 //! list of     16 bytes topic id, varint i32 partition: copies that are not what they were
+//! bool        whether that is so of all, be they known or not
 //! ```
 
 use alloc::boxed::Box;
@@ -49,6 +50,8 @@ pub struct RegisterBrokerRequest {
     /// Partitions whose copy here is damaged, or was never sure to be durable.
     #[serde(deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
     pub unsound: Vec<TopicPartition>,
+    /// Its journal is new, or was damaged: nobody knows what it had.
+    pub is_unproven: bool,
 }
 
 /// It is registered.
