@@ -83,6 +83,8 @@ pub mod group_config;
 pub mod ids;
 pub mod limits;
 pub mod metrics;
+#[doc(hidden)]
+pub mod mutant;
 pub mod record;
 pub mod time;
 pub mod topic_config;

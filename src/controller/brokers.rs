@@ -20,6 +20,7 @@ use crate::controller::image::{PartitionImage, TopicImage};
 use crate::controller::{Controller, FEATURE_LEVEL};
 use crate::ids::{NodeId, Offset, Partition, TopicId, TopicPartition, Uuid};
 use crate::limits::{ENDPOINTS_MAX, SITE_BROKERS_MAX, TEXT_CHARS_MAX};
+use crate::mutant::{self, Mutant};
 use crate::wire::ErrorCode;
 
 /// What a broker says of itself when it starts.
@@ -86,11 +87,13 @@ impl Controller {
             endpoints: broker.endpoints.clone(),
             rack: broker.rack.clone(),
         }];
-        let may_lead = |node| node != node_id && self.image.is_active(node);
+        let keeps = mutant::is_on(Mutant::KeepsEpochAtBoot);
+        let may_lead = |node| (node != node_id || keeps) && self.image.is_active(node);
         for (topic_partition, topic, image) in self.partitions_of(node_id) {
             let is_alone = image.isr.iter().chain(&image.elr).all(|other| *other == node_id);
+            let is_believed = mutant::is_on(Mutant::KeepsDamagedInSync);
             let is_named = broker.unsound.contains(&topic_partition);
-            let is_unsound = is_named || broker.is_unproven;
+            let is_unsound = (is_named || broker.is_unproven) && !is_believed;
             let wish = if is_unsound && !is_alone {
                 Wish { lost: Some(node_id), ..Wish::without(image, node_id) }
             } else {

@@ -12,6 +12,7 @@
 
 use crate::controller::image::PartitionImage;
 use crate::ids::{LeaderEpoch, NodeId};
+use crate::mutant::{self, Mutant};
 
 /// Which leader is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,9 @@ pub(super) fn settle(
         image.elr.iter().copied().filter(|node| !is_lost(*node)).collect();
     let candidates = |isr: &[NodeId], eligible: &[NodeId]| -> Vec<NodeId> {
         let among = if isr.is_empty() { eligible } else { isr };
-        let is_candidate = |node: &&NodeId| among.contains(node) && may_lead(**node);
+        let is_among =
+            |node: &NodeId| among.contains(node) || mutant::is_on(Mutant::ElectsOutsideIsr);
+        let is_candidate = |node: &&NodeId| is_among(node) && may_lead(**node);
         image.replicas.iter().filter(is_candidate).copied().collect()
     };
     // Whoever leaves the ISR now is eligible if that leaves too few.

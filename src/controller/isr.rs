@@ -11,6 +11,7 @@ use crate::controller::change::Change;
 use crate::controller::election::{self, Election, Wish};
 use crate::controller::image::{PartitionImage, TopicImage};
 use crate::ids::{NodeId, TopicPartition};
+use crate::mutant::{self, Mutant};
 use crate::wire::ErrorCode;
 use crate::wire::replica::alter_partition::{
     AlterPartitionRequest, AlterPartitionResponse, AlterReplicas, AlteredReplicas,
@@ -23,7 +24,8 @@ impl Controller {
         request: &AlterPartitionRequest,
     ) -> (Vec<Change>, AlterPartitionResponse) {
         let known = self.image.broker(request.leader).map(|broker| broker.broker_epoch);
-        if known != Some(request.broker_epoch) {
+        let is_stale = known != Some(request.broker_epoch);
+        if is_stale && !mutant::is_on(Mutant::TakesStaleBroker) {
             let error = ErrorCode::STALE_BROKER_EPOCH;
             return (Vec::new(), AlterPartitionResponse { error, partitions: Vec::new() });
         }

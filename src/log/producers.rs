@@ -21,6 +21,7 @@ use heapless::Vec as Few;
 
 use crate::ids::Offset;
 use crate::limits::{PARTITION_PRODUCERS_MAX, PRODUCER_STATE_BYTES};
+use crate::mutant::{self, Mutant};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Timestamp};
 
@@ -161,6 +162,9 @@ impl Producers {
             return if is_first { Ok(()) } else { Err(SequenceError::OutOfOrder) };
         }
         if let Some(kept) = producer.batches.iter().find(|kept| kept.is_copy_of(header)) {
+            if mutant::is_on(Mutant::AppendsDuplicates) {
+                return Ok(());
+            }
             return Err(SequenceError::Duplicate(kept.earlier()));
         }
         let next = sequence_after(producer.last().last_sequence, 1);

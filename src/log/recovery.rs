@@ -34,6 +34,7 @@ use super::{Disk, Log, producer_snapshot, truncation};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open, is_unreadable};
 use crate::journal::{PartitionState, SmallState};
+use crate::mutant::{self, Mutant};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
 use crate::topic_config::TopicConfig;
@@ -246,7 +247,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
 
     /// Whether something bad at `offset` is damage rather than torn.
     fn is_below_mark(&self, offset: Offset) -> bool {
-        self.mark.is_none_or(|mark| offset < mark)
+        let is_below = self.mark.is_none_or(|mark| offset < mark);
+        is_below && !mutant::is_on(Mutant::DropsBelowMark)
     }
 
     pub fn next_base(&self, number: usize) -> Option<Offset> {
@@ -480,7 +482,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
             }
         }
         let end = self.segments.last().map_or(self.start, |segment| segment.end);
-        let goal = self.mark.unwrap_or(self.start).max(self.start);
+        let mark = self.mark.filter(|_| !mutant::is_on(Mutant::DropsBelowMark));
+        let goal = mark.unwrap_or(self.start).max(self.start);
         if end < goal {
             self.add_hole(end, goal);
         }

@@ -16,6 +16,7 @@ use super::walk::{Walk, WalkError, crc_is_valid};
 use super::{Disk, Log};
 use crate::ids::{Offset, TopicId};
 use crate::journal::disk::DiskFile;
+use crate::mutant::{self, Mutant};
 
 /// The check of one sealed segment.
 #[derive(Clone, Debug)]
@@ -133,7 +134,7 @@ impl<D: Disk> Log<D> {
 
     /// The first offset that is lost here though it was durable, and that a peer may have.
     pub fn damaged_from(&self) -> Option<Offset> {
-        self.damage.first_unshared()
+        self.damage.first_unshared().filter(|_| !mutant::is_on(Mutant::ServesPastHole))
     }
 
     /// What is known of damage, to be written down.

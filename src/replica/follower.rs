@@ -35,6 +35,7 @@ use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
 use crate::log::{Copied, LogError, ReadError, Truncation};
+use crate::mutant::{self, Mutant};
 use crate::record::{Batch, empty_batch};
 use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
@@ -243,7 +244,10 @@ impl<D: Disk> Follower<D> {
             from,
             log_start: self.local.start_durable.min(log.start_offset()),
             log_end: log.end_offset(),
-            durable_end: self.local.durable_end(),
+            durable_end: match mutant::is_on(Mutant::SaysLogEnd) {
+                true => log.end_offset(),
+                false => self.local.durable_end(),
+            },
             max_bytes: REPLICA_FETCH_BYTES,
             is_damaged: self.local.damage.is_some(),
         };

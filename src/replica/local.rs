@@ -8,6 +8,7 @@ use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::log::{Appended, Log};
+use crate::mutant::{self, Mutant};
 use crate::record::TimestampType;
 use crate::time::{Boot, Now, Timestamp};
 use crate::wire::ErrorCode;
@@ -100,6 +101,9 @@ impl<D: Disk> Local<D> {
     /// How far this copy is acknowledged: to its durable end, or where the topic's acks do not wait
     /// for storage to its log end.
     pub fn acked_end(&self) -> Offset {
+        if mutant::is_on(Mutant::AcksUnsynced) {
+            return self.log.end_offset();
+        }
         self.acked(self.log.end_offset(), self.durable_end())
     }
 
@@ -121,6 +125,7 @@ impl<D: Disk> Local<D> {
     /// What a requested leader epoch is to this one.
     pub fn check_epoch(&self, requested: LeaderEpoch) -> Result<(), ErrorCode> {
         match requested.cmp(&self.state.leader_epoch) {
+            Ordering::Less if mutant::is_on(Mutant::TakesStaleEpoch) => Ok(()),
             Ordering::Less => Err(ErrorCode::FENCED_LEADER_EPOCH),
             Ordering::Equal => Ok(()),
             Ordering::Greater => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),

@@ -22,6 +22,7 @@ use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::limits::REPLICA_FETCHES_MAX;
 use crate::log::{ReadError, Slice};
+use crate::mutant::{self, Mutant};
 use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
 use crate::wire::replica::fetch::{EpochEnd, FetchFrom, FetchReplica, FetchedReplica};
@@ -118,7 +119,8 @@ impl<D: Disk> Leader<D> {
         let Some(remote) = self.remotes.get_mut(&follower) else {
             return Err(Refusal::Error(ErrorCode::UNKNOWN_LEADER_EPOCH));
         };
-        if broker_epoch < registered.max(remote.broker_epoch) {
+        let is_stale = broker_epoch < registered.max(remote.broker_epoch);
+        if is_stale && !mutant::is_on(Mutant::TakesStaleBroker) {
             return Err(Refusal::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
         if !ends.are_possible() {

@@ -6,7 +6,8 @@
 use super::lexer::{self, Word};
 use crate::{Finding, Source};
 
-const VOCABULARY: &[&str] = &["ids", "time", "limits", "metrics", "topic_config", "group_config"];
+const VOCABULARY: &[&str] =
+    &["ids", "time", "limits", "metrics", "mutant", "topic_config", "group_config"];
 
 /// A module, what it may import beside itself, and whether it is part of the core.
 struct Rule {
@@ -35,6 +36,7 @@ const TABLE: &[Rule] = &[
     rule("time", &[VOCABULARY_PLAIN], true),
     rule("limits", &[VOCABULARY_PLAIN], true),
     rule("metrics", &[VOCABULARY_PLAIN], true),
+    rule("mutant", &[VOCABULARY_PLAIN], true),
     rule("topic_config", &[VOCABULARY_PLAIN, &["record"]], true),
     rule("group_config", &[VOCABULARY_PLAIN, &["topic_config"]], true),
     rule("record", &[VOCABULARY_PLAIN], true),

@@ -12,6 +12,7 @@ use crate::broker::mail::{ProduceItem, ReplyBody, RequestId};
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::log::{Earlier, Log, LogError, SequenceError};
+use crate::mutant::{self, Mutant};
 use crate::record::{BatchHeader, TimestampType};
 use crate::replica::Input;
 use crate::time::{Now, Timestamp};
@@ -244,7 +245,9 @@ impl<D: Disk> Back<D> {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         let high_watermark = state.high_watermark();
         let ready = state.waiting.iter().take_while(|(end, _)| *end <= high_watermark).count();
+        let again = mutant::is_on(Mutant::CompletesTwice).then(|| state.waiting.clone());
         let requests: Vec<RequestId> = state.waiting.drain(..ready).map(|(_, r)| r).collect();
+        state.waiting = again.unwrap_or_else(|| std::mem::take(&mut state.waiting));
         let is_enough = state.log.has_enough();
         let error = (!is_enough).then_some(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
         for request in requests {
