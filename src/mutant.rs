@@ -2,7 +2,7 @@
 //! Only the test feature `mutants` can switch one on; without it the question is answered at compile
 //! time, and nothing of this is in the binary.
 //!
-//! `tests/sim/mutants.rs` says where each is found. The replica's and the quorum's own are in
+//! The simulation of a whole site is to find each. The replica's and the quorum's own are in
 //! `replica/mutant.rs` and `quorum/mutant.rs`.
 
 /// What is done wrong.

@@ -528,7 +528,7 @@ mod tests {
     use super::*;
     use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
-    /// Found by tests/sim: whoever asked a coordinator that had to go got a response without a body,
+    /// Found in a simulated site: whoever asked a coordinator that had to go got a response without a body,
     /// and took its broker for broken.
     #[test]
     fn a_coordinator_that_went_away_is_to_be_looked_for_anew() {
