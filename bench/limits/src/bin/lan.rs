@@ -9,8 +9,8 @@
 //! Why not `tc netem`, which does the same: many small kernels are built without it, and this needs
 //! only `/dev/net/tun`. TCP above is the kernel's own either way.
 
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::AsRawFd;
@@ -150,7 +150,8 @@ impl Lan {
                 let now = Instant::now();
                 match waiting.peek() {
                     None => {
-                        waiting = port.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                        waiting =
+                            port.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                     }
                     Some(Reverse((due, ..))) if now < *due => {
                         let wait = *due - now;

@@ -35,7 +35,9 @@ fn main() -> io::Result<()> {
     match words[..] {
         ["follower", path] => follow(path),
         ["leader", path, first, second] => lead(path, [first, second]),
-        _ => Err(io::Error::other("usage: relay follower FILE | relay leader FILE ADDRESS ADDRESS")),
+        _ => {
+            Err(io::Error::other("usage: relay follower FILE | relay leader FILE ADDRESS ADDRESS"))
+        }
     }
 }
 

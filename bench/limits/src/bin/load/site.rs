@@ -148,12 +148,7 @@ pub fn probe(args: &Args) -> io::Result<()> {
             None => writeln!(out, "ready leader={}", ack.broker + 1)?,
             Some(before) if before.broker != ack.broker => {
                 let gap = ack.at.saturating_duration_since(before.at).as_secs_f64() * 1e3;
-                writeln!(
-                    out,
-                    "from={} to={} gap_ms={gap:.1}",
-                    before.broker + 1,
-                    ack.broker + 1
-                )?;
+                writeln!(out, "from={} to={} gap_ms={gap:.1}", before.broker + 1, ack.broker + 1)?;
             }
             Some(_) => {}
         }
