@@ -3,11 +3,11 @@
 //! Kafka's names: `bootstrap.servers` are asked until one answers; from then on the brokers that
 //! the metadata names are used. Those take turns with the question for metadata: one that is cut off
 //! from the others goes on to answer, and what it says is old. One that does not answer in good time
-//! is asked after all others from then on, until it answers again.
+//! is asked after all others for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -140,14 +140,17 @@ pub(super) struct Cluster {
     brokers: BTreeMap<NodeId, String>,
     controller: Option<NodeId>,
     connections: BTreeMap<String, Connection>,
-    /// Addresses that did not answer when they were asked last.
-    silent: BTreeSet<String>,
+    /// Addresses that did not answer in time, and when.
+    silent: BTreeMap<String, Instant>,
     /// Who answered the last question for metadata.
     last_answered: Option<String>,
 }
 
 /// How long a broker is waited for while there are others to ask.
 const PATIENCE_WITH_ONE: Duration = Duration::from_secs(1);
+
+/// How long one that did not answer in time is asked after all others.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 
 impl Cluster {
     pub fn new(endpoint: Endpoint) -> Cluster {
@@ -156,7 +159,7 @@ impl Cluster {
             brokers: BTreeMap::new(),
             controller: None,
             connections: BTreeMap::new(),
-            silent: BTreeSet::new(),
+            silent: BTreeMap::new(),
             last_answered: None,
         }
     }
@@ -200,7 +203,7 @@ impl Cluster {
     /// A broker owes an answer for longer than it should: others are asked before it.
     pub fn shun(&mut self, node: NodeId) {
         if let Some(address) = self.brokers.get(&node) {
-            self.silent.insert(address.clone());
+            self.silent.insert(address.clone(), Instant::now());
         }
     }
 
@@ -224,7 +227,10 @@ impl Cluster {
         body: &B,
         timeout: Duration,
     ) -> Result<Frame, ClientError> {
-        addresses.sort_by_key(|address| self.silent.contains(address));
+        // For a while only: all that are late with an answer may be waiting for the one that is not,
+        // whose card died, and which knows nothing new.
+        self.silent.retain(|_, at| at.elapsed() < SILENT_FOR);
+        addresses.sort_by_key(|address| self.silent.contains_key(address));
         let short = PATIENCE_WITH_ONE.min(timeout);
         let patience: &[Duration] = match addresses.len() {
             0 | 1 => &[timeout],
@@ -242,7 +248,7 @@ impl Cluster {
                     }
                     Err(error) => {
                         was_slow |= is_slow(&error);
-                        self.silent.insert(address.clone());
+                        self.silent.insert(address.clone(), Instant::now());
                         last = error;
                     }
                 }
