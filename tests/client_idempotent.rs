@@ -261,6 +261,23 @@ fn without_idempotence_there_is_no_id() {
     assert_eq!(broker.arrivals()[0].stamp, (-1, -1, -1));
 }
 
+/// A broker that knows nothing of a producer takes any of its batches for the first. The second one
+/// was under way when the first was lost on its way: it was stored, and the first never could be.
+#[test]
+fn the_first_batch_goes_alone() {
+    let broker = FakeBroker::start(1);
+    broker.script(&[Act::Swallow]);
+    let producer = producer(&broker, |config| {
+        config.request_timeout = 300 * MS;
+        config.delivery_timeout = Duration::from_secs(20);
+    });
+    let values = numbers(2);
+    let first = send(&producer, &values[0]);
+    broker.wait_for_arrivals(1);
+    let second = send(&producer, &values[1]);
+    check_stored(&broker, &values, &[first, second]);
+}
+
 /// A batch that is cut keeps its sequences, and what follows it its place.
 #[test]
 fn halves_share_the_sequences_of_the_whole() {

@@ -8,7 +8,9 @@
 //!
 //! **Invariants.** `outstanding` holds, in order, the batches of a partition that have a stamp and
 //! no outcome. A batch is stamped anew only while none of its partition is in flight. While one is
-//! sent again it goes alone, and nothing new goes before all that failed is settled.
+//! sent again it goes alone, and nothing new goes before all that failed is settled. The first batch
+//! of a partition, or of an epoch, goes alone, too: a broker that knows nothing of a producer takes
+//! any batch for its first, and would store the second before the first that it refused.
 //!
 //! Read semantics.md 2.24 and Kafka's `TransactionManager.java` before editing.
 
@@ -49,6 +51,8 @@ struct Track {
     is_unresolved: bool,
     /// There is a gap, or there may be: what follows needs the next epoch.
     wants_epoch: bool,
+    /// The broker stored a batch of this epoch: it knows what comes next.
+    is_known: bool,
 }
 
 /// See the module's documentation.
@@ -100,7 +104,8 @@ impl Idempotence {
         if first.stamp.is_some() {
             return track.outstanding.first() == Some(&first.sequence);
         }
-        if track.is_unresolved {
+        let goes_alone = !track.is_known && !track.outstanding.is_empty();
+        if track.is_unresolved || goes_alone {
             return false;
         }
         let producer = self.producer.expect("it was there above");
@@ -129,6 +134,7 @@ impl Idempotence {
         let Some((track, stamp)) = self.settle(lane, batch) else { return };
         if track.producer == stamp.producer {
             track.expected = after(stamp.base_sequence, batch.record_count);
+            track.is_known = true;
         }
     }
 
@@ -191,6 +197,7 @@ impl Track {
             outstanding: Vec::new(),
             is_unresolved: false,
             wants_epoch: false,
+            is_known: false,
         }
     }
 

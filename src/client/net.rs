@@ -349,11 +349,11 @@ impl Waker {
 
     /// Called by the woken thread before it looks at what changed.
     pub fn clear(&self) {
-        if self.is_pending.load(Ordering::Acquire) {
-            let mut bytes = [0; 16];
-            let _ = (&self.receiver).read(&mut bytes);
-            self.is_pending.store(false, Ordering::Release);
-        }
+        // Not only when a wake is pending: the byte of an earlier one may come after the mark that
+        // went with it was taken away, and `wait` would end at once for as long as it lies there.
+        let mut bytes = [0; 16];
+        let _ = (&self.receiver).read(&mut bytes);
+        self.is_pending.store(false, Ordering::Release);
     }
 }
 
