@@ -5,32 +5,32 @@
 //! **Invariant:** it never waits for a disk (design.md §3): syncs are the flusher's, cold bytes
 //! the loader's, deletion the control thread's.
 
+mod inbox;
+mod sockets;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use polling::{Event as Ready, Events, PollMode, Poller};
+use polling::{Events, Poller};
 
 use crate::broker::front::Answer;
 use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::{Event, Output, Shard};
 use crate::broker::{CloseReason, ConnectionId};
-use crate::config::Protocol;
-use crate::ids::NodeId;
 use crate::journal::Entry;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::kafka::{self, Door};
-use crate::limits::{FLUSH_REQUESTS_MAX, FRAME_BYTES_BEFORE_HELLO_MAX, JOURNAL_COMMIT_BYTES_MAX};
+use crate::limits::{FLUSH_REQUESTS_MAX, JOURNAL_COMMIT_BYTES_MAX};
 use crate::log::Log;
 use crate::runtime::cleaner::CleanWork;
-use crate::runtime::connection::{Connection, FrameSizes, READ_BYTES, Sent, Taken};
+use crate::runtime::connection::{Connection, READ_BYTES};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::dialer;
 use crate::runtime::flusher::entry_bytes;
@@ -43,14 +43,8 @@ use crate::runtime::site::handshake::Credentials;
 use crate::runtime::throttle::LogThrottle;
 use crate::runtime::{ConnectionLimits, clock};
 use crate::time::{Boot, Now};
-use crate::wire;
 
-/// Frames of one connection handled in a turn, so that others get theirs.
-const FRAMES_PER_TURN: usize = 64;
-
-/// Frames of all connections handled in a turn, save that each has one: a turn that takes long
-/// keeps those waiting that ask for little.
-const FRAMES_PER_TURN_TOGETHER: usize = 512;
+pub use inbox::{Inbox, Input, Loaded};
 
 /// Partitions whose held batches are written in a turn with nothing else to do: so few that what
 /// comes meanwhile hardly waits.
@@ -68,95 +62,11 @@ const HAND_OVER_BYTES: u64 = JOURNAL_COMMIT_BYTES_MAX as u64 / 2;
 /// for one who asks much.
 const HAND_OVER_TURNS: u32 = 4;
 
-/// How often connections are looked at for timeouts.
-const SWEEP_MS: u64 = 500;
-
 /// How soon a connection is looked at again that waits for memory or room in a mailbox.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_millis(500);
-
-/// What the loader's work was for.
-#[derive(Clone, Copy, Debug)]
-pub enum Loaded {
-    /// A read of the core.
-    Read(u64),
-    /// A response on a connection.
-    Send(ConnectionId),
-}
-
-/// What reaches a shard other than by mail.
-pub enum Input<D: Disk> {
-    /// An event for the core.
-    Event(Event<D>),
-    /// The loader is done; whether the disk has lost what was wanted.
-    Loaded(Loaded, bool),
-    /// A client connected from there, to speak this.
-    Connection(Protocol, TcpStream, SocketAddr),
-    /// Another broker was dialed.
-    Dialed(NodeId, Option<TcpStream>),
-    /// Another broker connected, to follow.
-    Peered(NodeId, TcpStream),
-    /// Timeouts and sizes are others now.
-    Limits(ConnectionLimits),
-    /// Write all that is held, then answer whether nothing was lost.
-    Settle(Sender<bool>),
-    /// Read no more, answer what was asked, end.
-    Stop,
-}
-
-/// The way into a shard for all threads but the other shards.
-pub struct Inbox<D: Disk> {
-    sender: Sender<Input<D>>,
-    waker: Arc<Poller>,
-    /// Connections it has, for the acceptor to choose by.
-    pub connections: Arc<AtomicUsize>,
-    /// Set when it ends: all that it held was written.
-    has_settled: Arc<AtomicBool>,
-}
-
-impl<D: Disk> Clone for Inbox<D> {
-    fn clone(&self) -> Inbox<D> {
-        Inbox {
-            sender: self.sender.clone(),
-            waker: Arc::clone(&self.waker),
-            connections: Arc::clone(&self.connections),
-            has_settled: Arc::clone(&self.has_settled),
-        }
-    }
-}
-
-impl<D: Disk> Inbox<D> {
-    /// The way in, from its parts.
-    pub fn new(sender: Sender<Input<D>>, waker: Arc<Poller>) -> Inbox<D> {
-        Inbox { sender, waker, connections: Arc::default(), has_settled: Arc::default() }
-    }
-
-    /// Gives it an input; one that has ended takes none.
-    pub fn give(&self, input: Input<D>) {
-        let _ = self.sender.send(input);
-        let _ = self.waker.notify();
-    }
-
-    /// Gives it an event for its core.
-    pub fn send(&self, event: Event<D>) {
-        self.give(Input::Event(event));
-    }
-
-    /// Has it write all that it holds; waits for that, and answers whether it was done.
-    pub fn settle(&self) -> bool {
-        let (done, outcome) = channel();
-        self.give(Input::Settle(done));
-        // One that has ended does not answer, but said how it ended.
-        outcome.recv().unwrap_or_else(|_| self.has_settled.load(Ordering::Acquire))
-    }
-
-    /// Tells it that the loader is done.
-    pub fn send_loaded(&self, loaded: Loaded, is_lost: bool) {
-        self.give(Input::Loaded(loaded, is_lost));
-    }
-}
 
 /// What a shard's thread is made of.
 pub struct ShardLoop<D: Disk + 'static>
@@ -578,270 +488,6 @@ where
         let job = LoadJob { file, position, bytes, shard, done };
         // The loader ends after the shards.
         let _ = self.parts.loader.send(job);
-    }
-
-    // Connections.
-
-    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<D::File>> {
-        let connection = self.connections.get_mut(slot_of(id))?.as_mut()?;
-        (connection.id == id).then_some(connection)
-    }
-
-    fn new_slot(&mut self) -> (ConnectionId, usize) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.connections.len() - 1
-        });
-        self.generation = self.generation.wrapping_add(1);
-        (ConnectionId(u64::from(self.generation) << 32 | slot as u64), slot)
-    }
-
-    fn open(&mut self, now: Now, protocol: Protocol, stream: TcpStream, peer: SocketAddr) {
-        let (id, slot) = self.new_slot();
-        match self.register(id, slot, (stream, peer), now) {
-            Ok((local_host, local_port)) => {
-                // As Kafka writes addresses of clients.
-                let peer_host = format!("/{}", peer.ip().to_canonical()).into();
-                self.active.insert(slot);
-                if protocol == Protocol::Kafka {
-                    self.doors.insert(slot, Door::default());
-                }
-                let opened = Event::Opened {
-                    connection: id,
-                    local_host,
-                    local_port,
-                    peer_host,
-                    has_door: protocol != Protocol::Wire,
-                };
-                self.step(now, opened);
-            }
-            Err(why) => {
-                self.complaints.warn(now.boot, format_args!("a connection was lost: {why}"));
-                self.free.push(slot);
-                self.count_closed(peer);
-            }
-        }
-    }
-
-    /// A connection with another broker of the site: it is none of the clients'.
-    fn take_in(&mut self, now: Now, stream: TcpStream) -> Option<ConnectionId> {
-        let peer = stream.peer_addr().ok()?;
-        let (id, slot) = self.new_slot();
-        if let Err(why) = self.register(id, slot, (stream, peer), now) {
-            self.complaints.warn(now.boot, format_args!("a link was lost: {why}"));
-            self.free.push(slot);
-            return None;
-        }
-        let link = self.connections[slot].as_mut().expect("registered just now");
-        link.is_link = true;
-        self.active.insert(slot);
-        Some(id)
-    }
-
-    fn register(
-        &mut self,
-        id: ConnectionId,
-        slot: usize,
-        (stream, peer): (TcpStream, SocketAddr),
-        now: Now,
-    ) -> std::io::Result<(Box<str>, u16)> {
-        let local = stream.local_addr()?;
-        let connection = Connection::new(id, stream, peer, now.boot)?;
-        #[expect(unsafe_code, reason = "the poller holds the descriptor without owning it")]
-        // SAFETY: the socket is deleted from the poller before it is dropped, in `close`.
-        unsafe {
-            let interest = Ready::all(slot);
-            self.parts.poller.add_with_mode(connection.stream(), interest, PollMode::Edge)?;
-        }
-        self.connections[slot] = Some(connection);
-        // An IPv4 client of a listener on `::` knows nothing of IPv6.
-        Ok((local.ip().to_canonical().to_string().into(), local.port()))
-    }
-
-    fn begin_close(&mut self, id: ConnectionId, reason: CloseReason) {
-        let now = clock::boot();
-        let Some(connection) = self.connection(id) else { return };
-        connection.is_closing = true;
-        let peer = connection.peer;
-        self.active.insert(slot_of(id));
-        self.complaints.warn(now, format_args!("{peer} is disconnected: {reason}"));
-    }
-
-    /// A node of the site knocks: the control thread goes on with its connection. Nothing is lost:
-    /// such a node says nothing more before it is answered.
-    fn hand_over_connection(&mut self, id: ConnectionId, correlation_id: u32, hello: Vec<u8>) {
-        let Some(connection) = self.connection(id) else { return };
-        if let Ok(stream) = connection.stream().try_clone() {
-            let knocked = ControlEvent::Knocked(stream, correlation_id, hello);
-            drop(self.parts.control.send(knocked));
-        }
-        self.close(slot_of(id));
-    }
-
-    fn close(&mut self, slot: usize) {
-        let Some(mut connection) = self.connections[slot].take() else { return };
-        self.doors.remove(&slot);
-        connection.discard(self.parts.ledger);
-        // A socket that cannot be deleted was never added.
-        let _ = self.parts.poller.delete(connection.stream());
-        self.parts.ledger.release_frame(connection.reserved_bytes());
-        self.free.push(slot);
-        self.active.remove(&slot);
-        self.blocked.remove(&slot);
-        if !connection.is_link {
-            self.count_closed(connection.peer);
-        }
-        self.step(clock::now(), Event::Closed(connection.id));
-    }
-
-    fn count_closed(&self, peer: SocketAddr) {
-        self.parts.peers.leave(peer.ip());
-        self.parts.inbox.connections.fetch_sub(1, Ordering::Relaxed);
-        self.parts.metrics.connections_now.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn read_all(&mut self, now: Now) {
-        let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
-        self.has_more = false;
-        let share = (FRAMES_PER_TURN_TOGETHER / slots.len().max(1)).clamp(1, FRAMES_PER_TURN);
-        for slot in slots {
-            if self.connections[slot].is_some() {
-                self.read_one(now, slot, share);
-            }
-        }
-    }
-
-    /// Handles the frames of one connection, and marks it for what it needs next.
-    fn read_one(&mut self, now: Now, slot: usize, frames_max: usize) {
-        self.active.insert(slot);
-        for _ in 0..frames_max {
-            let Some(connection) = self.connections[slot].as_mut() else { return };
-            if connection.is_closing || self.stop_by.is_some() {
-                return;
-            }
-            if connection.is_congested(self.parts.ledger) {
-                if connection.is_crowded_out(self.parts.ledger) {
-                    self.blocked.insert(slot);
-                }
-                return;
-            }
-            let id = connection.id;
-            let is_door_full = self.doors.get(&slot).is_some_and(Door::is_full);
-            if is_door_full
-                || !self.parts.shard.accepts(id)
-                || self.parts.flush_queue.is_congested()
-            {
-                self.blocked.insert(slot);
-                return;
-            }
-            let bytes_max = match self.parts.shard.said_hello(id) {
-                true => self.parts.limits.frame_bytes_max,
-                false => FRAME_BYTES_BEFORE_HELLO_MAX,
-            };
-            let has_door = self.doors.contains_key(&slot);
-            let is_link = connection.is_link;
-            let is_produce: fn(&[u8]) -> bool = match has_door {
-                true => kafka::is_produce,
-                // On a link come batches, whatever their frame begins with.
-                false if is_link => |_| true,
-                false => wire::is_produce,
-            };
-            let sizes = FrameSizes { bytes_max, is_produce };
-            let ledger = self.parts.ledger;
-            match connection.take(ledger, sizes, &mut self.scratch, now.boot) {
-                Taken::Frame(bytes) => self.take_frame(now, id, bytes),
-                Taken::Drained => return,
-                Taken::NoMemory => {
-                    self.blocked.insert(slot);
-                    return;
-                }
-                Taken::BadLength(bytes, bytes_max) => {
-                    self.complain_of_length(now.boot, slot, bytes, bytes_max);
-                    self.close(slot);
-                    return;
-                }
-                Taken::Ended => {
-                    self.close(slot);
-                    return;
-                }
-            }
-        }
-        // More may be there: the next turn goes on.
-        self.has_more = true;
-    }
-
-    fn complain_of_length(&mut self, now: Boot, slot: usize, bytes: u32, frame_max: usize) {
-        let peer = self.connections[slot].as_ref().expect("it was read from").peer;
-        let hint = match &bytes.to_be_bytes() {
-            b"GET " | b"POST" | b"HEAD" | b"PUT " => ": this is HTTP, the port is not",
-            [0x16, 0x03, ..] => ": this is TLS, the port is not",
-            _ => "",
-        };
-        self.complaints.warn(
-            now,
-            format_args!("{peer}: a frame of {bytes} bytes, at most {frame_max} are read{hint}"),
-        );
-    }
-
-    fn write_all(&mut self, now: Boot) {
-        let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
-        for slot in slots {
-            let Some(connection) = self.connections[slot].as_mut() else { continue };
-            if connection.is_writable && !connection.is_loading && connection.has_output() {
-                let sent = connection.send(now);
-                connection.account(self.parts.ledger);
-                match sent {
-                    Sent::All | Sent::Full => {}
-                    Sent::Cold(slice) => {
-                        connection.is_loading = true;
-                        let done = Loaded::Send(connection.id);
-                        self.load(slice.file, slice.position, slice.bytes, done);
-                    }
-                    Sent::Broken => {
-                        self.close(slot);
-                        continue;
-                    }
-                }
-            }
-            self.settle(slot);
-        }
-    }
-
-    /// Decides whether a connection has more to do at once, is over, or waits for an event.
-    fn settle(&mut self, slot: usize) {
-        let is_stopping = self.stop_by.is_some();
-        let Some(connection) = self.connections[slot].as_ref() else { return };
-        if connection.is_closing {
-            if !connection.has_output() {
-                self.close(slot);
-            }
-            return;
-        }
-        let may_read = !connection.is_congested(self.parts.ledger) && !is_stopping;
-        if connection.wants_turn && may_read && !self.blocked.contains(&slot) {
-            self.active.insert(slot);
-        }
-    }
-
-    fn sweep(&mut self, now: Boot) {
-        self.sweep_at = now.plus_ms(SWEEP_MS);
-        let limits = self.parts.limits;
-        for slot in 0..self.connections.len() {
-            let Some(connection) = self.connections[slot].as_ref() else { continue };
-            let id = connection.id;
-            let dripping = connection
-                .frame_began_at
-                .is_some_and(|began| limits.frame_timeout_ms <= now.ms_since(began));
-            let idle_ms = now.ms_since(connection.active_at);
-            let greets_late =
-                !self.parts.shard.said_hello(id) && limits.frame_timeout_ms <= idle_ms;
-            let is_idle = limits.idle_max_ms <= idle_ms && !self.parts.shard.is_busy(id);
-            // A peer that does not read its answers holds memory; it is idle too.
-            let is_stuck = connection.has_output() && limits.idle_max_ms <= idle_ms;
-            if dripping || greets_late || is_idle || is_stuck {
-                self.close(slot);
-            }
-        }
     }
 
     // The end.
