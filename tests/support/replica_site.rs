@@ -5,12 +5,24 @@
 //! state, checks `AlterPartition`, fences who is silent and elects from the ISR. Connections keep
 //! their order and lose everything when they break.
 
+macro_rules! hold {
+    ($condition:expr, $($words:tt)*) => {
+        if !$condition {
+            return Err(Violation(format!($($words)*)));
+        }
+    };
+}
+
+#[path = "replica_checks.rs"]
+mod checks;
+#[path = "replica_weather.rs"]
+mod weather;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
-use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::{BrokerState, Input, LeaderAndIsr, Output, Replica, ReplicaConfig, Role};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
@@ -90,14 +102,6 @@ const CONTROLLER: NodeId = NodeId(0);
 /// A rule that was broken.
 #[derive(Debug)]
 pub struct Violation(pub String);
-
-macro_rules! hold {
-    ($condition:expr, $($words:tt)*) => {
-        if !$condition {
-            return Err(Violation(format!($($words)*)));
-        }
-    };
-}
 
 impl Site {
     pub fn new(seed: u64, tune: impl Fn(&mut ReplicaConfig)) -> Site {
@@ -564,205 +568,6 @@ impl Site {
             let Some(node) = self.nodes.get(node) else { continue };
             let durable = node.log().durable_offset();
             hold!(self.committed_end <= durable, "R5: {} joins with {durable}", node.id);
-        }
-        Ok(())
-    }
-
-    /// Something happens, or nothing.
-    fn chance(&mut self) -> Result<(), Violation> {
-        let after = 500 + self.random.below(3000);
-        self.at(after, Event::Chance);
-        self.fence();
-        if self.us < self.calm_since {
-            self.fault()?;
-        }
-        // A while after the last fault too: the partition takes writes again.
-        if self.us < self.calm_since.saturating_add(3_000_000) && self.random.is_one_in(2) {
-            self.produce()?;
-            if self.random.is_one_in(150) {
-                self.delete()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn fault(&mut self) -> Result<(), Violation> {
-        let node = NODES[self.random.below(3) as usize];
-        match self.random.below(2000) {
-            0..8 => {
-                let is_power_cut = self.random.is_one_in(2);
-                self.counts.power_cuts += u64::from(is_power_cut);
-                self.stop(node, is_power_cut);
-            }
-            8 => self.cut_power_of_all(),
-            9..100 if !self.nodes.contains_key(&node) => self.boot(node),
-            100..112 => {
-                let other = [CONTROLLER, NODES[0], NODES[1], NODES[2]];
-                let other = other[self.random.below(4) as usize];
-                if node != other && self.cut_links.insert((node.min(other), node.max(other))) {
-                    self.counts.partitions += 1;
-                    self.note(&format!("part {node} and {other}"));
-                    self.disconnect(node, other);
-                }
-                if other == CONTROLLER {
-                    self.silent_since.entry(node).or_insert(self.us);
-                }
-            }
-            112..160 => {
-                if let Some(link) = self.cut_links.pop_first() {
-                    self.note(&format!("heal {link:?}"));
-                    self.heal(link);
-                }
-            }
-            160..175 => {
-                let other = NODES[self.random.below(3) as usize];
-                self.disconnect(node, other);
-            }
-            175..180 => self.damage(node)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A scrub finds damage at a follower.
-    fn damage(&mut self, id: NodeId) -> Result<(), Violation> {
-        let Some(node) = self.nodes.get(&id) else { return Ok(()) };
-        let end = node.log().durable_offset();
-        if matches!(node.replica.role(), Role::Leader(_)) || end == node.log().start_offset() {
-            return Ok(());
-        }
-        let batches = node.batches(node.log().start_offset(), end);
-        let from = batches[self.random.below(batches.len() as u64) as usize].0;
-        self.damaged.insert(id);
-        self.note(&format!("damage at {id} from {from}"));
-        self.give(id, Input::Damaged(from))
-    }
-
-    fn heal(&mut self, (a, b): (NodeId, NodeId)) {
-        if a == CONTROLLER && self.nodes.contains_key(&b) {
-            self.silent_since.remove(&b);
-            self.brokers.get_mut(&b).expect("registered").is_active = true;
-            if self.state.leader.is_none() {
-                self.elect();
-            }
-            self.tell_all();
-        }
-    }
-
-    /// One of those who think that they lead.
-    fn any_leader(&mut self) -> Option<NodeId> {
-        let leads = |node: &&Node| matches!(node.replica.role(), Role::Leader(_));
-        let leaders: Vec<NodeId> = self.nodes.values().filter(leads).map(|node| node.id).collect();
-        leaders.get(self.random.below(leaders.len().max(1) as u64) as usize).copied()
-    }
-
-    /// Deletes the older half of what is committed, as far as some leader knows.
-    fn delete(&mut self) -> Result<(), Violation> {
-        let Some(to) = self.any_leader() else { return Ok(()) };
-        let replica = &self.nodes[&to].replica;
-        let (start, end) = (replica.log().start_offset(), replica.high_watermark());
-        let offset = Offset(start.0 + (end.0 - start.0) / 2);
-        self.deleted_to = self.deleted_to.max(offset);
-        self.give(to, Input::DeleteRecords { token: 0, offset })
-    }
-
-    fn produce(&mut self) -> Result<(), Violation> {
-        let Some(to) = self.any_leader() else { return Ok(()) };
-        let value = self.next_value;
-        self.next_value += 1;
-        let mut builder = BatchBuilder::new();
-        for _ in 0..=self.random.below(3) {
-            let mut bytes = value.to_be_bytes().to_vec();
-            bytes.resize(8 + self.random.below(300) as usize, b'.');
-            builder.push(self.now().wall, None, Some(&bytes), &[]);
-        }
-        let batch = BytesMut::from(&builder.finish(Compression::None)[..]);
-        self.asked.insert(value, value);
-        self.give(to, Input::Produce { token: value, acks: -1, batch })
-    }
-
-    /// What must hold after every event.
-    fn check(&mut self) -> Result<(), Violation> {
-        for id in NODES {
-            let Some(node) = self.nodes.get(&id) else { continue };
-            let high_watermark = node.replica.high_watermark();
-            if let Role::Leader(leader) = node.replica.role() {
-                let epoch = node.replica.state().leader_epoch;
-                let last = self.marks.insert(id, (epoch, high_watermark));
-                let before = last.filter(|(of, _)| *of == epoch).map(|(_, before)| before);
-                let before = before.unwrap_or(Offset::ZERO);
-                hold!(before <= high_watermark, "R6: the high watermark of {id} fell");
-                if before < high_watermark && self.committed_end < high_watermark {
-                    let min = self.setup.topic.min_insync_replicas as usize;
-                    hold!(min <= leader.isr().len(), "R4: committed by {:?}", leader.isr());
-                }
-                self.commit(id, high_watermark)?;
-            } else {
-                let durable = node.log().durable_offset();
-                hold!(high_watermark <= durable, "R10: {id} serves what is not durable");
-                hold!(high_watermark <= self.committed_end, "R10: {id} serves the uncommitted");
-            }
-        }
-        self.check_isr()
-    }
-
-    /// R1: every member of the controller's ISR has all that any leader said is committed.
-    fn check_isr(&self) -> Result<(), Violation> {
-        for node in self.state.isr.iter().filter_map(|node| self.nodes.get(node)) {
-            let end = node.log().end_offset();
-            hold!(self.committed_end <= end, "R1: {} lacks {end}..{}", node.id, self.committed_end);
-        }
-        Ok(())
-    }
-
-    /// A leader says that everything below its high watermark is committed: it is the same for
-    /// ever, and every member of the ISR has it.
-    fn commit(&mut self, leader: NodeId, high_watermark: Offset) -> Result<(), Violation> {
-        if high_watermark <= self.committed_end {
-            return Ok(());
-        }
-        let from = self.committed_end;
-        let batches = self.nodes[&leader].batches(from, high_watermark);
-        for member in self.state.isr.iter().filter_map(|member| self.nodes.get(member)) {
-            let theirs = member.batches(from, high_watermark);
-            hold!(theirs == batches, "R1, R7: {} differs from {leader} at {from}", member.id);
-            let durable = member.log().durable_offset();
-            hold!(high_watermark <= durable, "I8: {} has only {durable} safe", member.id);
-        }
-        for (base, epoch, bytes) in batches {
-            self.committed.insert(base.0, (epoch, bytes));
-        }
-        self.committed_end = high_watermark;
-        Ok(())
-    }
-
-    fn is_level(&self) -> bool {
-        let Some(leader) = self.state.leader.and_then(|leader| self.nodes.get(&leader)) else {
-            return false;
-        };
-        let end = leader.log().end_offset();
-        self.state.isr.len() == NODES.len()
-            && leader.replica.high_watermark() == end
-            && self.nodes.values().all(|node| node.log().end_offset() == end)
-    }
-
-    /// All replicas are the same, byte for byte, and hold what was acknowledged.
-    fn check_the_end(&self) -> Result<(), Violation> {
-        for node in self.nodes.values() {
-            let start = node.log().start_offset();
-            hold!(start <= self.deleted_to, "{} begins at {start}", node.id);
-            let found = node.batches(start, self.committed_end);
-            let found = found.into_iter().map(|(base, epoch, bytes)| (base.0, (epoch, bytes)));
-            let found: BTreeMap<_, _> = found.collect();
-            let first = found.first_key_value().map_or(self.committed_end.0, |(base, _)| *base);
-            let wanted = self.committed.range(first..);
-            let is_same = wanted.eq(&found);
-            hold!(is_same, "R7: {} is not what was committed", node.id);
-            hold!(first <= start.0 || start == self.committed_end, "{} has a gap", node.id);
-        }
-        for (base, value) in self.acked.range(self.deleted_to.0..) {
-            let stored = self.committed.get(base).map(|(_, bytes)| value_of(bytes));
-            hold!(stored == Some(*value), "I1: {value} at {base} is {stored:?}");
         }
         Ok(())
     }
