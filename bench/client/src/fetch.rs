@@ -14,7 +14,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     let address = args.address()?.to_string();
     let wanted = Duration::from_secs_f64(args.seconds("seconds", 3.0));
     read_all(&address, &topic(args), Duration::from_secs_f64(args.seconds("warm", 1.0)))?;
-    let watch = Watch::start(args.pid())?;
+    let watch = Watch::start(args.pids())?;
     let (records, bytes, reading) = read_all(&address, &topic(args), wanted)?;
     let seconds = reading.as_secs_f64();
     println!(

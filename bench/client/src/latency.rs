@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> io::Result<()> {
         io::Result::Ok(())
     });
     wait_for(&mut producer, 1 + warm_count)?;
-    let watch = Watch::start(args.pid())?;
+    let watch = Watch::start(args.pids())?;
     wait_for(&mut producer, 1 + count)?;
     sending.join().expect("no panic there")?;
     let bytes = ((count - warm_count) * record_bytes) as f64;

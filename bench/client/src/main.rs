@@ -14,6 +14,7 @@
 //! client's own CPU time. Everything not named here is at librdkafka's defaults.
 
 #[path = "../../limits/src/bin/load/args.rs"]
+#[allow(dead_code)]
 mod args;
 mod fetch;
 mod kafka;

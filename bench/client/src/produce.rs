@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> io::Result<()> {
     }
     send_for(&mut producer, value, args.seconds("warm", 1.0))?;
     let records = producer.deliveries().records;
-    let watch = Watch::start(args.pid())?;
+    let watch = Watch::start(args.pids())?;
     send_for(&mut producer, value, args.seconds("seconds", 3.0))?;
     let records = producer.deliveries().records - records;
     let bytes = records as f64 * record_bytes as f64;

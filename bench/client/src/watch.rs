@@ -1,4 +1,4 @@
-//! What the broker and this process used between two moments.
+//! What the broker, or the brokers of a site, and this process used between two moments.
 
 use std::time::Instant;
 use std::{fs, io};
@@ -7,7 +7,7 @@ use crate::process;
 
 /// A moment, and how much was used until then.
 pub struct Watch {
-    pid: Option<i32>,
+    pids: Vec<i32>,
     began: Instant,
     own: f64,
     broker: f64,
@@ -15,13 +15,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn start(pid: Option<i32>) -> io::Result<Watch> {
+    pub fn start(pids: Vec<i32>) -> io::Result<Watch> {
         Ok(Watch {
-            pid,
             own: process::own_cpu_seconds(),
-            broker: pid.map_or(0.0, process::cpu_seconds),
-            broker_user: pid.map_or(Ok(0.0), user_seconds)?,
+            broker: cpu_seconds(&pids),
+            broker_user: user_seconds(&pids)?,
             began: Instant::now(),
+            pids,
         })
     }
 
@@ -34,22 +34,34 @@ impl Watch {
     pub fn line(&self, bytes: f64, seconds: f64) -> io::Result<String> {
         let busy = |from: f64, to: f64| 100.0 * (to - from) / seconds;
         let client_busy = busy(self.own, process::own_cpu_seconds());
-        let Some(pid) = self.pid else {
+        if self.pids.is_empty() {
             return Ok(format!("client_busy={client_busy:.0}"));
-        };
-        let (cpu, user) = (process::cpu_seconds(pid), user_seconds(pid)?);
+        }
+        let (cpu, user) = (cpu_seconds(&self.pids), user_seconds(&self.pids)?);
         Ok(format!(
             "client_busy={client_busy:.0} broker_busy={:.1} user_s_gb={:.4} cpu_s_gb={:.4} rss_mib={:.1}",
             busy(self.broker, cpu),
             (user - self.broker_user) * 1e9 / bytes,
             (cpu - self.broker) * 1e9 / bytes,
-            resident_kib(pid)? as f64 / 1024.0,
+            resident_kib(&self.pids)? as f64 / 1024.0,
         ))
     }
 }
 
+fn cpu_seconds(pids: &[i32]) -> f64 {
+    pids.iter().map(|pid| process::cpu_seconds(*pid)).sum()
+}
+
+fn user_seconds(pids: &[i32]) -> io::Result<f64> {
+    pids.iter().map(|pid| user_seconds_of(*pid)).sum()
+}
+
+fn resident_kib(pids: &[i32]) -> io::Result<u64> {
+    pids.iter().map(|pid| resident_kib_of(*pid)).sum()
+}
+
 /// CPU seconds a process spent outside the kernel, in steps of the clock tick.
-fn user_seconds(pid: i32) -> io::Result<f64> {
+fn user_seconds_of(pid: i32) -> io::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may have blanks; the 14th word of all is the 12th after it.
     let word = text.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(11));
@@ -60,7 +72,7 @@ fn user_seconds(pid: i32) -> io::Result<f64> {
 }
 
 /// All memory of a process that is there: its own, and files it has mapped.
-fn resident_kib(pid: i32) -> io::Result<u64> {
+fn resident_kib_of(pid: i32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());

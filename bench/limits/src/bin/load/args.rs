@@ -68,6 +68,17 @@ impl Args {
         self.options.get(key).map_or(default, parse)
     }
 
+    /// The processes to watch, separated by commas.
+    ///
+    /// # Panics
+    /// When one is not a number: the caller is a script of ours.
+    #[allow(dead_code, reason = "the client of Kafka's protocol, which shares this file, has sites")]
+    pub fn pids(&self) -> Vec<i32> {
+        let words = self.text("pid", "");
+        let words = words.split(',').filter(|word| !word.is_empty());
+        words.map(|word| word.parse().unwrap_or_else(|_| panic!("--pid {word}"))).collect()
+    }
+
     /// The process to watch, if one is named.
     pub fn pid(&self) -> Option<i32> {
         self.has("pid").then(|| self.number("pid", 0) as i32)
