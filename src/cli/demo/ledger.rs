@@ -118,9 +118,8 @@ impl Ledger {
         flow.acknowledged_count += 1;
         let before = flow.last_ack.replace(now);
         let Some(outage) = &mut flow.outage else { return };
-        if let Some(before) = before {
-            outage.longest = outage.longest.max(now.saturating_duration_since(before));
-        }
+        let before = before.unwrap_or(outage.since);
+        outage.longest = outage.longest.max(now.saturating_duration_since(before));
         // What was sent before may have been acknowledged by the leader that is gone.
         if outage.since < sent_at {
             self.failovers.push(outage.longest);
@@ -343,5 +342,15 @@ mod tests {
         bench.ack(910, 0, 3, 3);
         assert!(!bench.ledger.is_failing_over());
         assert_eq!(bench.ledger.failovers(), [Duration::from_millis(790)]);
+    }
+
+    #[test]
+    fn a_partition_that_never_was_acknowledged_waits_from_when_it_lost_its_leader() {
+        let mut bench = Bench::new();
+        let killed = bench.at(100);
+        bench.ledger.begin_outage(killed, &[1]);
+        bench.send(150, 1);
+        bench.ack(400, 1, 0, 0);
+        assert_eq!(bench.ledger.failovers(), [Duration::from_millis(300)]);
     }
 }

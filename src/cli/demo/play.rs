@@ -201,7 +201,7 @@ impl Play {
         let is_over = self.follow(script, &partitions, feed)?;
         let failovers = feed.ledger().failovers().to_vec();
         for failover in failovers.iter().skip(self.failovers_told) {
-            self.note(&format!("another leads, after {} ms", failover.as_millis()));
+            self.note(&format!("acknowledgements go on, after {} ms", failover.as_millis()));
         }
         self.failovers_told = failovers.len();
         self.draw(now, &partitions, feed)?;
