@@ -252,6 +252,12 @@ pub const ENDPOINTS_MAX: usize = 8;
 /// Brokers of a site.
 pub const SITE_BROKERS_MAX: usize = 64;
 
+/// Nodes of a site that are listed: brokers, and those that only vote or follow.
+pub const SITE_NODES_MAX: usize = 2 * SITE_BROKERS_MAX;
+
+/// What a board that is let in is given at most: a secret, and addresses.
+pub const PAIR_GRANT_BYTES_MAX: usize = 16 << 10;
+
 /// Members of the metadata quorum, observers included.
 pub const QUORUM_MEMBERS_MAX: usize = 64;
 

@@ -132,6 +132,7 @@ impl Node {
                 }
                 ControlOutput::Configure
                 | ControlOutput::Inform
+                | ControlOutput::Depart
                 | ControlOutput::Work(_)
                 | ControlOutput::Send(..)
                 | ControlOutput::Altered(..) => unreachable!("one node, and nobody configures it"),

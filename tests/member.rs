@@ -17,7 +17,8 @@ use odradek::journal::Journal;
 use odradek::log::{LogDir, OpenParameters};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
-use odradek::wire::{ApiKey, ErrorCode, TopicRef};
+use odradek::wire::change_members::{ChangeMembersRequest, ChangeMembersResponse, SiteChange};
+use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 
 fn site_of_three() -> World {
     let mut world = World::of(3);
@@ -219,7 +220,6 @@ fn a_node_that_was_alone_brings_its_topics_along() {
 
 #[test]
 fn producer_ids_come_in_blocks_that_nobody_else_has() {
-    use odradek::wire::frame;
     use odradek::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
     let mut world = site_of_three();
     let request = InitProducerIdRequest {
@@ -238,4 +238,58 @@ fn producer_ids_come_in_blocks_that_nobody_else_has() {
         given.push(response.producer_id);
     }
     assert_eq!(given, [0, 1000, 2000, 1], "{:?}", world.image(1).find(TopicRef::Name("t")));
+}
+
+#[test]
+fn boards_that_join_vote_while_fewer_do_than_may_and_a_vote_can_move() {
+    let mut world = World::paired(4);
+    world.start_all();
+    world.run_until("three vote and four take part", |world| world.is_whole(3, 4));
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    let voters = world.voters(1);
+    let leader = world.leader().expect("whole");
+    let outside = (1..5).find(|node| !voters.contains(node)).expect("four boards, three votes");
+    let moved = SiteChange::MoveVoter { from: NodeId(leader), to: NodeId(outside) };
+    assert_eq!(world.change(outside, moved), ErrorCode::NONE, "also from the one that leads");
+    world.run_ms(2000);
+    let voters = world.voters(outside);
+    assert!(voters.contains(&outside) && !voters.contains(&leader), "{voters:?}");
+    assert!(world.is_whole(3, 4), "who votes no more goes on as a broker");
+    // No such node; one that does not vote; done already.
+    let change = |from, to| SiteChange::MoveVoter { from: NodeId(from), to: NodeId(to) };
+    assert_eq!(world.change(1, change(outside, 9)), ErrorCode::BROKER_ID_NOT_REGISTERED);
+    assert_eq!(world.change(1, change(9, leader)), ErrorCode::POLICY_VIOLATION);
+    assert_eq!(world.change(1, moved), ErrorCode::NONE);
+    assert_eq!(world.voters(1).len(), 3);
+}
+
+#[test]
+fn a_board_that_leaves_is_forgotten_by_a_site_that_goes_on() {
+    let mut world = World::paired(3);
+    world.start_all();
+    world.run_until("three vote and take part", |world| world.is_whole(3, 3));
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    let leader = world.leader().expect("whole");
+    let named = |node| SiteChange::Leave { node_id: NodeId(node) };
+    let other = other_than(&world, leader);
+    assert_eq!(world.change(other, named(leader)), ErrorCode::INVALID_REQUEST, "of another");
+    assert_eq!(world.change(leader, named(-1)), ErrorCode::NONE, "the one that leads");
+    world.cut_power(leader);
+    world.run_until("two go on", |world| world.is_whole(2, 2) && agree(world));
+    let rest = world.running();
+    assert!(world.image(rest[0]).broker(NodeId(leader)).is_none());
+    let partition = world.partition(rest[0], "t").expect("it is there");
+    let mut replicas = partition.replicas.to_vec();
+    replicas.sort_unstable();
+    assert_eq!(replicas, [NodeId(rest[0]), NodeId(rest[1])]);
+    // One of two dies: the other is no majority, and decides nothing, not even that.
+    world.cut_power(rest[1]);
+    world.run_ms(12_000);
+    let dead = SiteChange::Remove { node_id: NodeId(rest[1]), is_forced: true };
+    let body = frame::encode_body(&ChangeMembersRequest { change: dead });
+    let number = world.ask(rest[0], ApiKey::ChangeMembers, &body);
+    world.run_ms(12_000);
+    let answer = world.answer(rest[0], number).expect("it is told");
+    let answer: ChangeMembersResponse<'_> = frame::decode(answer).expect("an answer");
+    assert_eq!((answer.error, answer.is_done), (ErrorCode::NOT_CONTROLLER, false));
 }

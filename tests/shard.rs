@@ -73,6 +73,7 @@ impl World {
         let broker = BrokerConfig {
             has_peers: false,
             is_informed,
+            is_broker: true,
             node_id: NodeId(1),
             shard_count: 1,
             frame_bytes_max: 1 << 20,

@@ -34,12 +34,15 @@ use crate::log::{Log, LogError, ReadError};
 use crate::record::{Batch, BatchBuilder, Compression};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
+use crate::wire::change_members::ChangeMembersResponse;
 use crate::wire::configs::IncrementalAlterConfigsRequest;
 use crate::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use crate::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
 use crate::wire::delete_topics::{DeleteTopicsRequest, TopicOutcome};
+use crate::wire::describe_members::{DescribeMembersResponse, DescribedNode, NodeState};
 use crate::wire::describe_quorum::{DescribeQuorumResponse, DescribedMember};
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use crate::wire::peer::hello::{BROKER, CONTROLLER};
 use crate::wire::quorum::VoterId;
 use crate::wire::quorum::members::MemberKind;
 use crate::wire::{ApiKey, ErrorCode, frame};
@@ -74,6 +77,8 @@ pub enum ControlOutput<D: Disk> {
     Work(site::Work<D>),
     /// Send to a peer; it may get lost.
     Send(NodeId, Said),
+    /// This node has left its site for good: let the process end, and not come back to it.
+    Depart,
     /// Tell a shard what became of its leader's wish.
     Altered(ShardId, site::Altered),
 }
@@ -316,6 +321,10 @@ impl<D: Disk> Control<D> {
     fn advance(&mut self, now: Now) {
         while matches!(self.state, State::Idle) {
             let Some(ask) = self.queue.pop_front() else { return };
+            if let Some(body) = self.describe_site(&ask) {
+                self.outputs.push_back(ControlOutput::Answer(ask.request, body));
+                continue;
+            }
             if ask.api == ApiKey::DescribeQuorum {
                 let body = self.describe_quorum();
                 self.outputs.push_back(ControlOutput::Answer(ask.request, body));
@@ -340,6 +349,38 @@ impl<D: Disk> Control<D> {
             } else {
                 self.prepare(now, work);
             }
+        }
+    }
+
+    /// What is asked about the members of a site, of a node that is alone.
+    fn describe_site(&self, ask: &ControlAsk) -> Option<Vec<u8>> {
+        let node_id = self.controller.node_id();
+        match ask.api {
+            ApiKey::ChangeMembers => Some(frame::encode_body(&ChangeMembersResponse {
+                error: ErrorCode::POLICY_VIOLATION,
+                message: "this node belongs to no site: `odradek cluster init` makes one",
+                is_done: false,
+            })),
+            ApiKey::DescribeMembers => {
+                let node = DescribedNode {
+                    node_id,
+                    roles: BROKER | CONTROLLER,
+                    kind: Some(MemberKind::Voter),
+                    state: NodeState::Active,
+                    host: "".into(),
+                    port: 0,
+                    rack: "".into(),
+                    silent_ms: 0,
+                    broker_epoch: self.controller.image().broker_epoch(node_id),
+                    directory_id: Uuid::ZERO,
+                };
+                Some(frame::encode_body(&DescribeMembersResponse {
+                    error: ErrorCode::NONE,
+                    controller: node_id,
+                    nodes: vec![node],
+                }))
+            }
+            _ => None,
         }
     }
 

@@ -171,7 +171,9 @@ impl<F: Clone> Front<F> {
             | ApiKey::CreatePartitions
             | ApiKey::IncrementalAlterConfigs
             | ApiKey::InitProducerId
-            | ApiKey::DescribeQuorum => {
+            | ApiKey::DescribeQuorum
+            | ApiKey::DescribeMembers
+            | ApiKey::ChangeMembers => {
                 self.control(call, api, body);
                 Ok(())
             }
@@ -190,6 +192,10 @@ impl<F: Clone> Front<F> {
             | ApiKey::ConsumerGroupDescribe => {
                 let (client_id, client_host) = self.caller(call.connection);
                 self.group(call, GroupRequest { api, body, client_id, client_host })
+            }
+            ApiKey::ManageSite => {
+                self.manage_site(call, body);
+                Ok(())
             }
             ApiKey::Hello => Err(FrameError::Malformed),
         }
@@ -232,7 +238,7 @@ impl<F: Clone> Front<F> {
         self.release(call.frame_bytes);
     }
 
-    fn control(&mut self, call: Call, api: ApiKey, body: BytesMut) {
+    pub(super) fn control(&mut self, call: Call, api: ApiKey, body: BytesMut) {
         let number = self.reserve_slot(call.connection);
         let ask = ControlAsk { request: self.request_id(number), api, body };
         self.start_control(number, call.pending(Gathering::Control, Boot::NEVER), ask);

@@ -85,6 +85,8 @@ pub struct BrokerConfig {
     /// Whether the metadata of the start is all there is; else [`shard::Event::Informed`] says when
     /// this node has caught up with its site.
     pub is_informed: bool,
+    /// Whether partitions may live here: clients are told of this node then.
+    pub is_broker: bool,
     /// Largest frame that is read.
     pub frame_bytes_max: u32,
     /// Most bytes in one answer to a fetch.

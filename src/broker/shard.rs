@@ -350,7 +350,8 @@ impl<D: Disk> Shard<D> {
                 Change::Topic { topic_id, .. } | Change::Partition { topic_id, .. } => {
                     touched.insert(*topic_id);
                 }
-                Change::PartitionChange { topic_id, partition, .. } => {
+                Change::PartitionChange { topic_id, partition, .. }
+                | Change::Replicas { topic_id, partition, .. } => {
                     decided.insert(TopicPartition { topic_id: *topic_id, partition: *partition });
                 }
                 Change::Broker { .. }

@@ -85,7 +85,7 @@ impl std::fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
-    fn check(error: ErrorCode, message: &str) -> Result<(), Refusal> {
+    pub(super) fn check(error: ErrorCode, message: &str) -> Result<(), Refusal> {
         if error.is_ok() { Ok(()) } else { Err(Refusal { error, message: message.to_owned() }) }
     }
 }

@@ -15,6 +15,7 @@
 mod accumulator;
 mod admin;
 mod admin_groups;
+mod admin_site;
 pub mod assignors;
 mod background;
 mod cluster;
@@ -48,6 +49,7 @@ pub use admin::{
     NewTopic, QuorumInfo, QuorumMember, Refusal, Resource,
 };
 pub use admin_groups::{CommittedOffset, GroupInfo, GroupListing, GroupMember};
+pub use admin_site::{SiteAnswer, SiteStep};
 pub use cluster::{BrokerInfo, PartitionInfo, TopicInfo};
 pub use commit::ConsumerGroupMetadata;
 pub use consumer::{Consumer, WakeupHandle};

@@ -246,6 +246,8 @@ pub enum Expected {
     Advertised,
     /// Nodes that vote.
     Voters,
+    /// Addresses of other nodes.
+    Peers,
     /// What a node does.
     Roles,
     /// A file.
@@ -276,6 +278,9 @@ impl fmt::Display for Expected {
             Expected::Voters => f.write_str(
                 "nodes and their wire listeners such as [\"1@edge-1.local:7092\"], no two alike, at \
                  most 7",
+            ),
+            Expected::Peers => f.write_str(
+                "addresses of other nodes such as [\"board-2.local:7092\"], no two alike",
             ),
             Expected::Roles => {
                 f.write_str("[\"broker\", \"controller\"], one of the two, or [\"witness\"]")

@@ -9,7 +9,7 @@ use super::error::Expected;
 use super::keys::{ALIASES, KEYS, UNITS};
 use super::listener::{Listener, Protocol};
 use super::raw::RawValue;
-use super::site::{Voter, roles, voters};
+use super::site::{Voter, peers, roles, voters};
 use crate::topic_config::{self, TopicConfig, TopicConfigError};
 
 /// One key.
@@ -52,6 +52,8 @@ pub(super) enum Kind {
     Advertised,
     /// Nodes that are to vote, and where they are.
     Voters,
+    /// Nodes of the site, by address alone.
+    Peers,
     /// What the node does.
     Roles,
     /// A file.
@@ -105,6 +107,7 @@ impl Key {
             Kind::Voters => {
                 "[\"1@edge-1.local:7092\", \"2@edge-2.local:7092\", \"3@edge-3.local:7092\"]"
             }
+            Kind::Peers => "[\"board-2.local:7092\"]",
             Kind::File(_) => "\"/etc/odradek/secret\"",
             Kind::Text(_) => "\"attic\"",
             _ => "1",
@@ -119,6 +122,7 @@ impl Key {
             | Kind::Listeners
             | Kind::Advertised
             | Kind::Voters
+            | Kind::Peers
             | Kind::Roles => true,
             Kind::Topic(key) => TopicConfig::is_list(key),
             Kind::Boolean(_)
@@ -199,9 +203,12 @@ impl Key {
                 put(config, Vec::clone(&chosen));
                 Ok(chosen.join(","))
             }
-            Kind::Directories | Kind::Listeners | Kind::Advertised | Kind::Voters | Kind::Roles => {
-                self.put_list(config, value)
-            }
+            Kind::Directories
+            | Kind::Listeners
+            | Kind::Advertised
+            | Kind::Voters
+            | Kind::Peers
+            | Kind::Roles => self.put_list(config, value),
             Kind::File(put) => {
                 let path = text(value).filter(|path| !path.is_empty() && !path.contains('\0'));
                 let path = path.ok_or(Expected::File)?;
@@ -236,6 +243,10 @@ impl Key {
             Kind::Voters => {
                 config.controller_quorum_voters = voters(value).ok_or(Expected::Voters)?;
                 Ok(joined(config.controller_quorum_voters.iter().map(Voter::to_string)))
+            }
+            Kind::Peers => {
+                config.peers = peers(value).ok_or(Expected::Peers)?;
+                Ok(config.peers.join(","))
             }
             Kind::Roles => {
                 config.process_roles = roles(value).ok_or(Expected::Roles)?;

@@ -89,6 +89,19 @@ pub(super) const KEYS: &[Key] = &[
         about: "The nodes that agree on the metadata of a site, this one among them or not.",
         kind: Kind::Voters,
     },
+    restart(
+        "quorum.voters.max",
+        "3",
+        Kind::Integer { min: 1, max: 7, put: |c, n| c.quorum_voters_max = n as usize },
+        "Nodes that join vote too while fewer than so many do.",
+    ),
+    Key {
+        name: "peers",
+        default: None,
+        reloadable: false,
+        about: "Where to find the site that this node belongs to: wire listeners of its other nodes.",
+        kind: Kind::Peers,
+    },
     Key {
         name: "cluster.secret.file",
         default: None,

@@ -28,6 +28,7 @@ mod site;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::ids::NodeId;
@@ -77,6 +78,10 @@ pub struct Config {
     pub process_roles: Vec<Role>,
     /// The nodes that agree on the site's metadata; none, or only this one: it is alone.
     pub controller_quorum_voters: Vec<Voter>,
+    /// Others join the vote while fewer than so many do.
+    pub quorum_voters_max: usize,
+    /// Where nodes of the site are found, as `HOST:PORT`.
+    pub peers: Vec<String>,
     /// The file of the secret that the nodes of a site share.
     pub cluster_secret_file: Option<PathBuf>,
     /// Where this board stands.
@@ -336,9 +341,22 @@ impl Config {
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
     }
 
+    /// Has the listeners keep the ports that they were given, where they asked for any.
+    pub fn keep_ports(&mut self, bound: &[(Protocol, SocketAddr)]) {
+        for (listener, (_, address)) in self.listeners.iter_mut().zip(bound) {
+            listener.port = address.port();
+        }
+    }
+
+    /// Whether this node votes and holds no data.
+    pub fn is_witness(&self) -> bool {
+        self.process_roles.contains(&Role::Witness)
+    }
+
     /// Whether this node belongs to a site of several, rather than being alone.
     pub fn is_member(&self) -> bool {
-        self.controller_quorum_voters.iter().any(|voter| voter.node_id != self.broker_id)
+        let is_other = |voter: &Voter| voter.node_id != self.broker_id;
+        self.controller_quorum_voters.iter().any(is_other) || !self.peers.is_empty()
     }
 
     /// Settings of a file written for Kafka that have no effect here.
@@ -429,6 +447,8 @@ impl Config {
             advertised_listeners: Vec::new(),
             process_roles: Vec::new(),
             controller_quorum_voters: Vec::new(),
+            quorum_voters_max: 0,
+            peers: Vec::new(),
             cluster_secret_file: None,
             broker_rack: "".into(),
             broker_heartbeat_interval_ms: 0,

@@ -69,6 +69,15 @@ pub(super) fn voters(value: &RawValue) -> Option<Vec<Voter>> {
     is_legal.then_some(voters)
 }
 
+/// Addresses of nodes, each once.
+pub(super) fn peers(value: &RawValue) -> Option<Vec<String>> {
+    let address = |text: &str| {
+        let listener = Listener::parse(&format!("wire://{text}"))?;
+        (listener.port != 0).then(|| listener.address())
+    };
+    list(value)?.into_iter().map(address).collect()
+}
+
 /// What a node does. A witness holds no data, so it is nothing else.
 pub(super) fn roles(value: &RawValue) -> Option<Vec<Role>> {
     let find = |text: &str| Role::ALL.into_iter().find(|role| role.name() == text);

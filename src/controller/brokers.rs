@@ -30,6 +30,8 @@ pub struct Registering {
     pub node_id: NodeId,
     /// Its process, made at random when it started.
     pub incarnation: Uuid,
+    /// Its log dir. A broker that comes with another has none of the copies that it had.
+    pub directory_id: Uuid,
     /// The cluster that its log dir belongs to.
     pub cluster_id: Uuid,
     /// The highest feature level it understands.
@@ -74,6 +76,9 @@ impl Controller {
             Some(known) if is_heard && known.incarnation != Uuid::ZERO => {
                 return Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION);
             }
+            _ if self.is_card_of_another(broker) => {
+                return Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION);
+            }
             None if SITE_BROKERS_MAX <= self.image.brokers().count() => {
                 return Err(ErrorCode::POLICY_VIOLATION);
             }
@@ -84,9 +89,13 @@ impl Controller {
             node_id,
             broker_epoch: offset.0,
             incarnation: broker.incarnation,
+            directory_id: broker.directory_id,
             endpoints: broker.endpoints.clone(),
             rack: broker.rack.clone(),
         }];
+        let is_other_card = known.is_some_and(|known| {
+            known.directory_id != Uuid::ZERO && known.directory_id != broker.directory_id
+        });
         let keeps = mutant::is_on(Mutant::KeepsEpochAtBoot);
         let may_lead = |node| (node != node_id || keeps) && self.image.is_active(node);
         for (topic_partition, topic, image) in self.partitions_of(node_id) {
@@ -94,7 +103,13 @@ impl Controller {
             let is_believed = mutant::is_on(Mutant::KeepsDamagedInSync);
             let is_named = broker.unsound.contains(&topic_partition);
             let is_unsound = (is_named || broker.is_unproven) && !is_believed;
-            let wish = if is_unsound && !is_alone {
+            // Of a copy that is damaged something is left; of one that is gone, nothing, and whoever
+            // was left behind has more. Only where nobody else ever had any it begins again.
+            let is_lost = match is_other_card {
+                true => 1 < image.replicas.len(),
+                false => is_unsound && !is_alone,
+            };
+            let wish = if is_lost {
                 Wish { lost: Some(node_id), ..Wish::without(image, node_id) }
             } else {
                 Wish::leader(image, Election::Keep)
@@ -103,6 +118,13 @@ impl Controller {
             changes.extend(settled.map(|new| to_change(&new, topic_partition)));
         }
         Ok(changes)
+    }
+
+    /// Whether a log dir is another broker's too: its card was copied, and given another id.
+    fn is_card_of_another(&self, broker: &Registering) -> bool {
+        let others = self.image.brokers().filter(|(node_id, _)| *node_id != broker.node_id);
+        broker.directory_id != Uuid::ZERO
+            && others.map(|(_, other)| other.directory_id).any(|id| id == broker.directory_id)
     }
 
     /// A broker was not heard of for a session: it leads nothing any more and is in sync with
@@ -198,7 +220,7 @@ impl Controller {
         })
     }
 
-    fn partitions_of(
+    pub(super) fn partitions_of(
         &self,
         node_id: NodeId,
     ) -> impl Iterator<Item = (TopicPartition, &TopicImage, &PartitionImage)> {

@@ -101,6 +101,8 @@ pub enum Change {
         broker_epoch: i64,
         /// Its process.
         incarnation: Uuid,
+        /// Its log dir.
+        directory_id: Uuid,
         /// Where it is reached.
         endpoints: Vec<Endpoint>,
         /// Where it stands, for placement; empty when nobody said.
@@ -134,6 +136,15 @@ pub enum Change {
         elr: Vec<NodeId>,
         /// Version of all this.
         partition_epoch: i32,
+    },
+    /// Where a partition lives from here on; a [`Change::PartitionChange`] with it says who leads.
+    Replicas {
+        /// Its topic.
+        topic_id: TopicId,
+        /// Its number.
+        partition: Partition,
+        /// Its replicas, the preferred leader first.
+        replicas: Vec<NodeId>,
     },
 }
 

@@ -53,6 +53,8 @@ pub struct BrokerImage {
     pub state: BrokerState,
     /// Its process; all zero on a node that is alone.
     pub incarnation: Uuid,
+    /// Its log dir; all zero on a node that is alone.
+    pub directory_id: Uuid,
     /// Where it is reached; none on a node that is alone.
     pub endpoints: Vec<Endpoint>,
     /// Where it stands.
@@ -187,11 +189,33 @@ impl Image {
                     self.groups.remove(group_id);
                 }
             }
-            Change::Registration { node_id, broker_epoch, incarnation, endpoints, rack } => {
+            Change::Registration { .. }
+            | Change::BrokerState { .. }
+            | Change::RemoveBroker { .. } => self.change_broker(change),
+            Change::PartitionChange { .. } => self.change_partition(change),
+            Change::Replicas { topic_id, partition, replicas } => {
+                let topic = self.topics.get_mut(topic_id).expect("moved while it exists");
+                let image = topic.partitions.get_mut(partition.0 as usize).expect("it exists");
+                image.replicas = replicas.as_slice().into();
+            }
+        }
+    }
+
+    fn change_broker(&mut self, change: &Change) {
+        match change {
+            Change::Registration {
+                node_id,
+                broker_epoch,
+                incarnation,
+                directory_id,
+                endpoints,
+                rack,
+            } => {
                 let broker = BrokerImage {
                     broker_epoch: *broker_epoch,
                     state: BrokerState::Fenced,
                     incarnation: *incarnation,
+                    directory_id: *directory_id,
                     endpoints: endpoints.clone(),
                     rack: rack.clone(),
                 };
@@ -203,7 +227,7 @@ impl Image {
             Change::RemoveBroker { node_id } => {
                 self.brokers.remove(node_id).expect("it was registered");
             }
-            Change::PartitionChange { .. } => self.change_partition(change),
+            _ => unreachable!("asked for no other change"),
         }
     }
 
@@ -393,6 +417,14 @@ impl Image {
                 changes.push(Change::Config { topic_id, key, value: None });
             }
             for (number, new) in topic.partitions.iter().enumerate() {
+                let old = before.partitions.get(number);
+                if old.is_some_and(|old| old.replicas != new.replicas) {
+                    changes.push(Change::Replicas {
+                        topic_id: *topic_id,
+                        partition: Partition(number as i32),
+                        replicas: new.replicas.to_vec(),
+                    });
+                }
                 // A partition that stands as it was made needs no change of its own, save here.
                 let is_changed = before.partitions.get(number).is_some_and(|old| old != new);
                 if is_changed && new.partition_epoch == 0 {
@@ -455,6 +487,7 @@ impl Image {
                 configs.and_then(|configs| configs.0.get(key)) == value.as_ref()
             }
             Change::BrokerState { .. }
+            | Change::Replicas { .. }
             | Change::RemoveBroker { .. }
             | Change::RemoveTopic { .. } => false,
         }
@@ -480,16 +513,16 @@ fn set(configs: &mut BTreeMap<Box<str>, Box<str>>, key: &str, value: Option<&str
 }
 
 fn changes_of_broker(node_id: NodeId, broker: &BrokerImage) -> Vec<Change> {
-    let BrokerImage { broker_epoch, state, incarnation, endpoints, rack } = broker;
+    let BrokerImage { broker_epoch, state, incarnation, directory_id, endpoints, rack } = broker;
     let (broker_epoch, state) = (*broker_epoch, *state);
     // A node that is alone does not register.
     if *incarnation == Uuid::ZERO {
         return vec![Change::Broker { node_id, broker_epoch }];
     }
     let (endpoints, rack) = (endpoints.clone(), rack.clone());
-    let incarnation = *incarnation;
+    let (incarnation, directory_id) = (*incarnation, *directory_id);
     vec![
-        Change::Registration { node_id, broker_epoch, incarnation, endpoints, rack },
+        Change::Registration { node_id, broker_epoch, incarnation, directory_id, endpoints, rack },
         Change::BrokerState { node_id, state },
     ]
 }
@@ -552,6 +585,7 @@ mod tests {
                     node_id,
                     broker_epoch,
                     incarnation: Uuid([1; 16]),
+                    directory_id: Uuid([2; 16]),
                     endpoints: Vec::new(),
                     rack: "".into(),
                 },

@@ -14,6 +14,7 @@
 mod brokers;
 pub mod change;
 mod configs;
+mod departure;
 mod election;
 pub mod image;
 mod isr;
@@ -35,6 +36,7 @@ use crate::wire::create_topics::CreateTopicsRequest;
 use crate::wire::delete_topics::DeleteTopicsRequest;
 
 pub use brokers::Registering;
+pub use departure::OnlyCopy;
 pub use sessions::Sessions;
 
 /// The feature level this software writes for a new cluster.

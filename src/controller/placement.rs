@@ -93,6 +93,7 @@ mod tests {
                 node_id,
                 broker_epoch: 1,
                 incarnation: Uuid([1; 16]),
+                directory_id: Uuid([2; 16]),
                 endpoints: Vec::new(),
                 rack: rack.to_lowercase().to_string().into(),
             });

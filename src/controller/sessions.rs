@@ -15,6 +15,8 @@ use crate::time::Boot;
 pub struct Sessions {
     session_timeout_ms: u64,
     heard: BTreeMap<NodeId, Session>,
+    /// When brokers were heard of last, their sessions over or not.
+    last: BTreeMap<NodeId, Boot>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +35,14 @@ impl Sessions {
         brokers: impl Iterator<Item = NodeId>,
     ) -> Sessions {
         let granted = Session { at: now, is_heard: false };
-        Sessions { session_timeout_ms, heard: brokers.map(|broker| (broker, granted)).collect() }
+        let heard = brokers.map(|broker| (broker, granted)).collect();
+        Sessions { session_timeout_ms, heard, last: BTreeMap::new() }
     }
 
     /// A broker was heard of.
     pub fn hear(&mut self, now: Boot, broker: NodeId) {
         self.heard.insert(broker, Session { at: now, is_heard: true });
+        self.last.insert(broker, now);
     }
 
     /// A broker's link broke: its process may be gone. Its session goes on, but another process of it
@@ -70,6 +74,11 @@ impl Sessions {
     pub fn is_heard(&self, now: Boot, broker: NodeId) -> bool {
         let session = self.heard.get(&broker);
         session.is_some_and(|session| session.is_heard && now < self.end_of(session.at))
+    }
+
+    /// How long ago a broker was heard of, if it was.
+    pub fn silent_ms(&self, now: Boot, broker: NodeId) -> Option<u64> {
+        self.last.get(&broker).map(|last| now.ms_since(*last))
     }
 
     /// A broker whose session is over; it is forgotten. One at a time, the most silent first.
@@ -114,6 +123,8 @@ mod tests {
         assert!(!sessions.is_heard(ms(10_999), NodeId(1)));
         assert_eq!(sessions.next_deadline(), ms(11_000), "the session goes on");
         assert!(!sessions.is_heard(ms(11_000), NodeId(1)));
+        assert_eq!(sessions.silent_ms(ms(13_000), NodeId(1)), Some(11_000));
+        assert_eq!(sessions.silent_ms(ms(13_000), NodeId(2)), None, "never");
         sessions.forget(NodeId(1));
         assert_eq!(sessions.next_deadline(), Boot::NEVER);
     }

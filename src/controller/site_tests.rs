@@ -67,6 +67,17 @@ impl Site {
 
     /// Registers an incarnation of a node whose last one is not heard of any more.
     fn register(&mut self, node: i32, process: u8, unsound: &[i32]) -> Result<(), ErrorCode> {
+        self.register_card(node, process, node as u8, unsound)
+    }
+
+    /// The same, with another card.
+    fn register_card(
+        &mut self,
+        node: i32,
+        process: u8,
+        card: u8,
+        unsound: &[i32],
+    ) -> Result<(), ErrorCode> {
         let place = |number: &i32| TopicPartition {
             topic_id: TopicId(Uuid::ZERO),
             partition: Partition(*number),
@@ -74,6 +85,7 @@ impl Site {
         let broker = Registering {
             node_id: NodeId(node),
             incarnation: Uuid([process; 16]),
+            directory_id: Uuid([card; 16]),
             cluster_id: CLUSTER,
             feature_level: FEATURE_LEVEL,
             endpoints: Vec::new(),
@@ -209,6 +221,7 @@ fn a_process_registers_once_and_no_other_while_it_lives() {
     let broker = |process: u8, cluster_id: Uuid| Registering {
         node_id: NodeId(1),
         incarnation: Uuid([process; 16]),
+        directory_id: Uuid([1; 16]),
         cluster_id,
         feature_level: FEATURE_LEVEL,
         endpoints: Vec::new(),
@@ -299,4 +312,61 @@ fn kip_841_who_is_fenced_does_not_join_and_who_was_sound_may_stay() {
     let request = site.request(1, &[1, 2, 3]);
     assert_eq!(site.alter(&request), ErrorCode::NONE);
     assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+}
+
+#[test]
+fn design_6_a_board_with_another_card_is_in_sync_with_nothing() {
+    let mut site = Site::of_three();
+    site.register_card(2, 2, 99, &[]).expect("its old process is gone");
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 13 elr ");
+    // Nobody else is in sync, and others have a part of it: an empty copy must not lead them.
+    let mut site = Site::of_three();
+    site.fence(2);
+    site.fence(3);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 1 elr 3");
+    site.fence(1);
+    site.register_card(1, 2, 99, &[]).expect("its old process is gone");
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
+    // A card that was copied, and given another id.
+    let copied = site.register_card(4, 1, 3, &[]);
+    assert_eq!(copied, Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION));
+}
+
+#[test]
+fn a_broker_that_departs_leaves_every_partition_to_the_others() {
+    let mut site = Site::of_three();
+    let changes = site.controller.shut_down(NodeId(1));
+    site.commit(&changes);
+    let changes = site.controller.vacate(NodeId(1), false).expect("others have everything");
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    let (_, topic) = site.controller.image().find(TopicRef::Name("t")).expect("it is there");
+    assert_eq!(*topic.partitions[0].replicas, [NodeId(2), NodeId(3)]);
+    let changes = site.controller.forget(NodeId(1)).expect("it holds nothing");
+    site.commit(&changes);
+    assert!(site.controller.image().broker(NodeId(1)).is_none());
+    // The other two: one of them may go too, the last may not.
+    site.fence(2);
+    let changes = site.controller.vacate(NodeId(2), false).expect("the third has everything");
+    site.commit(&changes);
+    let only = site.controller.vacate(NodeId(3), true).expect_err("nobody else has anything");
+    assert_eq!((&*only.topic, only.has_others, only.count), ("t", false, 1));
+}
+
+#[test]
+fn what_only_a_dead_broker_has_is_given_up_by_force_alone() {
+    let mut site = Site::of_three();
+    site.fence(2);
+    site.fence(3);
+    // The last in sync dies: the others lack what it alone has.
+    site.register(2, 2, &[]).expect("it is back");
+    let changes = site.controller.unfence(NodeId(2));
+    site.commit(&changes);
+    site.fence(1);
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 31");
+    let only = site.controller.vacate(NodeId(1), false).expect_err("it may have more");
+    assert!(only.has_others);
+    let changes = site.controller.vacate(NodeId(1), true).expect("by force");
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 2 epoch 2 isr 2 elr ");
 }

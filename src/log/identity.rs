@@ -103,7 +103,8 @@ impl fmt::Display for OpenError {
         match self {
             Self::OtherNode { file, found, expected } => write!(
                 f,
-                "{}: the directory belongs to node {found}, but broker.id is {expected}",
+                "{}: the directory belongs to node {found}, but broker.id is {expected}; a board \
+                 of its own id needs a directory of its own, not a copy",
                 file.display()
             ),
             Self::OtherCluster { file, found, expected } => write!(
@@ -183,6 +184,18 @@ pub(super) fn of_log_dir(
             .map_err(io_error(META_PROPERTIES))?;
     }
     Ok(identity)
+}
+
+/// Makes a log dir one of another cluster's: its node has joined that.
+pub fn adopt_cluster<D: Disk>(disk: &D, path: &Path, cluster_id: Uuid) -> io::Result<()> {
+    let invalid = |why: OpenError| io::Error::new(io::ErrorKind::InvalidData, why.to_string());
+    let found = read_format(disk, path).map_err(invalid)?;
+    let Some(found) = found.filter(|found| found.cluster_id != cluster_id) else { return Ok(()) };
+    let identity = DirIdentity { cluster_id, ..found };
+    small_file::write(disk, path, FORMAT_FILE, &format_text(&identity))?;
+    let DirIdentity { cluster_id, directory_id, node_id } = identity;
+    let text = kafka_files::meta_properties(cluster_id, directory_id, node_id.0);
+    small_file::replace(disk, path, META_PROPERTIES, text.as_bytes())
 }
 
 /// Refuses a directory in which Apache Kafka keeps its logs. Ours has `meta.properties` too, but

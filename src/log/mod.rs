@@ -97,7 +97,7 @@ pub use copy::Copied;
 pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
-pub use identity::{DirIdentity, OpenError};
+pub use identity::{DirIdentity, OpenError, adopt_cluster};
 pub use import::{Take, TakeError, Taken, take_over};
 pub use kafka_dir::{KafkaDir, KafkaDirError, KafkaPartition, KafkaSegment, topic_id_in};
 pub use producer_snapshot::ProducersNote;

@@ -4,7 +4,7 @@
 //! epoch are on stable storage: without that a power cut could let offsets be reused unseen.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -29,15 +29,17 @@ use crate::runtime::handles::Handles;
 use crate::runtime::lock::{DirLock, LockError};
 use crate::runtime::reload::{Fixed, Reload};
 use crate::runtime::settings::RunTime;
+use crate::runtime::site::file::{self, SiteFile};
+use crate::runtime::site::manage::{Own, host_towards};
 use crate::runtime::threads::{Governor, Threads};
-use crate::runtime::{Broker, StartError, accept, clock, joining};
+use crate::runtime::{Broker, Outside, StartError, accept, clock, joining};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
 
 /// An open file of the disk.
 pub(super) type File = <FileDisk as Disk>::File;
 
-pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
+pub(super) fn start(config: &Config, outside: &Outside) -> Result<Broker, StartError> {
     let began = clock::boot();
     let now = clock::now();
     let sizes = Sizes::of(config);
@@ -48,6 +50,11 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         LockError::Held => StartError::LogDirInUse(dir.clone()),
         LockError::Io(why) => StartError::LogDirIo(dir.clone(), why),
     })?;
+    if let Some(file) = file::left(dir) {
+        return Err(StartError::HasLeft(file));
+    }
+    let site_file = SiteFile::read(dir).map_err(|why| StartError::LogDirIo(dir.clone(), why))?;
+    let founds = site_file.as_ref().is_some_and(|file| file.founds);
     let listeners = listen(config)?;
     let mut addresses = Vec::with_capacity(listeners.len());
     for (protocol, listener) in &listeners {
@@ -78,8 +85,8 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
         seed,
     };
     let run_time = RunTime::new(fixed);
-    let begun = if config.is_member() {
-        joining::start(config, &mut opened, start, &addresses, &run_time)?
+    let begun = if config.is_member() || site_file.is_some() {
+        joining::start(config, &mut opened, start, &addresses, &run_time, site_file)?
     } else {
         joining::refuse_member(&opened)?;
         alone(config, &mut opened, start, &run_time)?
@@ -87,7 +94,16 @@ pub(super) fn start(config: &Config) -> Result<Broker, StartError> {
     let Begun { governor, image, logs, reload } = begun;
 
     let now = clock::now();
-    let threads = Threads { config, sizes, reload, dir, handles, metrics, seed, now };
+    let own = Own {
+        node_id: config.broker_id,
+        dir: dir.clone(),
+        cluster_id: opened.dir.identity().cluster_id,
+        roles: joining::roles_of(config),
+        bound: wire_bound(&addresses),
+        address: wire_address(config, &addresses),
+        founds,
+    };
+    let threads = Threads { config, sizes, reload, dir, handles, metrics, seed, now, outside, own };
     let wiring = threads.spawn(governor, opened.journal, logs, &image, (listeners, run_time))?;
     metrics.start_us.store(clock::boot().us_since(began), Ordering::Relaxed);
     Ok(Broker { addresses, wiring, log_dir: opened.dir, metrics, _lock: lock })
@@ -182,6 +198,25 @@ fn listen(config: &Config) -> Result<Vec<(Protocol, TcpListener)>, StartError> {
     config.listeners.iter().map(open).collect()
 }
 
+/// What the wire listener is bound to; without one, nothing that others reach.
+fn wire_bound(addresses: &[(Protocol, SocketAddr)]) -> IpAddr {
+    let wire = addresses.iter().find(|(protocol, _)| *protocol == Protocol::Wire);
+    wire.map_or(IpAddr::from([127, 0, 0, 1]), |(_, bound)| bound.ip().to_canonical())
+}
+
+/// Where others reach the wire listener.
+fn wire_address(config: &Config, addresses: &[(Protocol, SocketAddr)]) -> String {
+    let is_wire = |listener: &&Listener| listener.protocol == Protocol::Wire;
+    if let Some(advertised) = config.advertised_listeners.iter().find(is_wire) {
+        return advertised.address();
+    }
+    let bound = addresses.iter().find(|(protocol, _)| *protocol == Protocol::Wire);
+    let reached = |(_, bound): &(Protocol, SocketAddr)| {
+        SocketAddr::new(host_towards(*bound, &config.peers), bound.port()).to_string()
+    };
+    bound.map(reached).unwrap_or_default()
+}
+
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
@@ -204,7 +239,9 @@ impl OpenDir {
         let disk = FileDisk::new();
         let journal_failed = |why| StartError::Journal(path.to_owned(), why);
         let space = disk.space(path).map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
-        let automatic = (space.total_bytes / 100).clamp(JOURNAL_BYTES_MIN, JOURNAL_BYTES_MAX);
+        // A witness holds no data: nothing but votes and metadata passes through its journal.
+        let share = if config.is_witness() { 0 } else { space.total_bytes / 100 };
+        let automatic = share.clamp(JOURNAL_BYTES_MIN, JOURNAL_BYTES_MAX);
         let parameters = OpenParameters {
             node_id: config.broker_id,
             cluster_id: None,

@@ -18,13 +18,13 @@ use bytes::Bytes;
 use crate::broker::back::Flushed;
 use crate::broker::control::{Control, ControlOutput};
 use crate::broker::front::ControlAsk;
-use crate::broker::mail::ShardId;
+use crate::broker::mail::{RequestId, ShardId};
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
 use crate::broker::site::{Altered, Said, Site, Worked};
 use crate::config::Config;
 use crate::controller::{BrokerKeys, Controller, ControllerConfig};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Uuid};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::Log;
@@ -35,9 +35,12 @@ use crate::runtime::reload::{Dials, Reload};
 use crate::runtime::settings::RunTime;
 use crate::runtime::shard_loop::{Inbox, Input};
 use crate::runtime::site::Worker;
+use crate::runtime::site::attend::Attending;
 use crate::runtime::site::handshake::HandshakeError;
 use crate::runtime::site::links::{Links, Met};
+use crate::runtime::site::manage::Managed;
 use crate::time::{Boot, Now};
+use crate::wire::ApiKey;
 use crate::wire::peer::hello::{PeerIdentity, Purpose};
 use crate::wire::replica::alter_partition::AlterReplicas;
 
@@ -71,14 +74,18 @@ pub enum ControlEvent<D: Disk> {
     Knocked(TcpStream, u32, Vec<u8>),
     /// The handshake with it is over.
     Answered(Result<(TcpStream, PeerIdentity, Purpose), HandshakeError>),
-    /// A node was dialled.
-    Dialled(NodeId, Result<(TcpStream, PeerIdentity), HandshakeError>),
+    /// An address was dialled.
+    Dialled(String, Result<(TcpStream, PeerIdentity), HandshakeError>),
     /// A frame came by a link of this number.
     Heard(NodeId, u64, Bytes),
     /// A link broke.
     Unlinked(NodeId, u64),
     /// A peer whose link broke refuses connections.
     Vanished(NodeId),
+    /// A wish about the site was carried out, or refused.
+    Managed(RequestId, Managed),
+    /// The log dir says which site it belongs to, or could not be made to.
+    Settled(Result<Uuid, std::io::Error>),
     /// Ask the site for leave to stop; the flag is set when it is given.
     Leave(Arc<AtomicBool>),
     /// End, and give the metadata log back.
@@ -153,6 +160,8 @@ pub struct ControlLoop<D: Disk> {
     pub ledger: &'static Ledger,
     /// Counts.
     pub metrics: &'static ProcessMetrics,
+    /// What is under way for the sake of other nodes.
+    pub attending: Attending,
 }
 
 impl<D> ControlLoop<D>
@@ -222,11 +231,10 @@ where
     }
 
     fn tick(&mut self, now: Now) {
-        if let Machine::Member(site, links, _) = &mut self.machine {
+        if let Machine::Member(site, _, _) = &mut self.machine {
             if site.next_deadline() <= now.boot {
                 site.tick(now);
-                links.set_identity(site.identity());
-                links.dial(now.boot);
+                self.attend(now);
             }
         }
     }
@@ -251,6 +259,21 @@ where
                 machine.set_broker_keys(self.run_time.keys());
                 self.configure();
             }
+            (_, ControlEvent::Ask(ask)) if ask.api == ApiKey::ManageSite => self.manage(&ask),
+            (_, ControlEvent::Managed(request, managed)) => {
+                self.attending.is_busy = false;
+                self.managed(request, managed);
+            }
+            (_, ControlEvent::Settled(settled)) => {
+                self.attending.is_busy = false;
+                match settled {
+                    Ok(cluster_id) => {
+                        (self.attending.own.cluster_id, self.attending.own.founds) =
+                            (cluster_id, false);
+                    }
+                    Err(why) => log::error!("{}: {why}", self.attending.own.dir.display()),
+                }
+            }
             (Machine::Member(site, links, _), ControlEvent::Answered(outcome)) => {
                 match links.answered(outcome) {
                     Some(Met::Member(peer)) => site.linked(clock::now(), peer),
@@ -259,6 +282,9 @@ where
                             |shard: &&Inbox<D>| shard.connections.load(Ordering::Relaxed);
                         let shard = self.shards.iter().min_by_key(connections);
                         shard.expect("there is one").give(Input::Peered(node_id, stream));
+                    }
+                    Some(Met::Board(node_id)) => {
+                        log::info!("node {node_id} was let in by its code");
                     }
                     None => {}
                 }
@@ -277,6 +303,7 @@ where
             let Some(output) = output else { return };
             match output {
                 ControlOutput::Prepare => self.prepare(),
+                ControlOutput::Depart => self.depart(),
                 ControlOutput::Persist(entry) => {
                     self.ledger.hold_flusher(entry_bytes(&entry));
                     // A flusher that is gone has told of its failure already.
@@ -417,6 +444,8 @@ fn take_alone<D: Disk>(control: &mut Control<D>, event: ControlEvent<D>) {
         | ControlEvent::Unlinked(..)
         | ControlEvent::Vanished(_)
         | ControlEvent::Alter(..)
+        | ControlEvent::Managed(..)
+        | ControlEvent::Settled(_)
         | ControlEvent::Leave(_)
         | ControlEvent::Stop => {}
     }
@@ -438,12 +467,14 @@ where
         ControlEvent::Worked(worked) => site.worked(now, worked),
         ControlEvent::Knocked(stream, number, hello) => links.answer(stream, number, hello),
         ControlEvent::Alter(shard, proposal) => site.alter(now, shard, proposal),
-        ControlEvent::Dialled(node_id, outcome) => {
+        ControlEvent::Dialled(address, outcome) => {
             let is_gone = matches!(&outcome, Err(why) if why.is_refused());
-            if let Some(peer) = links.dialled(node_id, outcome) {
+            if let Some(peer) = links.dialled(&address, outcome) {
                 site.linked(now, peer);
-            } else if is_gone && links.vanished(node_id) {
-                site.vanished(now, node_id);
+            } else if is_gone {
+                if let Some(node_id) = links.node_at(&address).filter(|id| links.vanished(*id)) {
+                    site.vanished(now, node_id);
+                }
             }
         }
         ControlEvent::Heard(node_id, serial, frame) => {
@@ -466,6 +497,8 @@ where
         }
         ControlEvent::Answered(_)
         | ControlEvent::Reconfigure(..)
+        | ControlEvent::Managed(..)
+        | ControlEvent::Settled(_)
         | ControlEvent::Leave(_)
         | ControlEvent::Stop => {}
     }

@@ -21,14 +21,16 @@ use crate::controller::change::Endpoint;
 use crate::controller::image::Image;
 use crate::ids::{Partition, TopicPartition, Uuid};
 use crate::journal::{Entry, SmallState};
-use crate::log::{Log, Truncation};
+use crate::log::{Log, Truncation, adopt_cluster};
 use crate::quorum::Timeouts;
 use crate::runtime::StartError;
 use crate::runtime::boot::{Begun, File, OpenDir, random};
 use crate::runtime::clock;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::settings::RunTime;
+use crate::runtime::site::file::SiteFile;
 use crate::runtime::site::links::Target;
+use crate::runtime::site::manage::host_towards;
 use crate::runtime::threads::{Governor, Membership};
 use crate::time::Now;
 use crate::wire::peer::hello::{BROKER, CONTROLLER, WITNESS};
@@ -56,8 +58,10 @@ pub(super) fn start(
     start: ControlStart<FileDisk>,
     addresses: &[(Protocol, SocketAddr)],
     run_time: &RunTime,
+    site_file: Option<SiteFile>,
 ) -> Result<Begun, StartError> {
-    let secret = read_secret(config)?;
+    let secret = read_secret(config, site_file.as_ref())?;
+    let begins = Begins::of(config, opened, site_file)?;
     let ControlStart { disk, log_dir, controller, log, shard_count, seed } = start;
     let node_id = config.broker_id;
     let (mut log, mut standing) = inspect(opened, config, log)?;
@@ -74,7 +78,7 @@ pub(super) fn start(
         let start = SiteStart {
             disk,
             log_dir: log_dir.clone(),
-            config: site_config(config, addresses),
+            config: site_config(config, addresses, &begins),
             controller: controller.clone(),
             log,
             standing,
@@ -82,6 +86,7 @@ pub(super) fn start(
             seed,
             incarnation: u32::from_be_bytes(random()),
             process,
+            directory_id: opened.dir.identity().directory_id,
             cluster_id: opened.dir.identity().cluster_id,
         };
         match Site::start(clock::now(), start) {
@@ -89,6 +94,12 @@ pub(super) fn start(
             Err((SiteError::Quorum(why), kept)) => {
                 log::error!("the quorum's log: {why}");
                 (log, standing) = (*kept, Standing::Lost("the quorum does not go by it"));
+            }
+            // Nothing but the record that there is a cluster: that gives way to the site's.
+            Err((SiteError::HasOwnCluster(0), kept)) => {
+                log = *kept;
+                reset(opened, &mut log)?;
+                standing = Standing::Blank;
             }
             Err((why, _)) => return Err(StartError::Site(why)),
         }
@@ -102,23 +113,63 @@ pub(super) fn start(
     }
     let settled = settle(opened, &in_effect, clock::now(), &image)?;
     site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
-    let voters = config
-        .controller_quorum_voters
-        .iter()
-        .map(|voter| Target { node_id: voter.node_id, address: voter.address.clone() });
-    if config.controller_quorum_voters.len() == 2 {
-        log::warn!(
-            "two nodes vote: when one is lost the other cannot lead alone. A third vote makes the \
-             site survive it; a witness needs no data (process.roles = [\"witness\"])"
-        );
-    }
     log::info!("node {node_id} belongs to a site of several");
-    let membership = Membership { secret, voters: voters.collect() };
+    let membership = Membership { secret, targets: begins.targets(config) };
     let governor = Governor::Member(Box::new(site), membership);
     Ok(Begun { governor, image, logs: settled.logs, reload })
 }
 
-fn read_secret(config: &Config) -> Result<Vec<u8>, StartError> {
+/// How a node comes to its site.
+struct Begins {
+    /// Whether the site begins here, if nobody has a log of it.
+    may_found: bool,
+    /// Where others of it are, beside those that are to vote.
+    peers: Vec<String>,
+}
+
+impl Begins {
+    fn of(
+        config: &Config,
+        opened: &OpenDir,
+        site_file: Option<SiteFile>,
+    ) -> Result<Begins, StartError> {
+        let first = config.controller_quorum_voters.iter().map(|voter| voter.node_id).min();
+        let founds = site_file.as_ref().is_some_and(|file| file.founds);
+        let may_found = first.map_or(founds, |first| first == config.broker_id);
+        let mut peers = config.peers.clone();
+        if let Some(file) = site_file {
+            if !founds {
+                let dir = opened.dir.path();
+                adopt_cluster(&FileDisk::new(), dir, file.cluster_id)
+                    .map_err(|why| StartError::LogDirIo(dir.to_owned(), why))?;
+            }
+            peers.extend(file.peers);
+        }
+        peers.sort_unstable();
+        peers.dedup();
+        Ok(Begins { may_found, peers })
+    }
+
+    /// Where other nodes are looked for.
+    fn targets(&self, config: &Config) -> Vec<Target> {
+        let mut targets: Vec<Target> = config
+            .controller_quorum_voters
+            .iter()
+            .map(|voter| Target { node_id: Some(voter.node_id), address: voter.address.clone() })
+            .collect();
+        for address in &self.peers {
+            if !targets.iter().any(|target| target.address == *address) {
+                targets.push(Target { node_id: None, address: address.clone() });
+            }
+        }
+        targets
+    }
+}
+
+fn read_secret(config: &Config, site_file: Option<&SiteFile>) -> Result<Vec<u8>, StartError> {
+    if let (None, Some(file)) = (&config.cluster_secret_file, site_file) {
+        return Ok(file.secret.clone());
+    }
     let path = config.cluster_secret_file.clone().ok_or(StartError::NoSecret)?;
     let text = std::fs::read(&path).map_err(|why| StartError::Secret(path.clone(), why))?;
     let secret = text.trim_ascii();
@@ -128,23 +179,36 @@ fn read_secret(config: &Config) -> Result<Vec<u8>, StartError> {
     Ok(secret.to_vec())
 }
 
-fn site_config(config: &Config, addresses: &[(Protocol, SocketAddr)]) -> SiteConfig {
-    let role = |role: Role| match role {
+/// A node's roles, added up.
+pub(super) fn roles_of(config: &Config) -> u8 {
+    let role = |role: &Role| match role {
         Role::Broker => BROKER,
         Role::Controller => CONTROLLER,
         Role::Witness => WITNESS,
     };
+    config.process_roles.iter().map(role).sum()
+}
+
+fn site_config(
+    config: &Config,
+    addresses: &[(Protocol, SocketAddr)],
+    begins: &Begins,
+) -> SiteConfig {
+    let mut peers = begins.peers.clone();
+    peers.extend(config.controller_quorum_voters.iter().map(|voter| voter.address.clone()));
     let endpoint = |(protocol, bound): &(Protocol, SocketAddr)| {
         let advertised = config.advertised_listeners.iter().find(|one| one.protocol == *protocol);
         let (host, port) = match advertised {
             Some(listener) => (listener.host.clone(), listener.port),
-            None => (bound.ip().to_canonical().to_string(), bound.port()),
+            None => (host_towards(*bound, &peers).to_string(), bound.port()),
         };
         Endpoint { protocol: protocol.name().into(), host: host.into(), port }
     };
     SiteConfig {
-        roles: config.process_roles.iter().map(|one| role(*one)).sum(),
+        roles: roles_of(config),
         voters: config.controller_quorum_voters.iter().map(|voter| voter.node_id).collect(),
+        voters_max: config.quorum_voters_max,
+        may_found: begins.may_found,
         endpoints: addresses.iter().map(endpoint).collect(),
         rack: config.broker_rack.clone(),
         timeouts: Timeouts {

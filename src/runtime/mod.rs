@@ -47,7 +47,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
 use crate::runtime::shard_loop::Input;
+use crate::runtime::site::pairing::Pairing;
 use crate::runtime::threads::Wiring;
 pub use recover::{Recovered, recover};
 
@@ -102,6 +103,8 @@ pub enum StartError {
     Secret(PathBuf, io::Error),
     /// The secret is too short or too long.
     SecretLength(PathBuf, usize),
+    /// The node has left its site.
+    HasLeft(PathBuf),
     /// The log dir belongs to a member of a site, and the configuration names no others.
     WasMember(PathBuf),
     /// A node of a site cannot take part.
@@ -124,8 +127,9 @@ impl fmt::Display for StartError {
             Self::Listen(address, why) => write!(f, "listeners: {address}: {why}"),
             Self::Resolve(name) => write!(f, "listeners: {name} has no address"),
             Self::NoSecret => f.write_str(
-                "controller.quorum.voters names other nodes: give all of them the same secret by \
-                 cluster.secret.file, such as one made by `head -c 32 /dev/urandom | base64`",
+                "controller.quorum.voters or peers names other nodes: give all of them the same \
+                 secret by cluster.secret.file, such as one made by `head -c 32 /dev/urandom | \
+                 base64`; or let this node join by `odradek cluster join`",
             ),
             Self::Secret(path, why) => {
                 write!(f, "cluster.secret.file: {}: {why}", path.display())
@@ -134,6 +138,12 @@ impl fmt::Display for StartError {
                 f,
                 "cluster.secret.file: {}: {bytes} bytes; a secret has from 16 to 4096",
                 path.display()
+            ),
+            Self::HasLeft(file) => write!(
+                f,
+                "log.dirs: this node has left its site. Give it an empty log dir to let it join one; \
+                 or delete {} to start it with what it held",
+                file.display()
             ),
             Self::WasMember(dir) => write!(
                 f,
@@ -152,6 +162,24 @@ impl std::error::Error for StartError {}
 impl From<io::Error> for StartError {
     fn from(why: io::Error) -> StartError {
         StartError::System(why)
+    }
+}
+
+/// What outlives a restart of the broker within its process.
+#[derive(Clone, Default)]
+struct Outside {
+    /// The invitation that is open.
+    pairing: Arc<Pairing>,
+    /// Where a restart or an end is asked for.
+    signal: Option<Sender<signals::Signal>>,
+}
+
+impl Outside {
+    /// Asks for something; where nobody listens nothing happens.
+    fn ask(&self, signal: signals::Signal) {
+        if let Some(sender) = &self.signal {
+            let _ = sender.send(signal);
+        }
     }
 }
 
@@ -175,7 +203,7 @@ pub struct Broker {
 impl Broker {
     /// Opens the log dir, recovers it, starts all threads and listens.
     pub fn start(config: &Config) -> Result<Broker, StartError> {
-        boot::start(config)
+        boot::start(config, &Outside::default())
     }
 
     /// Where the first listener of a protocol is bound.
@@ -279,10 +307,13 @@ fn join<T>(thread: JoinHandle<T>) -> Option<T> {
 /// Runs a broker until a signal ends it: prints the ready line, reloads on SIGHUP.
 pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), StartError> {
     let began = clock::boot();
-    let signals = signals::listen()?;
-    let mut broker = Broker::start(config)?;
+    let (signal, signals) = channel();
+    signals::listen_with(signal.clone())?;
+    let outside = Outside { pairing: Arc::default(), signal: Some(signal) };
+    let mut broker = boot::start(config, &outside)?;
     let took_ms = clock::boot().ms_since(began);
     ready(took_ms, broker.addresses());
+    let mut config = config.clone();
     let mut noted = began;
     loop {
         let now = clock::boot();
@@ -295,9 +326,15 @@ pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), S
                 break;
             }
             Ok(signals::Signal::Reload) => {
-                if let Some(config) = reload() {
-                    broker.reload(&config);
+                if let Some(fresh) = reload() {
+                    broker.reload(&fresh);
+                    config = fresh;
                 }
+            }
+            Ok(signals::Signal::Restart) => {
+                config.keep_ports(broker.addresses());
+                broker.stop();
+                broker = boot::start(&config, &outside)?;
             }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
         }

@@ -255,6 +255,8 @@ mod tests {
         ("advertised.listeners", "wire://edge-1.local:7092"),
         ("process.roles", "witness"),
         ("controller.quorum.voters", "2@127.0.0.1:1"),
+        ("quorum.voters.max", "5"),
+        ("peers", "127.0.0.1:1"),
         ("cluster.secret.file", "/secret"),
         ("broker.rack", "attic"),
         ("broker.heartbeat.interval.ms", "700"),

@@ -1,7 +1,7 @@
 //! SIGTERM and SIGINT end the process cleanly, SIGHUP reloads what can be reloaded.
 
 use std::io;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -14,12 +14,20 @@ pub enum Signal {
     Stop,
     /// Read the configuration again.
     Reload,
+    /// End cleanly, and start again in the same process.
+    Restart,
 }
 
 /// Starts to listen. A second request to stop ends the process at once.
 pub fn listen() -> io::Result<Receiver<Signal>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let (sender, receiver) = channel();
+    listen_with(sender)?;
+    Ok(receiver)
+}
+
+/// The same, for a channel that others send to as well.
+pub fn listen_with(sender: Sender<Signal>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut is_stopping = false;
         for number in signals.forever() {
@@ -33,5 +41,5 @@ pub fn listen() -> io::Result<Receiver<Signal>> {
             }
         }
     })?;
-    Ok(receiver)
+    Ok(())
 }

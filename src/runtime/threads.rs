@@ -21,7 +21,6 @@ use crate::journal::{Entry, Journal};
 use crate::limits::{FLUSH_REQUESTS_MAX, PRODUCER_STATE_BYTES, PRODUCERS_SHARE_OF_MEMORY};
 use crate::log::Log;
 use crate::replica::ReplicaConfig;
-use crate::runtime::StartError;
 use crate::runtime::accept::Acceptor;
 use crate::runtime::boot::{File, Sizes};
 use crate::runtime::cleaner::{self, CleanWork};
@@ -37,10 +36,14 @@ use crate::runtime::reload::{Dials, Reload};
 use crate::runtime::scrubber::{self, ScrubWork};
 use crate::runtime::settings::RunTime;
 use crate::runtime::shard_loop::{Inbox, Input, ShardLoop};
+use crate::runtime::site::attend::Attending;
 use crate::runtime::site::handshake::Credentials;
 use crate::runtime::site::links::{Links, Target};
+use crate::runtime::site::manage::Own;
 use crate::runtime::site::spawn_worker;
+use crate::runtime::{Outside, StartError};
 use crate::time::Now;
+use crate::wire::peer::hello::BROKER;
 
 /// Everything that runs.
 pub(super) struct Wiring {
@@ -75,6 +78,10 @@ pub(super) struct Threads<'a> {
     pub(super) seed: u64,
     /// The present.
     pub(super) now: Now,
+    /// What outlives a restart within the process.
+    pub(super) outside: &'a Outside,
+    /// What the node says of itself when it founds or joins a site.
+    pub(super) own: Own,
 }
 
 /// Who decides about the metadata.
@@ -89,8 +96,8 @@ pub(super) enum Governor {
 pub(super) struct Membership {
     /// What they all know.
     pub(super) secret: Vec<u8>,
-    /// Those that are to vote.
-    pub(super) voters: Vec<Target>,
+    /// Where they are.
+    pub(super) targets: Vec<Target>,
 }
 
 impl Governor {
@@ -98,12 +105,17 @@ impl Governor {
         self,
         dir: &Path,
         events: &Sender<ControlEvent<FileDisk>>,
+        outside: &Outside,
     ) -> Result<(Machine<FileDisk>, Option<Arc<Credentials>>), StartError> {
         Ok(match self {
             Governor::Alone(control) => (Machine::Alone(control), None),
-            Governor::Member(site, Membership { secret, voters }) => {
-                let credentials = Arc::new(Credentials::new(secret, site.identity()));
-                let links = Links::new(Arc::clone(&credentials), voters, events.clone());
+            Governor::Member(site, Membership { secret, targets }) => {
+                let credentials = Arc::new(Credentials::new(
+                    secret,
+                    site.identity(),
+                    Arc::clone(&outside.pairing),
+                ));
+                let links = Links::new(Arc::clone(&credentials), targets, events.clone());
                 let works = spawn_worker(FileDisk::new(), dir.to_owned(), events.clone())?;
                 (Machine::Member(site, links, works), Some(credentials))
             }
@@ -156,7 +168,7 @@ impl Threads<'_> {
         let flusher =
             self.spawn_flusher(journal, ends, &inboxes, &control_events, &dials, ledger)?;
         let has_peers = matches!(governor, Governor::Member(..));
-        let (machine, credentials) = governor.machine(self.dir, &control_events)?;
+        let (machine, credentials) = governor.machine(self.dir, &control_events, self.outside)?;
         let control = ControlLoop {
             machine,
             disk: FileDisk::new(),
@@ -171,6 +183,7 @@ impl Threads<'_> {
             dials: Arc::clone(&dials),
             ledger,
             metrics: self.metrics,
+            attending: Attending::new(self.outside, &self.own),
         }
         .spawn()?;
         let (load_jobs, loader) = loader::spawn()?;
@@ -316,6 +329,7 @@ impl Threads<'_> {
             shard_count: self.sizes.shards,
             has_peers,
             is_informed: !has_peers,
+            is_broker: self.own.roles & BROKER != 0,
             frame_bytes_max: frame_bytes_max as u32,
             fetch_bytes_max: (frame_bytes_max as u32).saturating_mul(4),
             handles_max: self.handles.partitions_max / usize::from(self.sizes.shards),

@@ -25,6 +25,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic))]
 
+pub mod change_members;
 pub mod configs;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
@@ -36,6 +37,7 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_members;
 pub mod describe_metrics;
 pub mod describe_producers;
 pub mod describe_quorum;
@@ -51,6 +53,7 @@ pub mod kafka;
 pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod manage_site;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -105,11 +108,14 @@ pub enum ApiKey {
     ConsumerGroupHeartbeat = 68,
     ConsumerGroupDescribe = 69,
     DescribeMetrics = 200,
+    DescribeMembers = 201,
+    ChangeMembers = 202,
+    ManageSite = 203,
 }
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 31] = [
+    pub const ALL: [ApiKey; 34] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -141,6 +147,9 @@ impl ApiKey {
         ApiKey::ConsumerGroupHeartbeat,
         ApiKey::ConsumerGroupDescribe,
         ApiKey::DescribeMetrics,
+        ApiKey::DescribeMembers,
+        ApiKey::ChangeMembers,
+        ApiKey::ManageSite,
     ];
 
     /// The API of a number, if this version knows it.

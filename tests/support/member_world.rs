@@ -29,10 +29,12 @@ use odradek::quorum::Timeouts;
 use odradek::replica::LeaderAndIsr;
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
+use odradek::wire::change_members::{ChangeMembersRequest, ChangeMembersResponse, SiteChange};
 use odradek::wire::create_topics::{
     ConfigEntry, CreateTopic, CreateTopicsRequest, CreateTopicsResponse,
 };
 use odradek::wire::describe_quorum::DescribeQuorumResponse;
+use odradek::wire::peer::forward::Answered;
 use odradek::wire::peer::hello::{BROKER, CONTROLLER};
 use odradek::wire::replica::alter_partition::{AlterReplicas, InSync};
 use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
@@ -69,6 +71,12 @@ pub struct World {
     cuts: BTreeSet<(i32, i32)>,
     now_ms: u64,
     sequence: u64,
+    /// How many of them `controller.quorum.voters` names.
+    named: i32,
+    /// How far the wall clock of a board is off.
+    skews_ms: BTreeMap<i32, i64>,
+    /// What peers were answered: who was told what.
+    pub answered: Vec<(i32, Answered, Bytes)>,
 }
 
 impl World {
@@ -81,7 +89,34 @@ impl World {
             cuts: BTreeSet::new(),
             now_ms: 1_000_000,
             sequence: 0,
+            named: count,
+            skews_ms: BTreeMap::new(),
+            answered: Vec::new(),
         }
+    }
+
+    /// The same, formed by pairing: the first begins the site, and no list says who votes.
+    pub fn paired(count: i32) -> World {
+        World { named: 0, ..World::of(count) }
+    }
+
+    /// Sets the wall clock of a board wrong from now on.
+    pub fn skew(&mut self, node: i32, ms: i64) {
+        self.skews_ms.insert(node, ms);
+    }
+
+    /// The time as a board has it.
+    fn now_at(&self, node: i32) -> Now {
+        let now = self.now();
+        let skew = self.skews_ms.get(&node).copied().unwrap_or(0);
+        Now { wall: Timestamp(now.wall.0 + skew), ..now }
+    }
+
+    /// A board hears this from another, as if that had said it.
+    pub fn say(&mut self, from: i32, to: i32, said: Said) {
+        let now = self.now_at(to);
+        self.site(to).heard(now, NodeId(from), said);
+        self.act(to);
     }
 
     fn now(&self) -> Now {
@@ -96,7 +131,7 @@ impl World {
 
     /// Switches a board on.
     pub fn start(&mut self, node: i32) {
-        let (now, count) = (self.now(), self.boards.len() as i32);
+        let (now, count) = (self.now(), self.named);
         let board = self.boards.get_mut(&node).expect("a board");
         board.boot_count += 1;
         let seed = ((node as u64) << 8) | board.boot_count;
@@ -173,19 +208,20 @@ impl World {
         let end = self.now_ms + ms;
         while self.now_ms < end {
             self.now_ms += STEP_MS;
-            let now = self.now();
             while let Some(entry) = self.flights.first_entry() {
                 if self.now_ms < entry.key().0 {
                     break;
                 }
                 let (from, to, frame) = entry.remove();
                 let said = Said::decode(&frame.slice(FRAME_PREFIX_BYTES..)).expect("our own");
+                let now = self.now_at(to);
                 if let Some(running) = &mut self.boards.get_mut(&to).expect("a board").running {
                     running.site.heard(now, NodeId(from), said);
                 }
                 self.act(to);
             }
             for node in self.running() {
+                let now = self.now_at(node);
                 let board = self.boards.get_mut(&node).expect("a board");
                 let running = board.running.as_mut().expect("it runs");
                 if running.site.next_deadline() <= now.boot {
@@ -220,7 +256,7 @@ impl World {
 
     /// Does what a node wants done, until it wants nothing.
     fn act(&mut self, node: i32) {
-        let now = self.now();
+        let now = self.now_at(node);
         loop {
             let board = self.boards.get_mut(&node).expect("a board");
             let Some(running) = &mut board.running else { return };
@@ -237,6 +273,9 @@ impl World {
     }
 
     fn fly(&mut self, from: i32, to: i32, said: &Said) {
+        if let Said::Answered(head, body) = said {
+            self.answered.push((to, *head, body.clone()));
+        }
         if self.cuts.contains(&(from, to)) || !self.running().contains(&to) {
             return;
         }
@@ -283,6 +322,28 @@ impl World {
     /// The answer of a node to a question.
     pub fn answer(&self, node: i32, number: u64) -> Option<&Vec<u8>> {
         self.boards[&node].running.as_ref()?.answers.get(&number)
+    }
+
+    /// Asks a node for a change of members until it is done or refused; answers with what error.
+    pub fn change(&mut self, node: i32, change: SiteChange) -> ErrorCode {
+        let body = frame::encode_body(&ChangeMembersRequest { change });
+        for _ in 0..100 {
+            let number = self.ask(node, ApiKey::ChangeMembers, &body);
+            self.run_ms(200);
+            let Some(answer) = self.answer(node, number) else { continue };
+            let answer: ChangeMembersResponse<'_> = frame::decode(answer).expect("an answer");
+            if answer.is_done || !(answer.error.is_ok() || answer.error.is_retriable()) {
+                return answer.error;
+            }
+        }
+        panic!("it does not end: {}", self.text(node));
+    }
+
+    /// Who votes, as a node knows it.
+    pub fn voters(&self, node: i32) -> Vec<i32> {
+        let members = self.quorum(node).map(|quorum| quorum.members).unwrap_or_default();
+        let votes = |kind| kind != odradek::wire::quorum::members::MemberKind::Observer;
+        members.iter().filter(|one| votes(one.kind)).map(|one| one.id.node_id.0).collect()
     }
 
     /// Creates a topic of one partition at a node; answers what it is told.
@@ -408,7 +469,7 @@ fn do_one(
             running.site.worked(now, worked);
         }
         ControlOutput::Altered(_, altered) => running.altered.push(altered),
-        ControlOutput::Configure | ControlOutput::Inform => {}
+        ControlOutput::Configure | ControlOutput::Inform | ControlOutput::Depart => {}
         ControlOutput::Send(to, said) => return Some((to.0, said)),
     }
     None
@@ -444,7 +505,8 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
     let parameters = OpenParameters {
         node_id: NodeId(node),
         cluster_id: None,
-        random: [seed as u8; 32],
+        // Each board its own card.
+        random: [(node as u8) << 4 | (seed as u8 & 15); 32],
         now,
         config: TopicConfig::default(),
     };
@@ -475,6 +537,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         seed,
         incarnation: seed as u32,
         process: Uuid([seed as u8; 16]),
+        directory_id: dir.identity().directory_id,
         cluster_id: Uuid([node as u8; 16]),
     };
     let started = Site::start(now, start);
@@ -503,6 +566,8 @@ fn site_config(node: i32, count: i32) -> SiteConfig {
     SiteConfig {
         roles: BROKER | CONTROLLER,
         voters: (1..=count).map(NodeId).collect(),
+        voters_max: 3,
+        may_found: node == 1,
         endpoints: vec![Endpoint {
             protocol: "wire".into(),
             host: format!("board-{node}").into(),

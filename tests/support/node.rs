@@ -307,9 +307,8 @@ impl Node {
             ControlOutput::Work(_)
             | ControlOutput::Inform
             | ControlOutput::Send(..)
-            | ControlOutput::Altered(..) => {
-                panic!("a node that is alone")
-            }
+            | ControlOutput::Depart
+            | ControlOutput::Altered(..) => panic!("a node that is alone"),
         }
     }
 
@@ -475,6 +474,7 @@ fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
     BrokerConfig {
         has_peers: false,
         is_informed: true,
+        is_broker: true,
         node_id: NodeId(1),
         shard_count: setup.shard_count,
         frame_bytes_max: 1 << 20,

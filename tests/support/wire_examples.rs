@@ -9,6 +9,8 @@ mod peers;
 mod quorum;
 #[path = "wire_replica_examples.rs"]
 mod replicas;
+#[path = "wire_site_examples.rs"]
+mod sites;
 
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicId, Uuid};
 use odradek::time::Timestamp;
@@ -138,6 +140,7 @@ pub fn all() -> Vec<Example> {
     examples.extend(quorum::all());
     examples.extend(peers::all());
     examples.extend(replicas::all());
+    examples.extend(sites::all());
     examples
 }
 

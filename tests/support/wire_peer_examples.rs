@@ -72,6 +72,7 @@ fn meeting() -> Vec<Example> {
         voter: voter(2, 300),
         has_log: true,
         roles: BROKER | CONTROLLER,
+        process: ID.0,
     };
     let hello = PeerHello { purpose: Purpose::Replica, identity, nonce: [7; 32] };
     let answer =
@@ -98,6 +99,7 @@ fn living() -> Vec<Example> {
     let register = RegisterBrokerRequest {
         node_id: NodeId(2),
         incarnation: CLUSTER,
+        directory_id: ID.0,
         cluster_id: CLUSTER,
         feature_level: 1,
         rack: "attic".into(),

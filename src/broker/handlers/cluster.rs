@@ -1,13 +1,18 @@
 //! Who is there: the brokers that clients are told of.
 
+use core::net::IpAddr;
+
+use bytes::BytesMut;
+
 use crate::broker::ConnectionId;
 use crate::broker::front::Front;
 use crate::broker::handlers::Call;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Uuid};
 use crate::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use crate::wire::find_coordinator::FoundCoordinator;
+use crate::wire::manage_site::ManageSiteResponse;
 use crate::wire::metadata::MetadataBroker;
-use crate::wire::{ErrorCode, FrameError, frame};
+use crate::wire::{ApiKey, ErrorCode, FrameError, frame};
 
 /// A broker, and where the client that asks reaches it.
 pub(in super::super) struct LiveBroker {
@@ -34,19 +39,18 @@ impl LiveBroker {
 }
 
 impl<F: Clone> Front<F> {
-    /// This broker where the client came to it, and the others that take part, where they said they
+    /// This broker, if it is one, where the client came to it, and the others that take part, where they said they
     /// are reached.
     pub(in super::super) fn live_brokers(&self, connection: ConnectionId) -> Vec<LiveBroker> {
         let protocol = if self.has_door(connection) { "kafka" } else { "wire" };
         let (own_host, own_port) = self.own_address(connection);
         let own = self.config.node_id;
         let rack = self.image.broker(own).map(|broker| broker.rack.clone());
-        let mut brokers = vec![LiveBroker {
-            node_id: own,
-            host: own_host.into(),
-            port: own_port,
-            rack: rack.unwrap_or_default(),
-        }];
+        let mut brokers = Vec::new();
+        if self.config.is_broker {
+            let (host, rack) = (own_host.into(), rack.unwrap_or_default());
+            brokers.push(LiveBroker { node_id: own, host, port: own_port, rack });
+        }
         for (node_id, broker) in self.image.brokers() {
             if node_id == own || !broker.is_active() {
                 continue;
@@ -58,6 +62,24 @@ impl<F: Clone> Front<F> {
         }
         brokers.sort_by_key(|broker| broker.node_id);
         brokers
+    }
+
+    /// Founds a site, or joins one. What follows from it no machine but this one may ask for.
+    pub(super) fn manage_site(&mut self, call: Call, body: BytesMut) {
+        let (_, host) = self.caller(call.connection);
+        let address = host.trim_start_matches('/').parse::<IpAddr>();
+        if address.is_ok_and(|address| address.to_canonical().is_loopback()) {
+            return self.control(call, ApiKey::ManageSite, body);
+        }
+        let number = self.reserve_slot(call.connection);
+        let response = ManageSiteResponse {
+            error: ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+            text: "a site is founded and joined from the broker's own machine only",
+            address: "",
+            cluster_id: Uuid::ZERO,
+        };
+        self.respond(call.connection, number, call.correlation_id, &response);
+        self.release(call.frame_bytes);
     }
 
     pub(super) fn describe_cluster(&mut self, call: Call, body: &[u8]) -> Result<(), FrameError> {

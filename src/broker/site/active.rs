@@ -12,7 +12,7 @@
 //! does not know what earlier leaders decided. A decision took effect when its offset is committed
 //! *in the epoch in which it was proposed*; whatever else is committed there says that it was lost.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -25,6 +25,7 @@ use crate::journal::disk::Disk;
 use crate::limits::CONTROLLER_JOBS_MAX;
 use crate::quorum::{EntryKind, ProposeError, Role};
 use crate::time::{Boot, Now};
+use crate::wire::change_members::{ChangeMembersRequest, SiteChange};
 use crate::wire::peer::PeerApiKey;
 use crate::wire::peer::forward::{Answered, Forwarded};
 use crate::wire::peer::heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
@@ -62,7 +63,7 @@ enum Job {
     Prefer,
 }
 
-type Reply = Result<Vec<u8>, ErrorCode>;
+pub(super) type Reply = Result<Vec<u8>, ErrorCode>;
 
 struct Proposed {
     origin: Origin,
@@ -76,12 +77,14 @@ struct Proposed {
 pub(super) struct Active {
     /// Since this leader's first batch is committed.
     is_ready: bool,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     queue: VecDeque<(Origin, Job)>,
     proposed: Option<Proposed>,
     prefer_at: Boot,
     /// Brokers for which something is queued.
     judged: BTreeSet<NodeId>,
+    /// Nodes on their way out of the site, and until when they are not taken in again.
+    pub(super) departing: BTreeMap<NodeId, Boot>,
 }
 
 impl<D: Disk> Site<D> {
@@ -108,6 +111,10 @@ impl<D: Disk> Site<D> {
             log::warn!("node {asker} speaks for another broker; that is refused");
             return self.reply(now, origin, Err(ErrorCode::INVALID_REQUEST), Offset::ZERO);
         }
+        if api_key == ApiKey::DescribeMembers as u8 {
+            let body = self.describe_members(now);
+            return self.reply(now, origin, Ok(body), Offset::ZERO);
+        }
         if api_key == PeerApiKey::BrokerHeartbeat as u8 {
             let reply = self.hear_broker(now, &body);
             return self.reply(now, origin, reply, Offset::ZERO);
@@ -125,6 +132,12 @@ impl<D: Disk> Site<D> {
             return false;
         }
         let Some((origin, job)) = self.active.queue.pop_front() else { return false };
+        if let Job::Request(api_key, body) = &job {
+            if *api_key == ApiKey::ChangeMembers as u8 {
+                self.change_site(now, origin, body);
+                return true;
+            }
+        }
         let (changes, reply) = self.judge(now, &job);
         if changes.is_empty() {
             self.forget_judged(&job);
@@ -156,6 +169,34 @@ impl<D: Disk> Site<D> {
         true
     }
 
+    /// Makes changes of a job that has no other answer.
+    pub(super) fn propose_changes(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        changes: &[Change],
+        reply: Vec<u8>,
+    ) {
+        let quorum = self.quorum.as_mut().expect("it leads");
+        let proposed = quorum.propose(now, &change::encode(changes));
+        self.drain(now);
+        match proposed {
+            Ok(offset) => self.note_proposed(origin, offset, reply),
+            Err(ProposeError::TooLarge) => {
+                self.reply(now, origin, Err(ErrorCode::POLICY_VIOLATION), Offset::ZERO);
+            }
+            Err(ProposeError::Busy | ProposeError::NotReady | ProposeError::NotLeader) => {
+                self.reply(now, origin, Err(ErrorCode::NOT_CONTROLLER), Offset::ZERO);
+            }
+        }
+    }
+
+    /// Something is on its way to being committed; it is answered when it is.
+    pub(super) fn note_proposed(&mut self, origin: Origin, offset: Offset, reply: Vec<u8>) {
+        let epoch = self.leadership.epoch;
+        self.active.proposed = Some(Proposed { origin, offset, epoch, reply: Ok(reply) });
+    }
+
     /// A batch is committed, and replayed.
     pub(super) fn note_committed(
         &mut self,
@@ -176,7 +217,12 @@ impl<D: Disk> Site<D> {
         let proposed = self.active.proposed.take().expect("just looked at");
         let is_lost = (proposed.offset, proposed.epoch) != (offset, epoch);
         let reply = if is_lost { Err(ErrorCode::NOT_CONTROLLER) } else { proposed.reply };
-        self.reply(now, proposed.origin, reply, Offset(offset.0 + 1));
+        // Whoever is no member any more does not hear of the batch that says so.
+        let rests_on = match kind {
+            EntryKind::Members(_) => Offset::ZERO,
+            EntryKind::Changes | EntryKind::LeaderChange => Offset(offset.0 + 1),
+        };
+        self.reply(now, proposed.origin, reply, rests_on);
     }
 
     fn begin_controlling(&mut self, now: Now) {
@@ -201,7 +247,7 @@ impl<D: Disk> Site<D> {
         }
     }
 
-    fn reply(&mut self, now: Now, origin: Origin, reply: Reply, end_offset: Offset) {
+    pub(super) fn reply(&mut self, now: Now, origin: Origin, reply: Reply, end_offset: Offset) {
         match origin {
             Origin::Own(number) => {
                 self.take_answer(now, number, reply.map(Bytes::from), end_offset);
@@ -286,6 +332,9 @@ impl<D: Disk> Site<D> {
             return (Vec::new(), Err(ErrorCode::INVALID_REQUEST));
         };
         let node_id = request.node_id;
+        if self.is_departing(now, node_id) {
+            return (Vec::new(), Err(ErrorCode::POLICY_VIOLATION));
+        }
         let endpoint = |one: &crate::wire::peer::register::PeerEndpoint| Endpoint {
             protocol: one.protocol.clone(),
             host: one.host.clone(),
@@ -294,6 +343,7 @@ impl<D: Disk> Site<D> {
         let broker = Registering {
             node_id,
             incarnation: request.incarnation,
+            directory_id: request.directory_id,
             cluster_id: request.cluster_id,
             feature_level: request.feature_level,
             endpoints: request.endpoints.iter().map(endpoint).collect(),
@@ -427,6 +477,13 @@ fn speaks_for(api_key: u8, body: &[u8]) -> Option<NodeId> {
         }
         _ if api_key == ReplicaApiKey::AlterPartition as u8 => {
             frame::decode::<AlterPartitionRequest>(body).ok().map(|request| request.leader)
+        }
+        // Nobody sends another away; a dead one is removed.
+        _ if api_key == ApiKey::ChangeMembers as u8 => {
+            match frame::decode::<ChangeMembersRequest>(body).ok()?.change {
+                SiteChange::Leave { node_id } => Some(node_id),
+                SiteChange::Remove { .. } | SiteChange::MoveVoter { .. } => None,
+            }
         }
         _ => None,
     }

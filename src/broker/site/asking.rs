@@ -20,7 +20,7 @@ use crate::broker::control::{ControlOutput, answer, give_producer_id, outcome_of
 use crate::broker::front::ControlAsk;
 use crate::broker::mail::ShardId;
 use crate::broker::site::active::Origin;
-use crate::broker::site::{Said, Site, Work};
+use crate::broker::site::{Said, Site, Work, membership};
 use crate::controller::FEATURE_LEVEL;
 use crate::ids::{NodeId, Offset, TopicPartition};
 use crate::journal::disk::Disk;
@@ -92,6 +92,8 @@ pub(super) struct Asking {
     due_at: Boot,
     wants_shutdown: bool,
     may_stop: bool,
+    /// Since this node was asked to leave the site for good: it does not register any more.
+    is_leaving: bool,
     /// Producer ids that may be given out; those left over at a stop are never used.
     producer_ids: Range<i64>,
     /// What leaders here want of their ISRs, while the controller has an earlier request of that kind.
@@ -108,6 +110,7 @@ impl Asking {
             due_at: Boot(0),
             wants_shutdown: false,
             may_stop: false,
+            is_leaving: false,
             producer_ids: 0..0,
             alterations: Vec::new(),
         }
@@ -138,7 +141,11 @@ impl<D: Disk> Site<D> {
         if ask.api == ApiKey::InitProducerId {
             return self.give_id(now, ask);
         }
-        let body = Bytes::copy_from_slice(&ask.body);
+        let mut body = Bytes::copy_from_slice(&ask.body);
+        if ask.api == ApiKey::ChangeMembers {
+            body = membership::named(&ask.body, self.id.node_id);
+            self.asking.is_leaving |= membership::is_leave(&body, self.id.node_id);
+        }
         self.want(now, ask.api as u8, body, Wanted::Client(ask));
     }
 
@@ -349,6 +356,9 @@ impl<D: Disk> Site<D> {
     fn finish(&mut self, now: Now, wanted: Wanted, said: Result<Bytes, ErrorCode>) {
         match (wanted, said) {
             (Wanted::Client(ask), Ok(body)) => {
+                if ask.api == ApiKey::ChangeMembers {
+                    self.note_departure(&ask, &body);
+                }
                 self.outputs.push_back(ControlOutput::Answer(ask.request, body.to_vec()));
             }
             (Wanted::Client(ask), Err(error)) => self.refuse(&ask, error),
@@ -387,8 +397,30 @@ impl<D: Disk> Site<D> {
         }
     }
 
+    /// This node was asked to leave: it has left, or stays.
+    fn note_departure(&mut self, ask: &ControlAsk, answered: &[u8]) {
+        let asked = membership::named(&ask.body, self.id.node_id);
+        match membership::departure(&asked, self.id.node_id, answered) {
+            Some(true) => {
+                self.asking.may_stop = true;
+                self.outputs.push_back(ControlOutput::Depart);
+            }
+            Some(false) => self.asking.is_leaving = false,
+            None => {}
+        }
+    }
+
     /// A client is told that nobody decided, topic by topic.
     fn refuse(&mut self, ask: &ControlAsk, error: ErrorCode) {
+        let own = match ask.api {
+            ApiKey::ChangeMembers => Some(membership::answer(error, error.text(), false)),
+            ApiKey::DescribeMembers => Some(membership::nobody_knows(error)),
+            _ => None,
+        };
+        if let Some(body) = own {
+            self.outputs.push_back(ControlOutput::Answer(ask.request, body));
+            return;
+        }
         let outcome = outcome_of(&self.controller, ask.api, &ask.body, &mut self.seed);
         let mut verdicts = outcome.unwrap_or_default().verdicts;
         for verdict in &mut verdicts {
@@ -413,7 +445,7 @@ impl<D: Disk> Site<D> {
         let Some(cluster_id) = self.controller.image().cluster_id() else { return };
         let node_id = self.id.node_id;
         match self.asking.broker_epoch {
-            None if self.asking.wants_shutdown => {}
+            None if self.asking.wants_shutdown || self.asking.is_leaving => {}
             None => {
                 self.asking.due_at = now.boot.plus_ms(RETRY_MS);
                 let endpoint = |one: &crate::controller::change::Endpoint| PeerEndpoint {
@@ -424,6 +456,7 @@ impl<D: Disk> Site<D> {
                 let request = RegisterBrokerRequest {
                     node_id,
                     incarnation: self.process,
+                    directory_id: self.directory_id,
                     cluster_id,
                     feature_level: FEATURE_LEVEL,
                     rack: self.config.rack.clone(),

@@ -7,16 +7,19 @@
 //!
 //! **Taking in.** The leader takes in who proved that it belongs to the site, one step at a time:
 //! another life of a node takes the place of the old one, follows as an observer, and votes once it
-//! has caught up, if it is one of those that are to vote.
+//! has caught up, if it is one of those that are to vote, or if fewer vote than may
+//! (`quorum.voters.max`).
 //!
 //! **Invariant:** nobody founds a site while it cannot see all who might have been part of it.
+
+use std::collections::BTreeSet;
 
 use bytes::BytesMut;
 
 use crate::broker::site::Site;
 use crate::controller::FEATURE_LEVEL;
 use crate::controller::change::{self, Change};
-use crate::ids::{LeaderEpoch, Offset};
+use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::quorum::{Base, HardState, Members, Persist, Quorum, Snapshot, Start};
 use crate::record::{BatchBuilder, Compression, stamp};
@@ -46,7 +49,7 @@ impl<D: Disk> Site<D> {
         let own = self.id.node_id;
         let is_blank = |node| self.peers.get(node).is_some_and(|peer| !peer.has_log);
         self.config.roles & CONTROLLER != 0
-            && self.config.voters.first() == Some(&own)
+            && self.config.may_found
             && self.config.voters.iter().filter(|node| **node != own).all(is_blank)
             && self.leadership.leader.is_none()
     }
@@ -125,13 +128,21 @@ impl<D: Disk> Site<D> {
     fn take_in(&mut self, now: Now) {
         let Some(quorum) = &self.quorum else { return };
         let members = quorum.members();
+        let is_wanted = |id: NodeId| {
+            let voters: BTreeSet<NodeId> = members.voters().map(|voter| voter.node_id).collect();
+            let reserved = self.config.voters.union(&voters).count();
+            self.config.voters.contains(&id) || reserved < self.config.voters_max
+        };
         let mut next = None;
         for peer in self.peers.values() {
             let id = peer.voter;
+            if self.is_departing(now, id.node_id) {
+                continue;
+            }
             let lives = members.to_list().into_iter().map(|one| one.id);
             let old = lives.filter(|one| one.node_id == id.node_id).find(|one| *one != id);
-            let votes = self.config.voters.contains(&id.node_id)
-                && (peer.is(CONTROLLER) || peer.is(WITNESS));
+            let may_vote = peer.is(CONTROLLER) || peer.is(WITNESS);
+            let votes = may_vote && is_wanted(id.node_id);
             next = match (old, members.kind(id)) {
                 (Some(old), _) => Some(MemberChange::Remove(old)),
                 (None, None) => Some(MemberChange::Observe(id)),

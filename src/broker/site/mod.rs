@@ -11,7 +11,7 @@
 //!   (registration, heartbeats, producer ids), wherever that is at present.
 //! - `active`: the active controller: one command at a time, answered when its changes are committed.
 //! - `applying`: committed changes on their way to the shards, one batch after the other.
-//! - `joining`: how a site begins, and who is taken into the quorum.
+//! - `joining`: how a site begins, and who is taken into the quorum; `membership`: who leaves.
 //! - `storage` and `kept`: what the quorum has made durable.
 //!
 //! A node that is alone has none of this: [`crate::broker::control::Control`] does the same with its
@@ -27,6 +27,7 @@ mod applying;
 mod asking;
 mod joining;
 mod kept;
+mod membership;
 mod passed;
 mod start;
 mod storage;
@@ -73,6 +74,10 @@ pub struct SiteConfig {
     pub roles: u8,
     /// Nodes that are to vote (`controller.quorum.voters`).
     pub voters: BTreeSet<NodeId>,
+    /// `quorum.voters.max`: others vote too while so many do not.
+    pub voters_max: usize,
+    /// Whether this node begins the site, if nobody has.
+    pub may_found: bool,
     /// Where this broker is reached.
     pub endpoints: Vec<Endpoint>,
     /// `broker.rack`.
@@ -96,6 +101,8 @@ pub struct Site<D: Disk> {
     id: VoterId,
     /// This process.
     process: Uuid,
+    /// Its log dir.
+    directory_id: Uuid,
     /// The cluster that this node would found.
     cluster_id: Uuid,
     /// Before the site has begun there is none.
@@ -128,6 +135,7 @@ pub struct Site<D: Disk> {
     wants_image: bool,
     is_failed: bool,
     refused: BTreeSet<(VoterId, u8)>,
+    last_refusal: Option<(VoterId, Refusal)>,
     outputs: VecDeque<ControlOutput<D>>,
 }
 
@@ -158,12 +166,33 @@ impl<D: Disk> Site<D> {
             voter: self.id,
             has_log: self.has_log,
             roles: self.config.roles,
+            process: self.process,
         }
     }
 
     /// Next thing to do, if any.
     pub fn poll(&mut self) -> Option<ControlOutput<D>> {
         self.outputs.pop_front()
+    }
+
+    /// The end of the metadata that this node has replayed.
+    pub fn metadata_end(&self) -> Offset {
+        self.replayed_end
+    }
+
+    /// The last message to the quorum that was refused, once: whose, and why.
+    pub fn take_refusal(&mut self) -> Option<(VoterId, Refusal)> {
+        self.last_refusal.take()
+    }
+
+    /// Every node that is known to belong to the site.
+    pub fn known_nodes(&self) -> BTreeSet<NodeId> {
+        let mut nodes: BTreeSet<NodeId> = self.peers.keys().copied().collect();
+        nodes.insert(self.id.node_id);
+        nodes.extend(self.controller.image().brokers().map(|(node_id, _)| node_id));
+        let members = self.quorum.iter().flat_map(|quorum| quorum.members().to_list());
+        nodes.extend(members.map(|one| one.id.node_id));
+        nodes
     }
 
     /// When [`Site::tick`] has something to do.
@@ -353,6 +382,9 @@ impl<D: Disk> Site<D> {
                     }
                     self.replayed_end = Offset(offset.0 + 1);
                     self.has_log = true;
+                    if matches!(committed.kind, EntryKind::Members(_)) {
+                        self.note_voters();
+                    }
                     self.note_committed(now, offset, epoch, committed.kind);
                 }
                 Output::Restore(snapshot) => {
@@ -426,6 +458,7 @@ impl<D: Disk> Site<D> {
 
     /// Says once per peer and reason that something was refused.
     fn note_refusal(&mut self, from: VoterId, why: Refusal) {
+        self.last_refusal = Some((from, why));
         if self.refused.len() < 64 && self.refused.insert((from, why as u8)) {
             log::warn!("a message of node {from} to the quorum is refused: {why:?}");
         }

@@ -63,6 +63,8 @@ pub struct SiteStart<D: Disk> {
     pub incarnation: u32,
     /// This process.
     pub process: Uuid,
+    /// Its log dir.
+    pub directory_id: Uuid,
     /// The cluster's identity, if this node founds it.
     pub cluster_id: Uuid,
 }
@@ -74,8 +76,8 @@ pub enum SiteError {
     Metadata(MetadataError),
     /// Its quorum log cannot be used.
     Quorum(StartError),
-    /// It has topics of a cluster of its own, and is not the one that founds the site.
-    HasOwnCluster,
+    /// It was alone, with so many topics, and is not the one that founds the site.
+    HasOwnCluster(usize),
 }
 
 impl std::fmt::Display for SiteError {
@@ -83,9 +85,10 @@ impl std::fmt::Display for SiteError {
         match self {
             Self::Metadata(why) => why.fmt(f),
             Self::Quorum(why) => write!(f, "the quorum's log: {why}"),
-            Self::HasOwnCluster => f.write_str(
-                "this node was alone and has a cluster of its own; only the first of \
-                 `controller.quorum.voters` brings its topics along. Give it an empty log dir",
+            Self::HasOwnCluster(topic_count) => write!(
+                f,
+                "this node was alone and has {topic_count} topics of its own; only the one that \
+                 begins the site brings its topics along. Give it an empty log dir"
             ),
         }
     }
@@ -210,9 +213,10 @@ impl<D: Disk> Site<D> {
         let SiteStart { config, controller, log, standing, seed, .. } = start;
         let node_id = controller.node_id;
         let topic_defaults = controller.topic_defaults.clone();
-        let founds = config.voters.first() == Some(&node_id);
-        if matches!(standing, Standing::Alone) && !founds {
-            return Err((SiteError::HasOwnCluster, Box::new(log)));
+        if matches!(standing, Standing::Alone) && !config.may_found {
+            let count = Known::of(Controller::new(controller), &log, standing, start.incarnation)
+                .map_or(1, |known| known.controller.image().topic_count());
+            return Err((SiteError::HasOwnCluster(count), Box::new(log)));
         }
         let controller = Controller::new(controller);
         let known = match Known::of(controller, &log, standing, start.incarnation) {
@@ -238,6 +242,7 @@ impl<D: Disk> Site<D> {
             shard_count: start.shard_count,
             id,
             process: start.process,
+            directory_id: start.directory_id,
             cluster_id: start.cluster_id,
             quorum: Some(quorum),
             founding: None,
@@ -259,9 +264,11 @@ impl<D: Disk> Site<D> {
             wants_image: false,
             is_failed: false,
             refused: BTreeSet::new(),
+            last_refusal: None,
             outputs: VecDeque::new(),
         };
         site.drain(now);
+        site.note_voters();
         // There are no shards yet: they are given the image as it is.
         site.applying = Applying::new(site.replayed_end);
         Ok(site)

@@ -7,10 +7,11 @@
 //! knows the secret tells the truth; until TLS arrives, what is said on it can be read and changed by
 //! others on the way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -19,15 +20,17 @@ use serde::de::DeserializeOwned;
 use sha2::Sha256;
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::ids::Uuid;
+use crate::ids::{NodeId, Uuid};
 use crate::limits::{FRAME_BYTES_BEFORE_HELLO_MAX, FRAME_PREFIX_BYTES};
 use crate::runtime::boot::random;
+use crate::runtime::site::pairing::{self, Pairing};
 use crate::wire::hello::{HelloRequest, HelloResponse, MAGIC};
 use crate::wire::peer::PeerApiKey;
 use crate::wire::peer::hello::{
     Met, PROOF_BYTES, PeerHello, PeerHelloResponse, PeerIdentity, PeerProof, PeerProofResponse,
     Purpose,
 };
+use crate::wire::peer::pair::PairRefusal;
 use crate::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
 
 /// How long a step may take.
@@ -45,12 +48,41 @@ pub struct Credentials {
     secret: Vec<u8>,
     /// What it says of itself; it changes when the node is taken in.
     identity: Mutex<PeerIdentity>,
+    /// The process of each node that is linked.
+    linked: Mutex<BTreeMap<NodeId, Uuid>>,
+    /// How other boards are let in.
+    pairing: Arc<Pairing>,
 }
 
 impl Credentials {
     /// Of a node that knows a secret.
-    pub fn new(secret: Vec<u8>, identity: PeerIdentity) -> Credentials {
-        Credentials { secret, identity: Mutex::new(identity) }
+    pub fn new(secret: Vec<u8>, identity: PeerIdentity, pairing: Arc<Pairing>) -> Credentials {
+        let linked = Mutex::default();
+        Credentials { secret, identity: Mutex::new(identity), linked, pairing }
+    }
+
+    /// The site's secret, for a board that is let in.
+    pub(super) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    /// How other boards are let in.
+    pub fn pairing(&self) -> &Pairing {
+        &self.pairing
+    }
+
+    /// The process of a node is linked, or none is any more.
+    pub fn note_link(&self, node_id: NodeId, process: Option<Uuid>) {
+        let mut linked = self.linked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match process {
+            Some(process) => linked.insert(node_id, process),
+            None => linked.remove(&node_id),
+        };
+    }
+
+    fn is_twin(&self, other: &PeerIdentity) -> bool {
+        let linked = self.linked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        linked.get(&other.voter.node_id).is_some_and(|process| *process != other.process)
     }
 
     /// What the node says of itself at present.
@@ -98,8 +130,14 @@ pub enum HandshakeError {
     Secret,
     /// The other side belongs to another cluster.
     Cluster(Uuid),
-    /// The other side is this node, or has its id.
+    /// The other side has this node's id.
     OwnId,
+    /// The other side is this node.
+    Itself,
+    /// Another process of the other side's id is linked.
+    Twin(NodeId),
+    /// A board is not let in.
+    Pairing(PairRefusal),
 }
 
 impl fmt::Display for HandshakeError {
@@ -107,6 +145,10 @@ impl fmt::Display for HandshakeError {
         match self {
             Self::Io(why) => why.fmt(f),
             Self::Malformed => f.write_str("it does not speak our protocol"),
+            Self::Refused(ErrorCode::DUPLICATE_BROKER_REGISTRATION) => f.write_str(
+                "it refuses: another board with this node's id is there. Give this one another \
+                 `broker.id` and an empty log dir; if its card is a copy of the other's, empty it",
+            ),
             Self::Refused(error) => write!(f, "it refuses: {error}"),
             Self::Secret => {
                 f.write_str("it has another secret: give both the same `cluster.secret.file`")
@@ -116,6 +158,13 @@ impl fmt::Display for HandshakeError {
                 "it belongs to cluster {other}: give it an empty log dir to let it join this one"
             ),
             Self::OwnId => f.write_str("it has this node's id: give one another `broker.id`"),
+            Self::Itself => f.write_str("it is this node"),
+            Self::Twin(node_id) => write!(
+                f,
+                "two boards say that they are node {node_id}: the second is refused. Give it \
+                 another `broker.id` and an empty log dir; if its card is a copy, empty it"
+            ),
+            Self::Pairing(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -150,15 +199,34 @@ pub fn dial(
     credentials: &Credentials,
     purpose: Purpose,
 ) -> Result<(TcpStream, PeerIdentity), HandshakeError> {
+    introduce(connect(address)?, credentials, purpose)
+}
+
+/// Connects to the first of a name's addresses that answers.
+pub(super) fn connect(address: &str) -> io::Result<TcpStream> {
     let found: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
     let mut failed = io::ErrorKind::AddrNotAvailable.into();
     for address in found {
         match TcpStream::connect_timeout(&address, STEP) {
-            Ok(stream) => return introduce(stream, credentials, purpose),
+            Ok(stream) => {
+                prepare(&stream)?;
+                return Ok(stream);
+            }
             Err(why) => failed = why,
         }
     }
-    Err(HandshakeError::Io(failed))
+    Err(failed)
+}
+
+/// Says Hello as a client does.
+pub(super) fn greet(stream: &mut TcpStream, own: PeerIdentity) -> Result<(), HandshakeError> {
+    let client_id = format!("node {}", own.voter.node_id);
+    let hello = HelloRequest { magic: MAGIC, client_id: &client_id, features: 0 };
+    ask(stream, ApiKey::Hello as u8, &hello)?;
+    let answer = receive(stream, HELLO_BYTES_MAX)?;
+    let (_, body): (ResponseHeader, _) = frame::take(&answer).map_err(malformed)?;
+    let (_, _): (HelloResponse<'_>, _) = frame::take(body).map_err(malformed)?;
+    Ok(())
 }
 
 fn introduce(
@@ -166,18 +234,12 @@ fn introduce(
     credentials: &Credentials,
     purpose: Purpose,
 ) -> Result<(TcpStream, PeerIdentity), HandshakeError> {
-    prepare(&stream)?;
     let connects = credentials.identity();
-    let client_id = format!("node {}", connects.voter.node_id);
-    let hello = HelloRequest { magic: MAGIC, client_id: &client_id, features: 0 };
-    ask(&mut stream, ApiKey::Hello as u8, &hello)?;
-    let answer = receive(&mut stream, HELLO_BYTES_MAX)?;
-    let (_, body): (ResponseHeader, _) = frame::take(&answer).map_err(malformed)?;
-    let (_, _): (HelloResponse<'_>, _) = frame::take(body).map_err(malformed)?;
+    greet(&mut stream, connects)?;
     let connects_nonce = random();
     let hello = PeerHello { purpose, identity: connects, nonce: connects_nonce };
     ask(&mut stream, PeerApiKey::Hello as u8, &hello)?;
-    let answer: PeerHelloResponse = response(&mut stream)?;
+    let answer: PeerHelloResponse = response(&mut stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
     if !answer.error.is_ok() {
         return Err(HandshakeError::Refused(answer.error));
     }
@@ -189,7 +251,7 @@ fn introduce(
     judge(&connects, &answers)?;
     let proof = PeerProof { proof: credentials.proof(CONNECT, &met) };
     ask(&mut stream, PeerApiKey::Proof as u8, &proof)?;
-    let answer: PeerProofResponse = response(&mut stream)?;
+    let answer: PeerProofResponse = response(&mut stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
     if !answer.error.is_ok() {
         return Err(HandshakeError::Refused(answer.error));
     }
@@ -205,11 +267,19 @@ pub fn answer(
 ) -> Result<(TcpStream, PeerIdentity, Purpose), HandshakeError> {
     prepare(&stream)?;
     let hello: PeerHello = frame::decode(hello).map_err(malformed)?;
+    if hello.purpose == Purpose::Pair {
+        let pairing = credentials.pairing();
+        let board = pairing::answer(&mut stream, correlation_id, &hello, credentials, pairing)?;
+        return Ok((stream, board, Purpose::Pair));
+    }
     let PeerHello { purpose, identity: connects, nonce: connects_nonce } = hello;
     let answers = credentials.identity();
     let answers_nonce = random();
     let met = Met { purpose, connects, connects_nonce, answers, answers_nonce };
-    let judged = judge(&answers, &connects);
+    let judged = judge(&answers, &connects).and_then(|()| match credentials.is_twin(&connects) {
+        true => Err(HandshakeError::Twin(connects.voter.node_id)),
+        false => Ok(()),
+    });
     let error = match &judged {
         Ok(()) => ErrorCode::NONE,
         Err(HandshakeError::Cluster(_)) => ErrorCode::INCONSISTENT_CLUSTER_ID,
@@ -219,19 +289,19 @@ pub fn answer(
     let response = PeerHelloResponse { error, identity: answers, nonce: answers_nonce, proof };
     respond(&mut stream, correlation_id, &response)?;
     judged?;
-    let request = receive(&mut stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
-    let (header, body): (RequestHeader, _) = frame::take(&request).map_err(malformed)?;
-    let proof: PeerProof = frame::decode(body).map_err(malformed)?;
-    let is_proof = header.api_key == PeerApiKey::Proof as u8;
-    let is_right = is_proof && credentials.is_right(CONNECT, &met, &proof.proof);
+    let (correlation_id, proof): (u32, PeerProof) = receive_ask(&mut stream, PeerApiKey::Proof)?;
+    let is_right = credentials.is_right(CONNECT, &met, &proof.proof);
     let error = if is_right { ErrorCode::NONE } else { ErrorCode::CLUSTER_AUTHORIZATION_FAILED };
-    respond(&mut stream, header.correlation_id, &PeerProofResponse { error })?;
+    respond(&mut stream, correlation_id, &PeerProofResponse { error })?;
     if is_right { Ok((stream, connects, purpose)) } else { Err(HandshakeError::Secret) }
 }
 
 /// Whether two nodes may belong to one site.
 fn judge(own: &PeerIdentity, other: &PeerIdentity) -> Result<(), HandshakeError> {
     if own.voter.node_id == other.voter.node_id {
+        if own.process == other.process {
+            return Err(HandshakeError::Itself);
+        }
         return Err(HandshakeError::OwnId);
     }
     let is_apart = own.cluster_id != other.cluster_id
@@ -261,22 +331,42 @@ fn malformed(_: crate::wire::FrameError) -> HandshakeError {
     HandshakeError::Malformed
 }
 
-fn ask<B: Serialize>(stream: &mut TcpStream, api_key: u8, body: &B) -> io::Result<()> {
+pub(super) fn ask<B: Serialize>(stream: &mut TcpStream, api_key: u8, body: &B) -> io::Result<()> {
     let header = RequestHeader { api_key, api_version: 0, correlation_id: 0 };
     let mut out = Vec::new();
     frame::encode(&header, body, 0, &mut out);
     stream.write_all(&out)
 }
 
-fn respond<B: Serialize>(stream: &mut TcpStream, correlation_id: u32, body: &B) -> io::Result<()> {
+/// Reads one request of this kind; answers its number and body.
+pub(super) fn receive_ask<B: DeserializeOwned>(
+    stream: &mut TcpStream,
+    api_key: PeerApiKey,
+) -> Result<(u32, B), HandshakeError> {
+    let request = receive(stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
+    let (header, body): (RequestHeader, _) = frame::take(&request).map_err(malformed)?;
+    if header.api_key != api_key as u8 {
+        return Err(HandshakeError::Malformed);
+    }
+    Ok((header.correlation_id, frame::decode(body).map_err(malformed)?))
+}
+
+pub(super) fn respond<B: Serialize>(
+    stream: &mut TcpStream,
+    correlation_id: u32,
+    body: &B,
+) -> io::Result<()> {
     let header = ResponseHeader { correlation_id, throttle_time_ms: 0 };
     let mut out = Vec::new();
     frame::encode(&header, body, 0, &mut out);
     stream.write_all(&out)
 }
 
-fn response<B: DeserializeOwned>(stream: &mut TcpStream) -> Result<B, HandshakeError> {
-    let bytes = receive(stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
+pub(super) fn response<B: DeserializeOwned>(
+    stream: &mut TcpStream,
+    bytes_max: usize,
+) -> Result<B, HandshakeError> {
+    let bytes = receive(stream, bytes_max)?;
     let (_, body): (ResponseHeader, _) = frame::take(&bytes).map_err(malformed)?;
     frame::decode(body).map_err(malformed)
 }
@@ -296,7 +386,6 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::ids::NodeId;
     use crate::wire::hello::ApiRange;
     use crate::wire::peer::hello::{BROKER, CONTROLLER};
     use crate::wire::quorum::VoterId;
@@ -306,15 +395,28 @@ mod tests {
             cluster_id: Uuid([cluster; 16]),
             voter: VoterId { node_id: NodeId(node), incarnation: 7 },
             has_log: cluster != 0,
+            process: Uuid([node as u8; 16]),
             roles: BROKER | CONTROLLER,
         }
     }
 
     /// Two nodes meet; what each says of it, as words.
     fn meet(connects: (&str, PeerIdentity), answers: (&str, PeerIdentity)) -> (String, String) {
+        meet_with(None, connects, answers)
+    }
+
+    /// The same, while a process of a node is linked with the one that answers.
+    fn meet_with(
+        linked: Option<PeerIdentity>,
+        connects: (&str, PeerIdentity),
+        answers: (&str, PeerIdentity),
+    ) -> (String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound").to_string();
-        let server = Credentials::new(answers.0.into(), answers.1);
+        let server = Credentials::new(answers.0.into(), answers.1, Arc::default());
+        if let Some(linked) = linked {
+            server.note_link(linked.voter.node_id, Some(linked.process));
+        }
         let thread = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("somebody connects");
             // What a shard does before it hands the connection over.
@@ -338,7 +440,7 @@ mod tests {
                 Err(why) => why.to_string(),
             }
         });
-        let client = Credentials::new(connects.0.into(), connects.1);
+        let client = Credentials::new(connects.0.into(), connects.1, Arc::default());
         let dialled = match dial(&address, &client, Purpose::Replica) {
             Ok((_, who)) => who.voter.node_id.to_string(),
             Err(why) => why.to_string(),
@@ -355,13 +457,27 @@ mod tests {
     }
 
     #[test]
+    fn a_second_board_of_one_id_is_refused_while_the_first_is_there() {
+        let (first, other) = (("s", identity(1, 4)), ("s", identity(2, 4)));
+        // As a card that was copied: all is the same, save the process.
+        let copied = PeerIdentity { process: Uuid([9; 16]), ..identity(1, 4) };
+        let (dialled, answered) = meet_with(Some(first.1), ("s", copied), other);
+        assert!(dialled.contains("another board with this node's id"), "{dialled}");
+        assert!(answered.contains("two boards say that they are node 1"), "{answered}");
+        assert_eq!(meet_with(Some(first.1), first, other).0, "2", "a link again");
+    }
+
+    #[test]
     fn strangers_and_twins_are_turned_away_by_name() {
         let (dialled, _) = meet(("other", identity(1, 4)), ("s", identity(2, 4)));
         assert!(dialled.contains("another secret"), "{dialled}");
         let (dialled, answered) = meet(("s", identity(1, 4)), ("s", identity(2, 5)));
         assert!(dialled.contains("refuses"), "{dialled}");
         assert!(answered.contains("belongs to cluster"), "{answered}");
-        let (_, answered) = meet(("s", identity(2, 4)), ("s", identity(2, 4)));
+        let twin = PeerIdentity { process: Uuid([9; 16]), ..identity(2, 4) };
+        let (_, answered) = meet(("s", twin), ("s", identity(2, 4)));
         assert!(answered.contains("this node's id"), "{answered}");
+        let (_, answered) = meet(("s", identity(2, 4)), ("s", identity(2, 4)));
+        assert_eq!(answered, "it is this node");
     }
 }

@@ -1,9 +1,13 @@
 //! Links to the other nodes of a site: authenticated sockets, frames both ways.
 //!
 //! Each has two threads that may wait, one that reads and one that writes, so that a slow or dead peer
-//! holds up nobody else. Of two nodes that are to vote the one with the higher id dials, so that there
-//! is one link between them; a node that is not to vote dials those that are. A new link of a node
-//! takes the place of its old one.
+//! holds up nobody else. Where to dial is known from `controller.quorum.voters` and `peers`, and from
+//! the brokers that the metadata names. Of two nodes the one with the higher id dials; whoever the
+//! other may not know of, because it is on neither list, dials too. Where both did, the link that the
+//! higher id dialled stays; else a new link of a node takes the place of its old one.
+//!
+//! **Invariant:** a node id is one process. Another that says it is the same, while the link of the
+//! first stands, is refused, so that a copied card disturbs nobody.
 //!
 //! **Invariant:** what cannot be sent is dropped, and never waits without bound: the quorum says again
 //! what matters. Frames of a peer are bounded before they are read.
@@ -17,7 +21,7 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Uuid};
 use crate::journal::disk::Disk;
 use crate::limits::{FRAME_PREFIX_BYTES, LINK_FRAME_BYTES_MAX, LINK_FRAMES_MAX};
 use crate::runtime::clock;
@@ -25,7 +29,7 @@ use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::site::handshake::{self, Credentials, DEAD_AFTER, HandshakeError};
 use crate::time::Boot;
 use crate::wire::frame;
-use crate::wire::peer::hello::{PeerIdentity, Purpose};
+use crate::wire::peer::hello::{BROKER, PeerIdentity, Purpose};
 
 /// How soon a node is dialled again, at first and at most.
 const REDIAL_MS: u64 = 100;
@@ -37,8 +41,8 @@ const HANDSHAKES_MAX: usize = 8;
 /// A node to be dialled.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Which.
-    pub node_id: NodeId,
+    /// Which, if that is known.
+    pub node_id: Option<NodeId>,
     /// Where, as `HOST:PORT`.
     pub address: String,
 }
@@ -49,6 +53,8 @@ pub enum Met {
     Member(PeerIdentity),
     /// A broker that follows partitions here.
     Follower(NodeId, TcpStream),
+    /// A board that was let in by its code; it comes back as a member.
+    Board(NodeId),
 }
 
 struct Dialled {
@@ -59,10 +65,31 @@ struct Dialled {
     is_dialling: bool,
     /// What was said last of why it does not answer.
     complaint: String,
+    /// Whether that address is this node's own.
+    is_self: bool,
+    /// Whether the metadata named it.
+    is_learned: bool,
+}
+
+impl Dialled {
+    fn of(target: Target) -> Dialled {
+        Dialled {
+            target,
+            next_at: Boot(0),
+            backoff_ms: REDIAL_MS,
+            is_dialling: false,
+            complaint: String::new(),
+            is_self: false,
+            is_learned: false,
+        }
+    }
 }
 
 struct Link {
     serial: u64,
+    process: Uuid,
+    /// Whether the link was dialled by the node with the higher id.
+    is_preferred: bool,
     queue: SyncSender<Vec<u8>>,
     stream: TcpStream,
 }
@@ -71,7 +98,7 @@ struct Link {
 pub struct Links<D: Disk> {
     credentials: Arc<Credentials>,
     targets: Vec<Dialled>,
-    /// Where the others are that are to vote.
+    /// Where others are, as far as that is known.
     addresses: BTreeMap<NodeId, String>,
     by_node: BTreeMap<NodeId, Link>,
     events: Sender<ControlEvent<D>>,
@@ -92,20 +119,15 @@ where
         targets: Vec<Target>,
         events: Sender<ControlEvent<D>>,
     ) -> Links<D> {
-        let own = credentials.identity().voter.node_id;
+        let own = Some(credentials.identity().voter.node_id);
         let others = targets.iter().filter(|target| target.node_id != own);
-        let addresses = others.map(|target| (target.node_id, target.address.clone())).collect();
+        let named = others.filter_map(|target| Some((target.node_id?, target.address.clone())));
+        let addresses = named.collect();
         let votes = targets.iter().any(|target| target.node_id == own);
-        let dialled = targets
-            .into_iter()
-            .filter(|target| target.node_id != own && (!votes || target.node_id < own));
-        let targets = dialled.map(|target| Dialled {
-            target,
-            next_at: Boot(0),
-            backoff_ms: REDIAL_MS,
-            is_dialling: false,
-            complaint: String::new(),
-        });
+        let is_dialled = |target: &Target| {
+            target.node_id != own && (!votes || target.node_id.is_none() || target.node_id < own)
+        };
+        let targets = targets.into_iter().filter(is_dialled).map(Dialled::of);
         Links {
             credentials,
             targets: targets.collect(),
@@ -123,19 +145,46 @@ where
         self.credentials.set_identity(identity);
     }
 
+    /// Takes note of where nodes are reached, as the metadata has it.
+    pub fn learn(&mut self, known: Vec<(NodeId, String)>) {
+        let identity = self.credentials.identity();
+        let own = identity.voter.node_id;
+        // Nobody learns from the metadata where a node is that is no broker.
+        let dials_all = !identity.is(BROKER);
+        let is_known =
+            |target: &Target| known.iter().any(|(_, address)| *address == target.address);
+        self.targets.retain(|one| !one.is_learned || is_known(&one.target));
+        for (node_id, address) in known {
+            if node_id == own {
+                continue;
+            }
+            self.addresses.insert(node_id, address.clone());
+            if own < node_id && !dials_all {
+                continue;
+            }
+            let known = self.targets.iter_mut().find(|one| one.target.address == address);
+            if let Some(known) = known {
+                known.target.node_id = Some(node_id);
+            } else {
+                let target = Target { node_id: Some(node_id), address };
+                self.targets.push(Dialled { is_learned: true, ..Dialled::of(target) });
+            }
+        }
+    }
+
     /// Dials who is due.
     pub fn dial(&mut self, now: Boot) {
         for dialled in &mut self.targets {
-            let is_linked = self.by_node.contains_key(&dialled.target.node_id);
-            if is_linked || dialled.is_dialling || now < dialled.next_at {
+            let node_id = dialled.target.node_id;
+            let is_linked = node_id.is_some_and(|node_id| self.by_node.contains_key(&node_id));
+            if is_linked || dialled.is_self || dialled.is_dialling || now < dialled.next_at {
                 continue;
             }
             let (target, events) = (dialled.target.clone(), self.events.clone());
             let credentials = Arc::clone(&self.credentials);
-            let name = format!("dial-{}", target.node_id);
-            let spawned = thread::Builder::new().name(name).spawn(move || {
+            let spawned = thread::Builder::new().name("dial".into()).spawn(move || {
                 let outcome = handshake::dial(&target.address, &credentials, Purpose::Quorum);
-                let _ = events.send(ControlEvent::Dialled(target.node_id, outcome));
+                let _ = events.send(ControlEvent::Dialled(target.address, outcome));
             });
             dialled.is_dialling = spawned.is_ok();
             dialled.next_at = now.plus_ms(dialled.backoff_ms);
@@ -145,26 +194,32 @@ where
     /// A node was dialled; answers who it is, if it is a peer now.
     pub fn dialled(
         &mut self,
-        node_id: NodeId,
+        address: &str,
         outcome: Result<(TcpStream, PeerIdentity), HandshakeError>,
     ) -> Option<PeerIdentity> {
-        let place = self.targets.iter().position(|one| one.target.node_id == node_id)?;
+        let place = self.targets.iter().position(|one| one.target.address == address)?;
         let dialled = &mut self.targets[place];
         dialled.is_dialling = false;
         let complaint = match outcome {
-            Ok((stream, identity)) if identity.voter.node_id == node_id => {
-                (dialled.backoff_ms, dialled.complaint) = (REDIAL_MS, String::new());
-                return self.adopt(identity, stream);
+            Ok((stream, identity)) => {
+                let found = identity.voter.node_id;
+                let wanted = *dialled.target.node_id.get_or_insert(found);
+                if wanted == found {
+                    (dialled.backoff_ms, dialled.complaint) = (REDIAL_MS, String::new());
+                    return self.adopt(identity, stream, true);
+                }
+                format!("node {found} answers there, not node {wanted}")
             }
-            Ok((_, identity)) => {
-                format!("node {} answers there", identity.voter.node_id)
+            Err(HandshakeError::Itself) => {
+                dialled.is_self = true;
+                return None;
             }
             Err(why) => why.to_string(),
         };
         dialled.next_at = clock::boot().plus_ms(dialled.backoff_ms);
         dialled.backoff_ms = (dialled.backoff_ms * 2).min(REDIAL_MS_MAX);
         if dialled.complaint != complaint {
-            log::warn!("node {node_id} at {}: {complaint}", dialled.target.address);
+            log::warn!("a node of the site at {address}: {complaint}");
             dialled.complaint = complaint;
         }
         None
@@ -191,11 +246,12 @@ where
         self.handshake_count -= 1;
         match outcome {
             Ok((stream, identity, Purpose::Quorum)) => {
-                self.adopt(identity, stream).map(Met::Member)
+                self.adopt(identity, stream, false).map(Met::Member)
             }
             Ok((stream, identity, Purpose::Replica)) => {
                 Some(Met::Follower(identity.voter.node_id, stream))
             }
+            Ok((_, identity, Purpose::Pair)) => Some(Met::Board(identity.voter.node_id)),
             Err(why) => {
                 let why = why.to_string();
                 if self.refused.len() < 64 && self.refused.insert(why.clone()) {
@@ -206,14 +262,33 @@ where
         }
     }
 
-    fn adopt(&mut self, identity: PeerIdentity, stream: TcpStream) -> Option<PeerIdentity> {
+    fn adopt(
+        &mut self,
+        identity: PeerIdentity,
+        stream: TcpStream,
+        is_dialled: bool,
+    ) -> Option<PeerIdentity> {
         let node_id = identity.voter.node_id;
+        let is_preferred = is_dialled == (node_id < self.credentials.identity().voter.node_id);
+        if let Some(old) = self.by_node.get(&node_id) {
+            if old.process != identity.process {
+                log::warn!("{}", HandshakeError::Twin(node_id));
+                return None;
+            }
+            if old.is_preferred && !is_preferred {
+                return None;
+            }
+        }
         self.next_serial += 1;
         let serial = self.next_serial;
-        let link = self.spawn(node_id, serial, stream);
+        let link = self.spawn(node_id, serial, stream).map(|(queue, stream)| {
+            let process = identity.process;
+            Link { serial, process, is_preferred, queue, stream }
+        });
         match link {
             Ok(link) => {
                 log::info!("node {node_id} is linked");
+                self.credentials.note_link(node_id, Some(identity.process));
                 if let Some(old) = self.by_node.insert(node_id, link) {
                     let _ = old.stream.shutdown(Shutdown::Both);
                 }
@@ -226,7 +301,12 @@ where
         }
     }
 
-    fn spawn(&self, node_id: NodeId, serial: u64, stream: TcpStream) -> std::io::Result<Link> {
+    fn spawn(
+        &self,
+        node_id: NodeId,
+        serial: u64,
+        stream: TcpStream,
+    ) -> std::io::Result<(SyncSender<Vec<u8>>, TcpStream)> {
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(DEAD_AFTER))?;
         let (queue, frames) = sync_channel(LINK_FRAMES_MAX);
@@ -239,7 +319,7 @@ where
         thread::Builder::new()
             .name(format!("tell-{node_id}"))
             .spawn(move || write(&to_write, &frames))?;
-        Ok(Link { serial, queue, stream })
+        Ok((queue, stream))
     }
 
     /// Sends a frame, if there is a link and room in it.
@@ -261,11 +341,17 @@ where
         if is_current {
             log::info!("node {node_id} is out of reach");
             self.by_node.remove(&node_id);
-            let again = self.targets.iter_mut().find(|one| one.target.node_id == node_id);
-            match again {
-                // Now: its machine may say that nobody is there any more.
-                Some(dialled) => dialled.next_at = clock::boot(),
-                None => self.probe(node_id),
+            self.credentials.note_link(node_id, None);
+            let mut is_dialled = false;
+            for dialled in &mut self.targets {
+                if dialled.target.node_id == Some(node_id) {
+                    // Now: its machine may say that nobody is there any more.
+                    dialled.next_at = clock::boot();
+                    is_dialled = true;
+                }
+            }
+            if !is_dialled {
+                self.probe(node_id);
             }
         }
         is_current
@@ -287,6 +373,11 @@ where
                 let _ = events.send(ControlEvent::Vanished(node_id));
             }
         });
+    }
+
+    /// The node at an address that is dialled, if that is known.
+    pub fn node_at(&self, address: &str) -> Option<NodeId> {
+        self.targets.iter().find(|one| one.target.address == address)?.target.node_id
     }
 
     /// Whether a node that refuses connections is without a link, too.

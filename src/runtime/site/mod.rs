@@ -1,8 +1,14 @@
 //! What a node of a site needs of the outside: links to its peers, and a thread that may wait for the
 //! disk in the place of the control thread.
 
+pub mod attend;
+pub mod code;
+pub mod discover;
+pub mod file;
 pub mod handshake;
 pub mod links;
+pub mod manage;
+pub mod pairing;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! PeerHello                                 its response
-//! u8          purpose: 0 quorum, 1 replica  varint i16  error code
+//! u8          purpose: 0 quorum, 1 replica, varint i16  error code
+//!             2 pair
 //! identity    of who connects               identity    of who answers
 //! 32 bytes    its nonce                     32 bytes    its nonce
 //!                                           32 bytes    its proof
@@ -17,6 +18,7 @@
 //! varint u32  incarnation of its quorum log
 //! bool        whether it has one
 //! u8          roles: 1 broker, 2 controller, 4 witness
+//! 16 bytes    process, drawn when it started
 //! ```
 //!
 //! A proof is an HMAC-SHA-256 under the site's secret, over who proves it (`answer` or `connect`),
@@ -52,6 +54,8 @@ pub enum Purpose {
     Quorum,
     /// A follower that fetches.
     Replica,
+    /// A board that has a pairing code ([`super::pair`]).
+    Pair,
 }
 
 /// Who a node is.
@@ -65,6 +69,9 @@ pub struct PeerIdentity {
     pub has_log: bool,
     /// What it does, [`BROKER`], [`CONTROLLER`] and [`WITNESS`] added up.
     pub roles: u8,
+    /// Its process, made at random when it started: two boards with one id, or one card copied, are
+    /// told apart by it.
+    pub process: Uuid,
 }
 
 impl PeerIdentity {

@@ -10,6 +10,7 @@
 pub mod forward;
 pub mod heartbeat;
 pub mod hello;
+pub mod pair;
 pub mod producer_ids;
 pub mod register;
 

@@ -4,6 +4,7 @@
 //! request                                   response
 //! varint i32  node id                       varint i64  its broker epoch
 //! 16 bytes    process
+//! 16 bytes    directory id
 //! 16 bytes    cluster id
 //! varint u32  feature level
 //! str         rack
@@ -38,6 +39,8 @@ pub struct RegisterBrokerRequest {
     pub node_id: NodeId,
     /// Its process, made at random when it started.
     pub incarnation: Uuid,
+    /// Its log dir, whatever the path: another one has none of the copies that the old one had.
+    pub directory_id: Uuid,
     /// Its cluster.
     pub cluster_id: Uuid,
     /// The highest feature level that it understands.

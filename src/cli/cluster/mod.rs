@@ -1,4 +1,8 @@
-//! `odradek cluster …`: the nodes of a site, and who of them agree on its metadata.
+//! `odradek cluster …`: the nodes of a site, who of them agree on its metadata, and how nodes come and
+//! go.
+
+mod members;
+mod pairing;
 
 use argh::FromArgs;
 use odradek::client::{ClusterInfo, QuorumInfo};
@@ -7,7 +11,7 @@ use odradek::wire::quorum::members::MemberKind;
 use super::json::Json;
 use super::{CliError, connect, out};
 
-/// show the nodes of a site and its metadata quorum
+/// form a site of several nodes, show it, and change who belongs to it
 #[derive(FromArgs)]
 #[argh(subcommand, name = "cluster")]
 pub struct Cluster {
@@ -18,6 +22,13 @@ pub struct Cluster {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Action {
+    Init(pairing::Init),
+    Invite(pairing::Invite),
+    Join(pairing::Join),
+    Leave(members::Leave),
+    Members(members::Members),
+    MoveVoter(members::MoveVoter),
+    Remove(members::Remove),
     Status(Status),
 }
 
@@ -25,6 +36,13 @@ impl Cluster {
     /// Does what is asked.
     pub fn run(self) -> Result<(), CliError> {
         match self.action {
+            Action::Init(init) => init.run(),
+            Action::Invite(invite) => invite.run(),
+            Action::Join(join) => join.run(),
+            Action::Leave(leave) => leave.run(),
+            Action::Members(members) => members.run(),
+            Action::MoveVoter(moving) => moving.run(),
+            Action::Remove(remove) => remove.run(),
             Action::Status(status) => status.run(),
         }
     }
