@@ -90,6 +90,10 @@ fn pair(folder: &Folder) -> [Broker; 3] {
     }
     join(&second, &first_code, &first);
     whole(&first, 2, 2);
+    assert!(first.words().contains("two nodes vote"), "{}", first.words());
+    until(&first, "the status says what two voters are worth", || {
+        first.text(&["cluster", "status"]).contains("two vote")
+    });
     let third = board(folder, 3).start();
     assert!(turned_away(&third, &first_code, &first).contains("was used"));
     let second_code = code(&first, "invite");
@@ -184,6 +188,7 @@ fn two_boards_and_a_witness_go_on_without_one_board() {
         status.lines().filter(|line| line.starts_with("broker ")).count() == 2
             && status.lines().filter(|line| line.starts_with("node ")).count() == 3
     });
+    assert!(witness.anonymous_bytes() <= 4 << 20, "{} bytes", witness.anonymous_bytes());
     for (topic, least) in [("brave", "1"), ("careful", "2")] {
         let config = format!("min.insync.replicas={least}");
         one.text(&["topic", "create", topic, "--replication-factor", "2", "--set", &config]);
