@@ -14,6 +14,8 @@
 //! | a code that is wrong, replayed, expired, used, tried too often; a taken id | pairing: `runtime::site::pairing` |
 //! | frames that are too long or do not decode | the links: `broker::site::passed`, `wire::tests` |
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/member_world.rs"]
 mod member_world;
 #[path = "support/partition.rs"]

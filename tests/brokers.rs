@@ -2,6 +2,8 @@
 //! replicas lag, leaders change and power is cut. The replicas' own rules are proved in
 //! `tests/replica.rs`; this is about the broker around them.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/brokers.rs"]
 mod brokers;
 #[path = "support/sim_disk.rs"]

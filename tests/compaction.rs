@@ -4,6 +4,8 @@
 //!
 //! `ODRADEK_STOP=n` replays one stop, `ODRADEK_SEED=n` one random run. Semantics.md 2.6.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "support/sim_disk.rs"]

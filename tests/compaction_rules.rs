@@ -1,5 +1,7 @@
 //! What compaction keeps and what it takes away, rule by rule (semantics.md 2.6).
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/keyed.rs"]
 mod keyed;
 #[path = "support/sim_disk.rs"]

@@ -5,6 +5,8 @@
 //! The journal is a list in memory that never fails: what it promises is exactly what was
 //! committed. `ODRADEK_STOP=n` replays one stop.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/partition.rs"]
 mod partition;
 #[path = "support/sim_disk.rs"]
@@ -13,6 +15,7 @@ mod sim_disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use booted::{Booted, boot};
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicPartition};
 use odradek::journal::{Entry, Journal};
 use odradek::log::{Log, LogDir, LogReport, OpenParameters, RecoveryReport};
@@ -173,12 +176,9 @@ impl Site {
     fn open(disk: &SimDisk, ms: u64, next_value: u64) -> Option<(Site, RecoveryReport)> {
         let parameters = site_parameters(ms);
         let path = Path::new("/data");
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).ok()?;
-        let opened = Journal::open(disk.clone(), path, RING_BYTES, 77).ok()?;
-        let mut journal = opened.journal;
-        let replayed = journal.replay(&mut dir.redo(opened.states)).ok()?;
-        assert_eq!((opened.damage, replayed.damage), (None, None));
-        let (mut logs, report) = dir.recover(&parameters, true).ok()?;
+        let Booted { dir, journal, damage, mut logs, report } =
+            boot(disk, path, RING_BYTES, 77, &parameters)?;
+        assert_eq!(damage, None);
         for number in logs.len() as i32..2 {
             let config = parameters.config.clone();
             let made = dir.create(&name(), site_partition(number), config, parameters.now);
@@ -225,16 +225,7 @@ impl Site {
         let appended = log.append_held(now, &mut batch).ok()?;
         told.values[number].insert(appended.base_offset.0, self.next_value);
         self.next_value += 1;
-        Some(Entry::Append {
-            topic_partition: log.topic_partition(),
-            leader_epoch: appended.leader_epoch,
-            base_offset: appended.base_offset,
-            end_offset: appended.end_offset,
-            segment: appended.segment,
-            position: appended.position,
-            is_written: appended.is_written,
-            bytes: batch.into(),
-        })
+        Some(appended.into_entry(log.topic_partition(), batch.into()))
     }
 
     fn run(&mut self, told: &mut Told) -> Option<()> {

@@ -6,6 +6,8 @@
 //! that were cut off do not return behind others, not from the page cache, not from the journal's
 //! ring, not by a checkpoint. `ODRADEK_STOP=n` replays one stop.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/partition.rs"]
 mod partition;
 #[path = "support/sim_disk.rs"]
@@ -14,9 +16,10 @@ mod sim_disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use booted::{Booted, boot};
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
 use odradek::journal::{CheckpointJob, Entry, Journal, SmallState};
-use odradek::log::{Copied, Log, LogDir, LogReport, OpenParameters, ReadError, Truncation};
+use odradek::log::{Copied, Log, LogReport, OpenParameters, ReadError, Truncation};
 use odradek::record::{BatchBuilder, Compression, stamp};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
@@ -76,12 +79,9 @@ impl Site {
     fn open(disk: &SimDisk, ms: u64, next_value: u64) -> Option<Site> {
         let parameters = parameters(ms);
         let path = Path::new("/data");
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).ok()?;
-        let opened = Journal::open(disk.clone(), path, RING_BYTES, 77).ok()?;
-        let mut journal = opened.journal;
-        let replayed = journal.replay(&mut dir.redo(opened.states)).ok()?;
-        assert_eq!((opened.damage, replayed.damage), (None, None));
-        let (mut logs, report) = dir.recover(&parameters, true).ok()?;
+        let Booted { dir, journal, damage, mut logs, report } =
+            boot(disk, path, RING_BYTES, 77, &parameters)?;
+        assert_eq!(damage, None);
         assert!(report.partitions.iter().all(LogReport::is_sound), "{report:?}");
         let log = match logs.pop() {
             Some(log) => log,
@@ -152,16 +152,7 @@ impl Site {
         let Copied { appended, epoch_start, .. } = copied.ok()?;
         self.held_count += u32::from(!appended.is_written);
         let mut entries: Vec<_> = epoch_start.map(state_entry).into_iter().collect();
-        entries.push(Entry::Append {
-            topic_partition: topic_partition(),
-            leader_epoch: appended.leader_epoch,
-            base_offset: appended.base_offset,
-            end_offset: appended.end_offset,
-            segment: appended.segment,
-            position: appended.position,
-            is_written: appended.is_written,
-            bytes: batch.into(),
-        });
+        entries.push(appended.into_entry(topic_partition(), batch.into()));
         Some(entries)
     }
 

@@ -4,6 +4,8 @@
 //! What a coordinator decides is tested beside it (`src/group/tests.rs`); here is what the broker
 //! around it must not get wrong. Semantics.md 2.18 and 2.20.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/node.rs"]
 mod node;
 #[path = "support/sim_disk.rs"]

@@ -6,6 +6,8 @@
 //! one that fails prints its last events. The mutants are faults put in on purpose: each must be
 //! found.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/partition.rs"]
 mod partition;
 #[path = "support/replica_node.rs"]

@@ -1,5 +1,7 @@
 //! Transcripts: commands and their literal outcomes (style.md §6).
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/group_rig.rs"]
 mod group_rig;
 #[path = "support/partition.rs"]

@@ -509,7 +509,7 @@ impl<D: Disk> Control<D> {
         let appended = self.log.append(now, &mut batch)?;
         let end_offset = appended.end_offset;
         let bytes: Bytes = batch.freeze();
-        Ok((super::entry_of(appended, METADATA, bytes), end_offset))
+        Ok((appended.into_entry(METADATA, bytes), end_offset))
     }
 
     fn apply(&mut self, work: Work, logs: Vec<Log<D>>) {

@@ -33,31 +33,11 @@ use crate::broker::metrics::ProcessMetrics;
 use crate::controller::image::{GroupConfigs, Image};
 use crate::group::GroupRules;
 use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
-use crate::journal::Entry;
-use crate::log::Appended;
 use crate::replica::ReplicaConfig;
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
 use crate::wire::kafka::KafkaError;
 use crate::wire::{ErrorCode, TopicRef};
-
-/// What the flusher is handed for a batch that was appended.
-fn entry_of<F>(
-    appended: Appended<F>,
-    topic_partition: TopicPartition,
-    bytes: bytes::Bytes,
-) -> Entry<F> {
-    Entry::Append {
-        topic_partition,
-        leader_epoch: appended.leader_epoch,
-        base_offset: appended.base_offset,
-        end_offset: appended.end_offset,
-        segment: appended.segment,
-        position: appended.position,
-        is_written: appended.is_written,
-        bytes,
-    }
-}
 
 /// Whoever knows how much memory there is for what batches decompress to.
 pub trait Memory: std::fmt::Debug {

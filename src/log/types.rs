@@ -5,9 +5,11 @@
 use std::fmt;
 use std::io;
 
+use bytes::Bytes;
+
 use super::producers::SequenceError;
-use crate::ids::{LeaderEpoch, Offset};
-use crate::journal::SegmentRef;
+use crate::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::journal::{Entry, SegmentRef};
 use crate::time::Timestamp;
 
 /// A batch that lies in the log, not yet on stable storage.
@@ -27,6 +29,22 @@ pub struct Appended<F> {
     pub is_written: bool,
     /// The time the log stamped on it; `None` where the producer's times stay.
     pub log_append_time: Option<Timestamp>,
+}
+
+impl<F> Appended<F> {
+    /// What the flusher is handed for it; `bytes` is the batch as it was stamped.
+    pub fn into_entry(self, topic_partition: TopicPartition, bytes: Bytes) -> Entry<F> {
+        Entry::Append {
+            topic_partition,
+            leader_epoch: self.leader_epoch,
+            base_offset: self.base_offset,
+            end_offset: self.end_offset,
+            segment: self.segment,
+            position: self.position,
+            is_written: self.is_written,
+            bytes,
+        }
+    }
 }
 
 /// Whole batches of one segment, to be sent as they are.

@@ -147,16 +147,8 @@ impl<D: Disk> Local<D> {
         if !self.log.config().acks_durable {
             return;
         }
-        self.push(Output::Persist(Entry::Append {
-            topic_partition: self.log.topic_partition(),
-            leader_epoch: appended.leader_epoch,
-            base_offset: appended.base_offset,
-            end_offset: appended.end_offset,
-            segment: appended.segment,
-            position: appended.position,
-            is_written: appended.is_written,
-            bytes,
-        }));
+        let entry = appended.into_entry(self.log.topic_partition(), bytes);
+        self.push(Output::Persist(entry));
     }
 
     /// The time that was stamped on a batch of this timestamp, if one was.

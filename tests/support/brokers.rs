@@ -23,7 +23,7 @@ use odradek::ids::{
 };
 use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal, SmallState};
-use odradek::log::{Log, LogDir, OpenParameters};
+use odradek::log::{Log, OpenParameters};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::ReplicaConfig;
 use odradek::time::{Boot, Now, Timestamp};
@@ -31,6 +31,7 @@ use odradek::topic_config::TopicConfig;
 use odradek::wire::ErrorCode;
 use odradek::wire::replica::alter_partition::AlterPartitionRequest;
 
+use super::booted::{Booted, boot};
 use super::sim_disk::{SimDisk, SimFile};
 
 pub const ONE: NodeId = NodeId(1);
@@ -164,11 +165,8 @@ impl Site {
             config: self.config.clone(),
         };
         let path = Path::new("/data");
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).expect("the disk works");
-        let opened = Journal::open(disk.clone(), path, RING_BYTES, 77).expect("the disk works");
-        let mut journal = opened.journal;
-        journal.replay(&mut dir.redo(opened.states)).expect("the disk works");
-        let (mut logs, report) = dir.recover(&parameters, true).expect("the disk works");
+        let booted = boot(&disk, path, RING_BYTES, 77, &parameters).expect("the disk works");
+        let Booted { dir, mut journal, mut logs, report, .. } = booted;
         let mut entries: Vec<Entry<SimFile>> = Vec::new();
         for found in &report.partitions {
             let topic_partition = found.topic_partition;

@@ -19,6 +19,7 @@ use odradek::record::{Batch, BatchBuilder, Compression, Records, decompress};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::{CleanupPolicy, TopicConfig};
 
+use super::booted::{Booted, boot};
 use super::sim_disk::{Rng, SimDisk, SimFile};
 
 pub const WALL: i64 = 1_800_000_000_000;
@@ -128,12 +129,9 @@ impl Keyed {
             config: self.config.clone(),
         };
         let path = Path::new("/data");
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).ok()?;
-        let opened = Journal::open(disk.clone(), path, RING_BYTES, 77).ok()?;
-        let mut journal = opened.journal;
-        let replayed = journal.replay(&mut dir.redo(opened.states)).ok()?;
-        assert_eq!((opened.damage, replayed.damage), (None, None));
-        let (mut logs, report) = dir.recover(&parameters, true).ok()?;
+        let Booted { dir, journal, damage, mut logs, report } =
+            boot(disk, path, RING_BYTES, 77, &parameters)?;
+        assert_eq!(damage, None);
         assert!(report.partitions.iter().all(LogReport::is_sound), "{report:?}");
         let mut log = match logs.pop() {
             Some(log) => log,
@@ -189,16 +187,7 @@ impl Keyed {
         for (row, offset) in written.into_iter().zip(appended.base_offset.0..) {
             self.truth.rows.insert(offset, row);
         }
-        self.pending.push(Entry::Append {
-            topic_partition: topic_partition(),
-            leader_epoch: appended.leader_epoch,
-            base_offset: appended.base_offset,
-            end_offset: appended.end_offset,
-            segment: appended.segment,
-            position: appended.position,
-            is_written: appended.is_written,
-            bytes: batch.into(),
-        });
+        self.pending.push(appended.into_entry(topic_partition(), batch.into()));
         Some(())
     }
 

@@ -21,13 +21,14 @@ use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
-use odradek::log::{Log, LogDir, OpenParameters};
+use odradek::log::{Log, OpenParameters};
 use odradek::replica::ReplicaConfig;
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
 use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 
+use crate::booted::{Booted, boot};
 use crate::sim_disk::{Cut, SimDisk, SimFile};
 
 const DIR: &str = "/data";
@@ -116,11 +117,8 @@ impl Node {
             now,
             config: TopicConfig::default(),
         };
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).expect("claims");
-        let opened = Journal::open(disk.clone(), path, 16 << 20, boot_count).expect("opens");
-        let mut journal = opened.journal;
-        journal.replay(&mut dir.redo(opened.states)).expect("replays");
-        let (logs, _) = dir.recover(&parameters, opened.damage.is_none()).expect("recovers");
+        let booted = boot(&disk, path, 16 << 20, boot_count, &parameters).expect("boots");
+        let Booted { dir, mut journal, logs, .. } = booted;
         let mut found: BTreeMap<TopicPartition, Log<SimDisk>> =
             logs.into_iter().map(|log| (log.topic_partition(), log)).collect();
         let name = TopicName::new(METADATA_TOPIC).expect("legal");

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use odradek::ids::{LeaderEpoch, NodeId, Offset, TopicName, TopicPartition};
 use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal, SmallState};
-use odradek::log::{Cut, Log, LogDir, OpenParameters, RecoveryReport};
+use odradek::log::{Cut, Log, OpenParameters, RecoveryReport};
 use odradek::replica::{Input, Output, Replica, ReplicaConfig};
 use odradek::time::Now;
 use odradek::topic_config::TopicConfig;
 
+use super::booted::{Booted, boot};
 use super::sim_disk::{SimDisk, SimFile};
 
 const RING_BYTES: u64 = 32 << 10;
@@ -56,12 +57,9 @@ impl Node {
             config: setup.topic.clone(),
         };
         let path = Path::new("/data");
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).expect("the disk works");
-        let opened = Journal::open(disk.clone(), path, RING_BYTES, 77).expect("the disk works");
-        let mut journal = opened.journal;
-        let replayed = journal.replay(&mut dir.redo(opened.states)).expect("the disk works");
-        assert_eq!((opened.damage, replayed.damage), (None, None));
-        let (mut logs, report) = dir.recover(&parameters, true).expect("the disk works");
+        let booted = boot(disk, path, RING_BYTES, 77, &parameters).expect("the disk works");
+        let Booted { dir, mut journal, damage, mut logs, report } = booted;
+        assert_eq!(damage, None);
         let log = logs.pop().unwrap_or_else(|| {
             dir.create(&setup.name, setup.topic_partition, setup.topic.clone(), now)
                 .expect("the disk works")

@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use super::upkeep::delete_dropped;
 use super::{Back, BackOutput, Flushed, Parked, PartitionState};
 use crate::broker::admit::admit;
-use crate::broker::entry_of;
 use crate::broker::mail::{ProduceItem, ReplyBody, RequestId};
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::disk::Disk;
@@ -128,7 +127,7 @@ impl<D: Disk> Back<D> {
         self.metrics.append_count += 1;
         self.metrics.append_bytes += batch.len() as u64;
         if state.log.config().acks_durable {
-            let entry = entry_of(appended, topic_partition, batch.freeze());
+            let entry = appended.into_entry(topic_partition, batch.freeze());
             self.outputs.push_back(BackOutput::Persist(entry));
         } else {
             self.schedule_flush(now, topic_partition);

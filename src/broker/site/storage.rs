@@ -297,7 +297,7 @@ impl<D: Disk> Storage<D> {
         if let Some(epoch_start) = copied.epoch_start {
             self.journal(epoch_start);
         }
-        let entry = crate::broker::entry_of(copied.appended, METADATA, batch.clone());
+        let entry = copied.appended.into_entry(METADATA, batch.clone());
         self.outputs.push_back(StorageOutput::Journal(entry));
         Ok(())
     }
