@@ -37,3 +37,54 @@ fn the_power_of_one_board_and_of_all_is_cut() {
         });
     });
 }
+
+#[test]
+fn who_lost_what_it_had_in_memory_does_not_lead() {
+    among(3, &SESSION, |boards| {
+        if !boards.put_on_disks() {
+            return;
+        }
+        // The others have all that was acknowledged; the board itself has lost some of it.
+        boards.acks_wait_for_memory_only = true;
+        under_load(boards, |boards, stream| {
+            for partition in [0, 1, 2, 0] {
+                let leader = boards.leader(TOPIC, partition);
+                boards.cut_power(&[leader]);
+                boards.start(leader);
+                stream.wait_for_more(boards, 20);
+                boards.wait_for_isr(TOPIC, 3);
+                stream.wait_for_more(boards, 100);
+            }
+        });
+    });
+}
+
+#[test]
+fn the_card_of_a_leader_dies_and_others_take_over() {
+    among(3, &SESSION, |boards| {
+        if !boards.put_on_disks() {
+            return;
+        }
+        under_load(boards, |boards, stream| {
+            // The controller's too: it must not go on to decide.
+            for is_controller in [false, true] {
+                let node =
+                    if is_controller { boards.controller() } else { boards.leader(TOPIC, 0) };
+                stream.longest_silence();
+                boards.fail_disk(node);
+                stream.wait_for_more(boards, 20);
+                let silence = stream.longest_silence();
+                eprintln!("the card of board {node} died: silent for {silence:?}");
+                // It stays dead, and disturbs nobody.
+                thread::sleep(Duration::from_secs(3));
+                stream.wait_for_more(boards, 20);
+                let silence = stream.longest_silence();
+                eprintln!("it is dead: silent for {silence:?}");
+                boards.kill(node);
+                boards.mend_disk(node);
+                boards.start(node);
+                boards.wait_for_isr(TOPIC, 3);
+            }
+        });
+    });
+}

@@ -33,6 +33,8 @@ pub struct Boards {
     addresses: Vec<(String, String)>,
     voter_count: usize,
     settings: Vec<(String, String)>,
+    /// Topics are made with `acks.durable=false`.
+    pub acks_wait_for_memory_only: bool,
     devices: Vec<Device>,
     lan: Option<Lan>,
     folder: Folder,
@@ -49,6 +51,7 @@ pub fn among(count: usize, settings: &[(&str, &str)], test: impl FnOnce(&mut Boa
         addresses: addresses(count, lan.is_some()),
         voter_count: 3,
         settings: settings.iter().map(own).collect(),
+        acks_wait_for_memory_only: false,
         devices: Vec::new(),
         lan,
         folder,
@@ -125,7 +128,10 @@ impl Boards {
     /// A topic with a replica on each of three boards, two of which must have what is acknowledged.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name).partitions(partitions).replication_factor(3);
-        let topic = topic.config("min.insync.replicas", "2");
+        let mut topic = topic.config("min.insync.replicas", "2");
+        if self.acks_wait_for_memory_only {
+            topic = topic.config("acks.durable", "false");
+        }
         self.wait_for("a topic can be made", |boards| {
             let made = boards.admin().create_topics(slice::from_ref(&topic));
             made.is_ok_and(|made| made.iter().all(Result::is_ok))
@@ -179,6 +185,20 @@ impl Boards {
             self.kill(*node);
             self.devices[node - 1].restore();
         }
+    }
+
+    /// The card of a board dies; its broker runs on.
+    pub fn fail_disk(&self, node: usize) {
+        assert!(
+            power::is_mounted_apart(&self.devices[node - 1].path()),
+            "only a device of our own"
+        );
+        self.devices[node - 1].fail();
+    }
+
+    /// The card of a board that does not run works again, with what had been written to it.
+    pub fn mend_disk(&self, node: usize) {
+        self.devices[node - 1].restore();
     }
 
     /// The boards that run, paused ones too.
@@ -270,8 +290,30 @@ impl Boards {
             let lines: Vec<&str> = words.lines().collect();
             let last = &lines[lines.len().saturating_sub(40)..];
             let _ = writeln!(all, "-- board {node}\n{}", last.join("\n"));
+            if self.brokers.contains_key(&node) {
+                self.describe(node, &mut all);
+            }
         }
         all
+    }
+
+    /// What a board thinks of every partition, and what it has of it.
+    fn describe(&self, node: usize, all: &mut String) {
+        let admin = admin_at(&self.addresses[node - 1].0);
+        let topics = admin.list_topics().unwrap_or_default();
+        for topic in &topics {
+            let Ok(logs) = admin.describe_log_dirs(&[&topic.name]) else { continue };
+            for one in &topic.partitions {
+                let (leader, epoch, isr) = (one.leader, one.leader_epoch, &one.isr);
+                let place = format!("{}-{}", topic.name, one.partition.0);
+                let _ = writeln!(all, "{place}: led by {leader:?} in {epoch}, in sync {isr:?}");
+                for log in logs.iter().filter(|log| log.partition == one.partition) {
+                    let (mark, durable) = (log.high_watermark, log.durable_offset);
+                    let (epoch, end) = (log.leader_epoch, log.log_end_offset);
+                    let _ = writeln!(all, "  to {end}, durable {durable}, {mark} in {epoch}");
+                }
+            }
+        }
     }
 
     /// Stops every board, and sees that what each has of a topic is the same, byte for byte.

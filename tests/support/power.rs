@@ -84,6 +84,12 @@ impl Device {
             assert!(Instant::now() < end, "a process that is told to stop stops");
             thread::yield_now();
         }
+        self.fail();
+    }
+
+    /// Everything that is asked of it fails from now on, as of a card that died; whoever uses it runs
+    /// on.
+    pub fn fail(&self) {
         run(Command::new("perl").args(["-e", SHUTDOWN]).arg(self.path())).expect("shut down");
     }
 
