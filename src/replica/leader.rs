@@ -8,6 +8,9 @@
 //! The high watermark also waits for a follower outside the ISR that keeps up and may join: without
 //! that, one that is half a round trip behind under load would never be level with it. Such a one
 //! holds it up for `replica.lag.time.max.ms` at most.
+//!
+//! That a batch does not follow its producer's last one is said only by a leader that is certain to
+//! lead ([`super::standing`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +21,13 @@ use super::isr::Isr;
 use super::local::Local;
 use super::parked::Parked;
 use super::remote::Remote;
+use super::standing::{Refused, Standing};
 use super::{Input, LeaderAndIsr, Output, Produced};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::log::{LogError, SequenceError};
 use crate::mutant::{self, Mutant};
+use crate::record::BatchHeader;
 use crate::time::{Boot, Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::replica::alter_partition::{AlterReplicas, InSync};
@@ -35,6 +40,7 @@ pub struct Leader<D: Disk> {
     pub(super) remotes: BTreeMap<NodeId, Remote>,
     isr: Isr,
     parked: Parked,
+    pub(super) standing: Standing,
     /// When it is looked for who lags.
     check_at: Boot,
     /// Followers that wait for bytes, by the name of the wait.
@@ -52,6 +58,7 @@ impl<D: Disk> Leader<D> {
             remotes: BTreeMap::new(),
             isr: Isr::new(&state.isr),
             parked,
+            standing: Standing::default(),
             check_at: now.boot.plus_ms(local.config.lag_time_max_ms / 2),
             cold: BTreeMap::new(),
             local,
@@ -195,15 +202,31 @@ impl<D: Disk> Leader<D> {
                 log_start,
                 is_repeated: true,
             }),
-            Err(LogError::Sequence(SequenceError::OutOfOrder)) => {
-                Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
-            }
+            Err(LogError::Sequence(SequenceError::OutOfOrder)) => Err(self.refuse_gap(now, &batch)),
             Err(LogError::Sequence(SequenceError::StaleEpoch)) => {
                 Err(ErrorCode::INVALID_PRODUCER_EPOCH)
             }
             Err(LogError::BatchTooLarge) => Err(ErrorCode::RECORD_LIST_TOO_LARGE),
             Err(_) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
         }
+    }
+
+    /// What a batch is told that does not follow its producer's last one here.
+    fn refuse_gap(&mut self, now: Now, batch: &[u8]) -> ErrorCode {
+        let others = self.others_in_sync();
+        let header = BatchHeader::parse(batch).expect("it was found fit");
+        self.standing.conclude(&others);
+        if others.is_empty() || self.standing.is_certain(Refused::of(&header)) {
+            return ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+        }
+        self.serve_all(now);
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+    }
+
+    /// Who may lead next, as far as is known here.
+    pub(super) fn others_in_sync(&self) -> Vec<NodeId> {
+        let own = self.local.config.node_id;
+        self.isr.maximal().into_iter().filter(|node| *node != own).collect()
     }
 
     /// Followers that have all there is had it until now: an idle partition hears nothing of them.
@@ -373,7 +396,7 @@ impl<D: Disk> Leader<D> {
     }
 
     pub(super) fn next_deadline(&self) -> Boot {
-        let told_at = self.remotes.values().map(|remote| self.told_at(remote)).min();
+        let told_at = self.remotes.iter().map(|(node, remote)| self.told_at(*node, remote)).min();
         let told_at = told_at.unwrap_or(Boot::NEVER);
         self.check_at.min(self.isr.next_deadline()).min(told_at)
     }

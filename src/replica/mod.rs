@@ -56,6 +56,7 @@ mod parked;
 mod reconcile;
 mod remote;
 mod serve;
+mod standing;
 mod throttle;
 
 use std::io;

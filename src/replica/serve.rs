@@ -67,6 +67,11 @@ impl<D: Disk> Leader<D> {
             Err(Refusal::Stale) => return,
             Err(refusal) => return self.refuse(follower, fetch.sequence, &refusal),
         };
+        if fetch.from == FetchFrom::Next && self.standing.is_doubted() {
+            self.standing.asked_on(follower, fetch.sequence);
+            let others = self.others_in_sync();
+            self.standing.conclude(&others);
+        }
         let remote = self.remotes.get_mut(&follower).expect("judged");
         remote.is_damaged = fetch.is_damaged;
         remote.cursor = Some(cursor);
@@ -128,6 +133,7 @@ impl<D: Disk> Leader<D> {
         }
         if remote.broker_epoch < broker_epoch {
             remote.begin_incarnation(broker_epoch);
+            self.standing.forget(follower);
         }
         if sequence <= remote.sequence {
             return Err(Refusal::Stale);
@@ -238,7 +244,7 @@ impl<D: Disk> Leader<D> {
     fn serve(&mut self, now: Now, follower: NodeId) {
         loop {
             let remote = self.remotes.get(&follower).expect("named by the caller");
-            let told_at = self.told_at(remote);
+            let told_at = self.told_at(follower, remote);
             let (Some(&fetch), Some(cursor)) = (remote.parked.front(), remote.cursor) else {
                 return;
             };
@@ -287,6 +293,7 @@ impl<D: Disk> Leader<D> {
     fn reply(&mut self, follower: NodeId, sequence: u64, slice: Option<Slice<D::File>>) {
         let records_bytes = slice.as_ref().map_or(0, |slice| slice.bytes as u32);
         let answer = FetchedReplica { records_bytes, ..self.answer(sequence) };
+        self.standing.answered(follower, sequence);
         let remote = self.remotes.get_mut(&follower).expect("named by the caller");
         remote.parked.pop_front();
         remote.told = (answer.high_watermark, answer.log_start);
@@ -305,12 +312,13 @@ impl<D: Disk> Leader<D> {
     }
 
     /// When a follower's oldest fetch is answered without bytes: there is a newer high watermark,
-    /// or first offset, and nothing else came along with which to tell it.
-    pub(super) fn told_at(&self, remote: &Remote) -> Boot {
+    /// or first offset, and nothing else came along with which to tell it; or it is to ask on, to
+    /// show that it follows.
+    pub(super) fn told_at(&self, follower: NodeId, remote: &Remote) -> Boot {
         let news = (self.local.high_watermark, self.local.log.start_offset());
         match remote.parked.front() {
             _ if remote.is_cold => Boot::NEVER,
-            Some(fetch) if fetch.is_first => fetch.since,
+            Some(fetch) if fetch.is_first || self.standing.wants_word_of(follower) => fetch.since,
             Some(fetch) if remote.told != news => {
                 fetch.since.plus_ms(self.local.config.fetch_wait_max_ms)
             }

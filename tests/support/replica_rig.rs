@@ -4,7 +4,7 @@
 //! new [min=N] [rate=BYTES] [weak]     an empty log; lag 1000 ms, waits 100 ms, pauses 50 ms
 //! metadata leader=N|none epoch=E version=V isr=1,2 [replicas=1,2,3]
 //! brokers 1:10 2:20 3:30-             node:broker epoch; `-` is fenced
-//! produce TOKEN records=N [acks=1]
+//! produce TOKEN records=N [acks=1] [by=ID/SEQUENCE]
 //! delete TOKEN OFFSET
 //! flush                               the flusher commits
 //! cut                                 a cut ends on disk
@@ -122,7 +122,8 @@ impl Rig {
                 self.give(Input::Brokers(brokers));
             }
             "produce" => {
-                let batch = batch_of(words.number("records").unwrap_or(1));
+                let producer = words.text("by").map(pair);
+                let batch = batch_by(producer, words.number("records").unwrap_or(1));
                 let acks = words.number("acks").unwrap_or(-1) as i8;
                 let batch = BytesMut::from(&batch[..]);
                 self.give(Input::Produce { token: words.plain(1) as u64, acks, batch });
@@ -437,7 +438,14 @@ fn broker(word: &str) -> BrokerState {
 }
 
 fn batch_of(records: i64) -> Vec<u8> {
+    batch_by(None, records)
+}
+
+fn batch_by(producer: Option<(i64, i64)>, records: i64) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
+    if let Some((id, sequence)) = producer {
+        builder.set_producer(id, 0, sequence as i32);
+    }
     for _ in 0..records {
         builder.push(Timestamp(WALL), None, Some(b"12345678"), &[]);
     }

@@ -262,9 +262,9 @@ impl<D: Disk> Back<D> {
     ) -> Result<Produced, ErrorCode> {
         let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
         let kept = state.log.kept_replica().expect("it is replicated");
-        let produced = kept.replica.append(now, acks, batch)?;
+        let outcome = kept.replica.append(now, acks, batch);
         self.pump_replica(now, topic_partition);
-        Ok(produced)
+        outcome
     }
 
     /// Has records of a replicated partition deleted. The lowest first offset of all replicas, when
