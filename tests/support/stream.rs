@@ -6,9 +6,11 @@
 //! of a stream that is idempotent every record is there once, in order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -205,6 +207,33 @@ fn odd(numbers: &[u64]) -> String {
     format!("{} records; not one behind the other: {}", numbers.len(), odd.join("; "))
 }
 
+/// Where `tests/interop/librdkafka/fetch` has built librdkafka, in the user's cache.
+const LIBRDKAFKA: &str = "odradek-ci/librdkafka-2.15.1/lib";
+
+/// `kcat`, if its librdkafka is one that knows leader epochs: the one that was built here, or from
+/// 2.3 on. One from before believes whoever answered last: when two boards' answers crossed it went
+/// on asking the former leader for ever.
+fn kcat() -> Option<Command> {
+    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(
+        || Path::new(&env::var_os("HOME").unwrap_or_default()).join(".cache"),
+        PathBuf::from,
+    );
+    let built = cache.join(LIBRDKAFKA);
+    let command = || {
+        let mut command = Command::new("kcat");
+        if built.join("librdkafka.so.1").exists() {
+            command.env("LD_LIBRARY_PATH", &built);
+        }
+        command
+    };
+    let said = command().arg("-V").output().ok()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let mut numbers = said.split("librdkafka ").nth(1)?.split(['.', ' ', '-']);
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    let is_known = (2, 3) <= (number()?, number()?);
+    is_known.then(command)
+}
+
 /// `kcat`, whose records librdkafka sends, idempotent.
 pub struct Kcat {
     child: Child,
@@ -214,9 +243,9 @@ pub struct Kcat {
 }
 
 impl Kcat {
-    /// Begins to send; librdkafka chooses the partitions.
-    pub fn start(boards: &Boards, topic: &str) -> Kcat {
-        let mut command = Command::new("kcat");
+    /// Begins to send; librdkafka chooses the partitions. `None` where there is none that can.
+    pub fn start(boards: &Boards, topic: &str) -> Option<Kcat> {
+        let mut command = kcat()?;
         command.args(["-E", "-b", &boards.doors(), "-P", "-t", topic]);
         command.args(["-X", "enable.idempotence=true", "-X", "linger.ms=1"]);
         // Or a paused board is waited for a minute.
@@ -242,7 +271,7 @@ impl Kcat {
             }
             sent
         });
-        Kcat { child, is_ended, feeder, words }
+        Some(Kcat { child, is_ended, feeder, words })
     }
 
     /// Ends it; it exits well only when everything is acknowledged. How many records it sent.
@@ -279,7 +308,8 @@ impl Readers {
             let output = File::create(&printed).expect("a file can be made");
             let words = ["consume", topic, "--group", "readers", "--from-beginning"];
             let mut command = client_command(&boards.servers(), &words);
-            command.stdout(output).stderr(Stdio::null());
+            let said = File::create(said_at(&printed)).expect("a file can be made");
+            command.stdout(output).stderr(said);
             (command.spawn().expect("the binary starts"), printed)
         };
         Readers { members: (0..count).map(start).collect() }
@@ -305,7 +335,31 @@ impl Readers {
             thread::sleep(Duration::from_millis(100));
         }
         let some = &missing[..missing.len().min(5)];
-        panic!("the group has not read {} records: {some:?}..\n{}", missing.len(), boards.words());
+        panic!(
+            "the group has not read {} records: {some:?}..\n{}{}",
+            missing.len(),
+            self.words(boards),
+            boards.words()
+        );
+    }
+
+    /// What the members said, and what the site says of them.
+    fn words(mut self, boards: &Boards) -> String {
+        let mut words = String::new();
+        for (child, printed) in &mut self.members {
+            let text = fs::read_to_string(&*printed).unwrap_or_default();
+            let said = fs::read_to_string(said_at(printed)).unwrap_or_default();
+            let ended = child.try_wait().expect("our child");
+            let (count, last) = (text.lines().count(), text.lines().last());
+            writeln!(words, "-- read {count}, last {last:?}, ended {ended:?}\n{said}")
+                .expect("a String takes all");
+        }
+        for node in boards.running() {
+            let described = boards.broker(node).run(&["group", "describe", "readers"]);
+            let text = String::from_utf8_lossy(&described.stdout);
+            writeln!(words, "-- group at {node}\n{text}").expect("a String takes all");
+        }
+        words
     }
 
     fn printed(&self) -> impl Iterator<Item = String> + '_ {
@@ -315,6 +369,11 @@ impl Readers {
             text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned()
         })
     }
+}
+
+/// Where what is said beside is.
+fn said_at(printed: &Path) -> PathBuf {
+    printed.with_extension("err")
 }
 
 impl Drop for Readers {

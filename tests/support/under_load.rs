@@ -36,7 +36,7 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
     boards.create_topic(TOPIC, PARTITIONS);
     let [once, patient] =
         [ONCE, PATIENT].map(|kind| Stream::start(boards, TOPIC, PARTITIONS, kind));
-    let kcat = peers::has_program("kcat", "-V").then(|| Kcat::start(boards, TOPIC));
+    let kcat = Kcat::start(boards, TOPIC);
     let readers = Readers::start(boards, TOPIC, 2);
     what(boards, &once);
     boards.wait_for_isr(TOPIC, 3);
@@ -51,7 +51,10 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
     }
     match sent {
         Some(sent) => found.check_kcat(PARTITIONS, sent),
-        None => peers::missing("kcat", "apt-get install kcat"),
+        None => peers::missing(
+            "kcat with librdkafka 2.3 or newer",
+            "apt-get install kcat, and tests/interop/librdkafka/fetch",
+        ),
     }
     readers.finish(boards, &found);
     boards.stop_and_compare(TOPIC, PARTITIONS);
