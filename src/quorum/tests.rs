@@ -202,6 +202,19 @@ fn every_invariant_holds_in_every_storm() {
     assert!(20 * count <= batches, "nor one in which nothing is committed");
 }
 
+/// All nodes are voters from the beginning, and run.
+fn start_all(site: &mut Site) {
+    let voters =
+        site.all().into_iter().map(|node| Member { id: site.id_of(node), kind: MemberKind::Voter });
+    let voters: Vec<Member> = voters.collect();
+    for one in &voters {
+        site.add(one.id, false, Kept::bootstrapped_as(&voters));
+    }
+    for node in site.all() {
+        site.start(node);
+    }
+}
+
 /// Elections in five minutes of a network that loses three packets in ten and holds others up for up to
 /// 1.2 s, after a minute in which the voters came to know it.
 fn elections_in_a_bad_network(seed: u64, silence_ms_max: u64) -> usize {
@@ -214,15 +227,7 @@ fn elections_in_a_bad_network(seed: u64, silence_ms_max: u64) -> usize {
     };
     let timeouts = Timeouts { silence_ms_max, ..Timeouts::default() };
     let mut site = Site::with(seed, &[1, 2, 3], weather, timeouts);
-    let voters =
-        site.all().into_iter().map(|node| Member { id: site.id_of(node), kind: MemberKind::Voter });
-    let voters: Vec<Member> = voters.collect();
-    for one in &voters {
-        site.add(one.id, false, Kept::bootstrapped_as(&voters));
-    }
-    for node in site.all() {
-        site.start(node);
-    }
+    start_all(&mut site);
     site.run_ms(60_000);
     let before = site.checker.election_count;
     site.run_ms(300_000);
@@ -243,15 +248,7 @@ fn a_bad_network_costs_no_election() {
 #[test]
 fn nobody_waits_for_a_leader_that_is_gone_for_certain() {
     let mut site = Site::new(7, &[1, 2, 3], Weather::CALM);
-    let voters =
-        site.all().into_iter().map(|node| Member { id: site.id_of(node), kind: MemberKind::Voter });
-    let voters: Vec<Member> = voters.collect();
-    for one in &voters {
-        site.add(one.id, false, Kept::bootstrapped_as(&voters));
-    }
-    for node in site.all() {
-        site.start(node);
-    }
+    start_all(&mut site);
     site.run_ms(10_000);
     let first = site.leader().expect("it is calm");
     site.cut_power(first, 0);

@@ -15,23 +15,17 @@
 //! Both print `limit ready: wire 127.0.0.1:PORT` when they answer. They trust their client.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::{env, io, mem, thread};
 
-use odradek::ids::{NodeId, Offset, TopicId, Uuid};
-use odradek::time::Timestamp;
-use odradek::wire::create_topics::{CreateTopicsResponse, CreatedTopic};
 use odradek::wire::describe_metrics::{DescribeMetricsResponse, Metric, MetricKind};
-use odradek::wire::hello::HelloResponse;
-use odradek::wire::produce::{ProduceRequest, ProduceResponse, ProducedPartition};
-use odradek::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
-
-/// A read takes at most this much, so that it is still in the cache when it is checked.
-const READ_BYTES_MAX: usize = 256 << 10;
+use odradek::wire::produce::{ProduceRequest, ProduceResponse};
+use odradek::wire::{ApiKey, RequestHeader, ResponseHeader, frame};
+use odradek_limits::{Frames, created, hello, produced};
 
 /// What the connections share.
 struct Limit {
@@ -88,27 +82,17 @@ impl Limit {
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let stream = Arc::new(stream);
-        let mut input = vec![0; 2 * READ_BYTES_MAX];
-        let (mut start, mut end) = (0, 0);
+        let mut frames = Frames::default();
         let mut answers = Vec::new();
         loop {
-            while let Some(bytes) = whole_frame(&input[start..end]) {
-                self.answer(&input[start + 4..start + bytes], &mut answers)?;
-                start += bytes;
+            while let Some(request) = frames.take() {
+                self.answer(request, &mut answers)?;
             }
             if !answers.is_empty() {
                 self.hand_over(&stream, &mut answers)?;
             }
-            let wanted = wanted_bytes(&input[start..end]);
-            if input.len() < start + wanted {
-                input.copy_within(start..end, 0);
-                (start, end) = (0, end - start);
-                input.resize(input.len().max(wanted), 0);
-            }
-            let room = input.len().min(end + READ_BYTES_MAX);
-            match (&*stream).read(&mut input[end..room])? {
-                0 => return Ok(()),
-                bytes => end += bytes,
+            if frames.fill(&*stream)? == 0 {
+                return Ok(());
             }
         }
     }
@@ -126,8 +110,8 @@ impl Limit {
                 let response = self.append(&request, raw)?;
                 frame::encode(&header_out, &response, 0, &mut out);
             }
-            Some(ApiKey::Hello) => frame::encode(&header_out, &hello(), 0, &mut out),
-            Some(ApiKey::CreateTopics) => frame::encode(&header_out, &created(), 0, &mut out),
+            Some(ApiKey::Hello) => frame::encode(&header_out, &hello("limit"), 0, &mut out),
+            Some(ApiKey::CreateTopics) => frame::encode(&header_out, &created(1), 0, &mut out),
             Some(ApiKey::DescribeMetrics) => {
                 let value = self.sync_count.load(Ordering::Relaxed);
                 let metric = Metric { name: "flush_count", kind: MetricKind::Counter, value };
@@ -152,14 +136,7 @@ impl Limit {
             rest = after;
         }
         (&self.file).write_all(raw)?;
-        let answer = ProducedPartition {
-            error: ErrorCode::NONE,
-            base_offset: Offset(0),
-            log_append_time: Timestamp::NONE,
-            log_start_offset: Offset(0),
-            bad_records: Vec::new(),
-        };
-        Ok(ProduceResponse { partitions: vec![answer; request.partitions.len()] })
+        Ok(produced(request.partitions.len()))
     }
 
     /// Leaves answers to whoever syncs next; `inline`, that is the caller if nobody does.
@@ -214,40 +191,6 @@ impl Limit {
     fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Bytes of the frame at the front of `input`, prefix and all, if it is all there.
-fn whole_frame(input: &[u8]) -> Option<usize> {
-    let wanted = wanted_bytes(input);
-    (4 <= input.len() && wanted <= input.len()).then_some(wanted)
-}
-
-/// Bytes the frame at the front of `input` needs in all, as far as that is known.
-fn wanted_bytes(input: &[u8]) -> usize {
-    input.first_chunk().map_or(4, |prefix| 4 + u32::from_be_bytes(*prefix) as usize)
-}
-
-fn hello() -> HelloResponse<'static> {
-    HelloResponse {
-        error: ErrorCode::NONE,
-        cluster_id: Uuid([0; 16]),
-        node_id: NodeId(0),
-        software: "limit",
-        features: 0,
-        frame_bytes_max: u32::MAX,
-        apis: vec![],
-    }
-}
-
-fn created() -> CreateTopicsResponse<'static> {
-    let topic = CreatedTopic {
-        error: ErrorCode::NONE,
-        message: "",
-        topic_id: TopicId(Uuid([0; 16])),
-        partition_count: 1,
-        replication_factor: 1,
-    };
-    CreateTopicsResponse { topics: vec![topic] }
 }
 
 /// One line in, the whole file out, for each connection.

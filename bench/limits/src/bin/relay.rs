@@ -16,15 +16,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::{env, thread};
 
-use odradek::ids::{NodeId, Offset, TopicId, Uuid};
-use odradek::time::Timestamp;
-use odradek::wire::create_topics::{CreateTopicsResponse, CreatedTopic};
-use odradek::wire::hello::HelloResponse;
-use odradek::wire::produce::{ProduceRequest, ProduceResponse, ProducedPartition};
-use odradek::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
-
-/// A read takes at most this much, so that it is still in the cache when it is checked.
-const READ_BYTES_MAX: usize = 256 << 10;
+use odradek::wire::produce::ProduceRequest;
+use odradek::wire::{ApiKey, RequestHeader, ResponseHeader, frame};
+use odradek_limits::{Frames, created, hello, produced};
 
 /// Followers of the leader.
 const FOLLOWERS: usize = 2;
@@ -109,50 +103,6 @@ fn check(mut batches: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Frames from a socket, each behind its length, read in large pieces.
-struct Frames {
-    input: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Frames {
-    fn new() -> Frames {
-        Frames { input: vec![0; 2 * READ_BYTES_MAX], start: 0, end: 0 }
-    }
-
-    /// The next frame without its length, if it is all there.
-    fn take(&mut self) -> Option<&[u8]> {
-        let bytes = self.wanted();
-        if self.end - self.start < bytes.max(4) {
-            return None;
-        }
-        let frame = self.start + 4..self.start + bytes;
-        self.start += bytes;
-        Some(&self.input[frame])
-    }
-
-    fn wanted(&self) -> usize {
-        let prefix = self.input[self.start..self.end].first_chunk();
-        prefix.map_or(4, |prefix| 4 + u32::from_be_bytes(*prefix) as usize)
-    }
-
-    /// Reads once; answers whether there was anything to read.
-    fn fill(&mut self, mut stream: &TcpStream) -> io::Result<bool> {
-        let wanted = self.wanted();
-        if self.input.len() < self.start + wanted || self.start == self.end {
-            self.input.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            let bytes = self.input.len().max(wanted);
-            self.input.resize(bytes, 0);
-        }
-        let room = self.input.len().min(self.end + READ_BYTES_MAX);
-        let read = stream.read(&mut self.input[self.end..room])?;
-        self.end += read;
-        Ok(0 < read)
-    }
-}
-
 fn follow(path: &str) -> io::Result<()> {
     let store: &'static Store = Box::leak(Box::new(Store::open(path)?));
     let (stream, _) = listen()?.accept()?;
@@ -164,13 +114,13 @@ fn follow(path: &str) -> io::Result<()> {
             let _ = back.write_all(&end.to_be_bytes());
         });
     });
-    let mut frames = Frames::new();
+    let mut frames = Frames::default();
     loop {
         while let Some(batches) = frames.take() {
             check(batches)?;
             store.append(batches)?;
         }
-        if !frames.fill(&stream)? {
+        if frames.fill(&stream)? == 0 {
             return Ok(());
         }
     }
@@ -227,12 +177,12 @@ fn lead(path: &str, addresses: [&str; FOLLOWERS]) -> io::Result<()> {
 impl Leader {
     fn serve(&self, stream: &Arc<TcpStream>) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut frames = Frames::new();
+        let mut frames = Frames::default();
         loop {
             while let Some(request) = frames.take() {
                 self.answer(request, stream)?;
             }
-            if !frames.fill(stream)? {
+            if frames.fill(&**stream)? == 0 {
                 return Ok(());
             }
         }
@@ -252,8 +202,8 @@ impl Leader {
                 check(raw)?;
                 return self.append(raw, stream, out);
             }
-            Some(ApiKey::Hello) => frame::encode(&header_out, &hello(), 0, &mut out),
-            Some(ApiKey::CreateTopics) => frame::encode(&header_out, &created(), 0, &mut out),
+            Some(ApiKey::Hello) => frame::encode(&header_out, &hello("relay"), 0, &mut out),
+            Some(ApiKey::CreateTopics) => frame::encode(&header_out, &created(3), 0, &mut out),
             _ => return Err(io::Error::other("not a request of the relay")),
         }
         (&**stream).write_all(&out)
@@ -285,38 +235,4 @@ impl Leader {
             let _ = (&*stream).write_all(&answer);
         }
     }
-}
-
-fn produced(partition_count: usize) -> ProduceResponse {
-    let answer = ProducedPartition {
-        error: ErrorCode::NONE,
-        base_offset: Offset(0),
-        log_append_time: Timestamp::NONE,
-        log_start_offset: Offset(0),
-        bad_records: Vec::new(),
-    };
-    ProduceResponse { partitions: vec![answer; partition_count] }
-}
-
-fn hello() -> HelloResponse<'static> {
-    HelloResponse {
-        error: ErrorCode::NONE,
-        cluster_id: Uuid([0; 16]),
-        node_id: NodeId(0),
-        software: "relay",
-        features: 0,
-        frame_bytes_max: u32::MAX,
-        apis: vec![],
-    }
-}
-
-fn created() -> CreateTopicsResponse<'static> {
-    let topic = CreatedTopic {
-        error: ErrorCode::NONE,
-        message: "",
-        topic_id: TopicId(Uuid([0; 16])),
-        partition_count: 1,
-        replication_factor: 3,
-    };
-    CreateTopicsResponse { topics: vec![topic] }
 }

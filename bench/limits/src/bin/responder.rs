@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -18,13 +18,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::{collections::VecDeque, env};
 
+use odradek_limits::Frames;
 use rustix::event::epoll;
 use rustix::fs::Timespec;
 
 /// A connection gives up its turn after this much, so that a sync is never far.
 const TURN_BYTES_MAX: usize = 4 << 20;
-/// A read takes at most this much, so that it is still in the cache when it is checked.
-const READ_BYTES_MAX: usize = 256 << 10;
 /// Kafka's number for a version that is not spoken.
 const UNSUPPORTED_VERSION: i16 = 35;
 
@@ -123,9 +122,7 @@ enum Piece {
 
 struct Connection {
     stream: TcpStream,
-    input: Vec<u8>,
-    start: usize,
-    end: usize,
+    frames: Frames,
     output: VecDeque<Piece>,
     /// The socket takes no more for now.
     is_stuck: bool,
@@ -135,9 +132,8 @@ struct Connection {
 
 impl Connection {
     fn new(stream: TcpStream) -> Connection {
-        let input = vec![0; 2 * READ_BYTES_MAX];
-        let output = VecDeque::new();
-        Connection { stream, input, start: 0, end: 0, output, is_stuck: false, parked: None }
+        let (frames, output) = (Frames::default(), VecDeque::new());
+        Connection { stream, frames, output, is_stuck: false, parked: None }
     }
 
     /// How long the loop may wait for this connection's sake.
@@ -157,34 +153,15 @@ impl Connection {
     fn read(&mut self, store: &mut Store) -> io::Result<()> {
         let mut turn_bytes = 0;
         while turn_bytes < TURN_BYTES_MAX {
-            let wanted = wanted_bytes(&self.input[self.start..self.end]);
-            if self.input.len() < self.start + wanted {
-                self.input.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
-                self.input.resize(self.input.len().max(wanted), 0);
-            }
-            let room = self.input.len().min(self.end + READ_BYTES_MAX);
-            match self.stream.read(&mut self.input[self.end..room]) {
+            match self.frames.fill(&self.stream) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(bytes) => {
-                    self.end += bytes;
-                    turn_bytes += bytes;
-                }
+                Ok(bytes) => turn_bytes += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
-            loop {
-                let bytes = wanted_bytes(&self.input[self.start..self.end]);
-                if bytes == 4 || self.end - self.start < bytes {
-                    break;
-                }
-                let frame = self.start + 4..self.start + bytes;
-                self.start += bytes;
-                let request = Request::take(&mut self.input[frame]);
+            while let Some(frame) = self.frames.take() {
+                let request = Request::take(frame);
                 store.answer(request, &mut self.output, &mut self.parked)?;
-            }
-            if self.start == self.end {
-                (self.start, self.end) = (0, 0);
             }
         }
         Ok(())
@@ -217,11 +194,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Bytes the frame at the front of `input` needs in all, as far as that is known.
-fn wanted_bytes(input: &[u8]) -> usize {
-    input.first_chunk().map_or(4, |prefix| 4 + u32::from_be_bytes(*prefix) as usize)
 }
 
 /// A request's frame, read from its front.

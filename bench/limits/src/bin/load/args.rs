@@ -72,7 +72,10 @@ impl Args {
     ///
     /// # Panics
     /// When one is not a number: the caller is a script of ours.
-    #[allow(dead_code, reason = "the client of Kafka's protocol, which shares this file, has sites")]
+    #[allow(
+        dead_code,
+        reason = "the client of Kafka's protocol, which shares this file, has sites"
+    )]
     pub fn pids(&self) -> Vec<i32> {
         let words = self.text("pid", "");
         let words = words.split(',').filter(|word| !word.is_empty());
