@@ -291,7 +291,13 @@ impl Membership {
                 _ => self.join_later(now),
             }
         } else if is_fenced(code) {
-            self.identity = Identity::default();
+            let member_id = match code {
+                // The group goes by another generation and knows the member: under another name it
+                // would join beside itself, and all would wait for the one that is gone.
+                ErrorCode::ILLEGAL_GENERATION => std::mem::take(&mut self.identity.member_id),
+                _ => String::new(),
+            };
+            self.identity = Identity { member_id, generation: -1 };
             self.is_lost = true;
             if code == ErrorCode::FENCED_INSTANCE_ID {
                 // To join again would throw out whoever has the name now.
