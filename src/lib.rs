@@ -43,6 +43,19 @@
 //! 3. The response's head is built, small slices are copied behind it, large ones leave by
 //!    `sendfile`. The records are not touched between the disk and the socket.
 //!
+//! # At a site of several boards
+//!
+//! 1. Every connection between boards begins with a proof of the site's secret (`runtime::site`). Control
+//!    threads talk of the metadata log, shards of their partitions, each over links of their own.
+//! 2. [`quorum`] agrees on the metadata log: Raft among voters, observers behind them. Its leader's board
+//!    is the active [`controller`]: it registers and fences brokers, elects leaders from the in-sync
+//!    replicas, and writes each decision as a record.
+//! 3. `broker::site` applies committed records on every board and tells the shards which of their
+//!    [`replica`]s lead. Followers pull; each fetch says how far their log reaches and how much of it is
+//!    on stable storage, and step 6 above waits for the durable ends of all in sync.
+//! 4. A board that is lost is noticed by its silence or its refused connections; the others elect, and
+//!    clients ask who leads now. A board that comes back cuts its log where the epochs part and follows.
+//!
 //! # Code map
 //!
 //! | floor | modules |
