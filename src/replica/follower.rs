@@ -264,6 +264,12 @@ impl<D: Disk> Follower<D> {
         }
     }
 
+    /// Another bound of what it copies while it is not in sync.
+    pub(super) fn set_throttled_rate(&mut self, now: Now, rate: Option<u64>) {
+        self.throttle.set_rate(rate, now.boot);
+        self.ask_on(now);
+    }
+
     fn throttled_until(&self) -> Boot {
         let is_in_sync = self.local.state.isr.contains(&self.local.config.node_id);
         if is_in_sync { Boot(0) } else { self.throttle.ready_at() }

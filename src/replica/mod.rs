@@ -429,6 +429,23 @@ impl<D: Disk> Replica<D> {
         matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
     }
 
+    /// Bytes a second that it may copy while it is not in sync.
+    pub fn set_throttled_rate(&mut self, now: Now, rate: Option<u64>) {
+        if self.local().config.throttled_rate == rate {
+            return;
+        }
+        self.local_mut().config.throttled_rate = rate;
+        if let Role::Follower(follower) = self.role_mut() {
+            follower.set_throttled_rate(now, rate);
+        }
+    }
+
+    /// Whether it has still to catch up.
+    pub fn is_behind(&self) -> bool {
+        let own = self.local().config.node_id;
+        matches!(self.role(), Role::Follower(_)) && !self.state().isr.contains(&own)
+    }
+
     /// The state it goes by.
     pub fn state(&self) -> &LeaderAndIsr {
         &self.local().state

@@ -18,6 +18,16 @@ impl Throttle {
         Throttle { rate, left: rate.map_or(0, |rate| rate as i64), at: now }
     }
 
+    /// Another rate from now on. What is owed stays owed.
+    pub fn set_rate(&mut self, rate: Option<u64>, now: Boot) {
+        self.take(now, 0);
+        let owed = self.left.min(0);
+        *self = Throttle::new(rate, now);
+        if self.rate.is_some() {
+            self.left = self.left.saturating_add(owed);
+        }
+    }
+
     /// Bytes came.
     pub fn take(&mut self, now: Boot, bytes: u64) {
         let Some(rate) = self.rate else { return };
@@ -53,6 +63,11 @@ mod tests {
         throttle.take(Boot(61_000_000), 0);
         assert_eq!(throttle.ready_at(), Boot(62_000_001));
         throttle.take(Boot(62_000_001), 0);
+        assert_eq!(throttle.ready_at(), Boot(0));
+        throttle.take(Boot(62_000_001), 3000);
+        throttle.set_rate(Some(500), Boot(62_000_001));
+        assert_eq!(throttle.ready_at(), Boot(67_000_002), "2500 bytes are owed");
+        throttle.set_rate(None, Boot(62_000_001));
         assert_eq!(throttle.ready_at(), Boot(0));
         assert_eq!(Throttle::new(None, Boot(0)).ready_at(), Boot(0));
     }
