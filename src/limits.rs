@@ -362,3 +362,6 @@ const _: () = {
     // A topic cannot be larger than the broker that holds it.
     assert!(TOPIC_PARTITIONS_MAX as usize <= BROKER_PARTITIONS_MAX);
 };
+
+/// Replicas of one partition, those that come and those that leave counted too.
+pub const PARTITION_REPLICAS_MAX: usize = 64;

@@ -415,6 +415,7 @@ fn lies_of_a_broker_about_itself() {
         broker_epoch: broker_epoch(scene, node) - behind,
         metadata_end_offset: odradek::ids::Offset(i64::MAX),
         wants_shutdown: true,
+        has_failed_dir: false,
     };
     check_controller(&mut scene, "an old incarnation is there", key, stale, |scene| {
         beat(scene, scene.liar, 1)

@@ -93,6 +93,7 @@ impl World {
                 scrub_interval_ms: 1000,
                 cleaner_backoff_ms: 1000,
                 cleaner_map_bytes: None,
+                replication_throttled_rate: None,
                 producer_id_expiration_ms: 86_400_000,
                 topic_defaults: config.clone(),
                 topic_sources: BTreeMap::new(),

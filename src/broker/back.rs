@@ -222,7 +222,7 @@ impl<D: Disk> Back<D> {
                 config.live.cleaner_map_bytes,
             ),
             held: Held::new(config.shard_count),
-            replicas: Replicas::new(config.replica.clone()),
+            replicas: Replicas::new(config),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -356,6 +356,8 @@ impl<D: Disk> Back<D> {
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
         }
         self.producer_id_expiration_ms = config.producer_id_expiration_ms;
+        self.replicas.throttled_rate = config.replication_throttled_rate;
+        self.share_throttle(now);
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
         self.groups.reconfigure(&config.groups);
         self.clean.set(now.boot, config.cleaner_backoff_ms, config.cleaner_map_bytes);

@@ -34,6 +34,7 @@ use crate::log::{Log, LogError, ReadError};
 use crate::record::{Batch, BatchBuilder, Compression};
 use crate::time::Now;
 use crate::topic_config::TopicConfig;
+use crate::wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use crate::wire::change_members::ChangeMembersResponse;
 use crate::wire::configs::IncrementalAlterConfigsRequest;
 use crate::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
@@ -41,10 +42,13 @@ use crate::wire::create_topics::{CreateTopicsRequest, CreateTopicsResponse, Crea
 use crate::wire::delete_topics::{DeleteTopicsRequest, TopicOutcome};
 use crate::wire::describe_members::{DescribeMembersResponse, DescribedNode, NodeState};
 use crate::wire::describe_quorum::{DescribeQuorumResponse, DescribedMember};
+use crate::wire::elect_leaders::ElectLeadersRequest;
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::wire::peer::hello::{BROKER, CONTROLLER};
 use crate::wire::quorum::VoterId;
 use crate::wire::quorum::members::MemberKind;
+use crate::wire::unregister_broker::UnregisterBrokerRequest;
+use crate::wire::update_features::UpdateFeaturesRequest;
 use crate::wire::{ApiKey, ErrorCode, frame};
 
 /// Name of the topic that holds the cluster's metadata.
@@ -421,7 +425,8 @@ impl<D: Disk> Control<D> {
     }
 
     fn handle(&mut self, ask: &ControlAsk) -> Option<Outcome> {
-        outcome_of(&self.controller, ask.api, &ask.body, &mut self.seed)
+        let asker = Asker { node_id: self.controller.node_id(), is_heard: &|_| false };
+        outcome_of(&self.controller, ask.api, &ask.body, asker, &mut self.seed)
     }
 
     fn prepare(&mut self, now: Now, work: Work) {
@@ -572,11 +577,21 @@ pub(super) fn give_producer_id(
     given(producer_ids.next()?, 0)
 }
 
+/// Who asks the controller, and who else is there.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// The broker that a client asked.
+    pub node_id: NodeId,
+    /// Which brokers are there, for all that is known.
+    pub is_heard: &'a dyn Fn(NodeId) -> bool,
+}
+
 /// What a request leads to; `None` when it does not decode. `seed` is for what gets an id.
 pub(super) fn outcome_of(
     controller: &Controller,
     api: ApiKey,
     body: &[u8],
+    asker: Asker<'_>,
     seed: &mut u64,
 ) -> Option<Outcome> {
     let mut fresh_id = || {
@@ -600,7 +615,28 @@ pub(super) fn outcome_of(
         }
         ApiKey::IncrementalAlterConfigs => {
             let request: IncrementalAlterConfigsRequest<'_> = frame::decode(body).ok()?;
-            controller.handle(Command::AlterConfigs(&request), &mut fresh_id)
+            let command = Command::AlterConfigs { request: &request, asker: asker.node_id };
+            controller.handle(command, &mut fresh_id)
+        }
+        ApiKey::ElectLeaders => {
+            let request: ElectLeadersRequest<'_> = frame::decode(body).ok()?;
+            controller.handle(Command::ElectLeaders(&request), &mut fresh_id)
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let request: AlterPartitionReassignmentsRequest<'_> = frame::decode(body).ok()?;
+            controller.handle(Command::Reassign(&request), &mut fresh_id)
+        }
+        ApiKey::UnregisterBroker => {
+            let request: UnregisterBrokerRequest = frame::decode(body).ok()?;
+            // A node that runs a controller is there; of others its sessions know.
+            let is_heard =
+                (asker.is_heard)(request.node_id) || request.node_id == controller.node_id();
+            let command = Command::UnregisterBroker { node_id: request.node_id, is_heard };
+            controller.handle(command, &mut fresh_id)
+        }
+        ApiKey::UpdateFeatures => {
+            let request: UpdateFeaturesRequest = frame::decode(body).ok()?;
+            controller.handle(Command::UpdateFeatures(request), &mut fresh_id)
         }
         // A group asked for its coordinator, and there was no place for its state yet.
         ApiKey::FindCoordinator => controller.handle(Command::CreateOffsetsTopic, &mut fresh_id),
@@ -629,7 +665,7 @@ pub(super) fn answer(api: ApiKey, verdicts: &[Verdict]) -> Vec<u8> {
         let error = verdicts.first().map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |one| one.error);
         frame::encode_body(&InitProducerIdResponse::failed(error))
     } else {
-        // The other three APIs answer with the same list.
+        // All other APIs answer with the same list.
         let topics = verdicts.iter().map(outcome).collect();
         frame::encode_body(&CreatePartitionsResponse { topics })
     }

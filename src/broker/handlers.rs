@@ -149,6 +149,7 @@ impl<F: Clone> Front<F> {
             ApiKey::DescribeProducers => self.describe_producers(call, &body),
             ApiKey::DescribeConfigs => self.describe_configs(call, &body),
             ApiKey::DescribeCluster => self.describe_cluster(call, &body),
+            ApiKey::DescribeTopicPartitions => self.describe_partitions(call, &body),
             ApiKey::Metadata => {
                 frame::decode::<MetadataRequest<'_>>(&body)?;
                 let number = self.reserve_slot(call.connection);
@@ -170,6 +171,10 @@ impl<F: Clone> Front<F> {
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions
             | ApiKey::IncrementalAlterConfigs
+            | ApiKey::ElectLeaders
+            | ApiKey::AlterPartitionReassignments
+            | ApiKey::UnregisterBroker
+            | ApiKey::UpdateFeatures
             | ApiKey::InitProducerId
             | ApiKey::DescribeQuorum
             | ApiKey::DescribeMembers
@@ -724,7 +729,7 @@ pub(super) fn unknown(topic: TopicRef<'_>, topic_exists: bool) -> ErrorCode {
     if topic_exists { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { unknown_topic(topic) }
 }
 
-fn unknown_topic(topic: TopicRef<'_>) -> ErrorCode {
+pub(super) fn unknown_topic(topic: TopicRef<'_>) -> ErrorCode {
     match topic {
         TopicRef::Id(_) => ErrorCode::UNKNOWN_TOPIC_ID,
         TopicRef::Name(name) if TopicName::new(name).is_err() => ErrorCode::INVALID_TOPIC_EXCEPTION,

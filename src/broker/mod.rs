@@ -30,12 +30,15 @@ pub use crate::log::Slice;
 use std::collections::BTreeMap;
 
 use crate::broker::metrics::ProcessMetrics;
-use crate::controller::image::{GroupConfigs, Image};
+use crate::controller::image::{GroupConfigs, Image, PartitionImage};
+use crate::controller::{FEATURE_LEVEL, FEATURE_LEVEL_MIN, FEATURE_NAME};
 use crate::group::GroupRules;
 use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
+use crate::limits::REQUEST_PARTITIONS_MAX;
 use crate::replica::ReplicaConfig;
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
+use crate::wire::elect_leaders::ElectionKind;
 use crate::wire::kafka::KafkaError;
 use crate::wire::{ErrorCode, TopicRef};
 
@@ -106,6 +109,8 @@ pub struct LiveConfig {
     pub cleaner_backoff_ms: u64,
     /// `log.cleaner.dedupe.buffer.size`; `None`: a share of the memory.
     pub cleaner_map_bytes: Option<u64>,
+    /// `follower.replication.throttled.rate`.
+    pub replication_throttled_rate: Option<u64>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
     /// Configuration of a topic that says nothing.
@@ -200,6 +205,40 @@ impl<'a> Topics<'a> {
         self.config.live.alterable.contains(&key)
     }
 
+    /// Partitions that `ElectLeaders` has something to do for.
+    pub fn partitions_to_elect(self, kind: ElectionKind) -> Vec<(&'a str, Partition)> {
+        let needs = |image: &PartitionImage| match kind {
+            ElectionKind::Preferred => image.leader.as_ref() != image.replicas.first(),
+            ElectionKind::Unclean => image.leader.is_none(),
+        };
+        let all = self.image.topics().flat_map(|(_, topic)| {
+            let partitions = topic.partitions.iter().enumerate();
+            partitions.map(|(number, image)| (&*topic.name, Partition(number as i32), image))
+        });
+        let needy = all.filter(|(.., image)| needs(image));
+        needy.map(|(name, partition, _)| (name, partition)).take(REQUEST_PARTITIONS_MAX).collect()
+    }
+
+    /// Where a broker is reached: protocols, hosts and ports.
+    pub fn endpoints(
+        self,
+        node_id: NodeId,
+    ) -> impl Iterator<Item = (&'a str, &'a str, u16)> + use<'a> {
+        let broker = self.image.broker(node_id);
+        let endpoints = broker.into_iter().flat_map(|broker| &broker.endpoints);
+        endpoints.map(|endpoint| (&*endpoint.protocol, &*endpoint.host, endpoint.port))
+    }
+
+    /// What the site's members agreed to write and say.
+    pub fn feature(self) -> Feature {
+        Feature {
+            name: FEATURE_NAME,
+            level_min: FEATURE_LEVEL_MIN,
+            level_max: FEATURE_LEVEL,
+            level: self.image.feature_level().max(FEATURE_LEVEL_MIN),
+        }
+    }
+
     /// This broker.
     pub fn node_id(self) -> NodeId {
         self.config.node_id
@@ -209,6 +248,19 @@ impl<'a> Topics<'a> {
     pub fn setting(self, key: &str) -> Option<&'a str> {
         self.config.live.shown.iter().find(|(known, ..)| known == key).map(|(_, value, _)| &**value)
     }
+}
+
+/// The one feature that has levels, as this software knows it and as the site has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name.
+    pub name: &'static str,
+    /// The lowest level that this software understands.
+    pub level_min: u16,
+    /// The highest.
+    pub level_max: u16,
+    /// The level of the site.
+    pub level: u16,
 }
 
 /// Why the broker closes a connection.

@@ -419,6 +419,9 @@ impl<D: Disk> Shard<D> {
                 self.back.retire(topic_partition, ErrorCode::NOT_LEADER_OR_FOLLOWER);
             }
         }
+        if !decided.is_empty() {
+            self.back.share_throttle(now);
+        }
     }
 
     /// The only copy of a partition is led from here; on a node of a site the controller says in

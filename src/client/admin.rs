@@ -154,6 +154,8 @@ pub enum Resource {
     Topic(String),
     /// The broker that answers.
     Broker,
+    /// All brokers.
+    Brokers,
     /// A consumer group of KIP-848, whether or not it is there.
     Group(String),
 }
@@ -163,6 +165,7 @@ impl Resource {
         match self {
             Resource::Topic(name) => ConfigResource::Topic(name),
             Resource::Broker => ConfigResource::Broker,
+            Resource::Brokers => ConfigResource::Brokers,
             Resource::Group(group_id) => ConfigResource::Group(group_id),
         }
     }
@@ -276,7 +279,10 @@ pub(super) fn checked<T>(answers: Vec<T>, expected: usize) -> Result<Vec<T>, Cli
     }
 }
 
-fn outcomes(answers: Vec<TopicOutcome<'_>>, expected: usize) -> Result<Each<()>, ClientError> {
+pub(super) fn outcomes(
+    answers: Vec<TopicOutcome<'_>>,
+    expected: usize,
+) -> Result<Each<()>, ClientError> {
     let answers = checked(answers, expected)?.into_iter();
     Ok(answers.map(|answer| Refusal::check(answer.error, answer.message)).collect())
 }
@@ -305,7 +311,7 @@ impl Admin {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn timeout_ms(&self) -> u32 {
+    pub(super) fn timeout_ms(&self) -> u32 {
         self.request_timeout.as_millis() as u32
     }
 
@@ -486,8 +492,11 @@ impl Admin {
     /// Who agrees on the cluster's metadata, as the broker sees it that answers.
     pub fn describe_quorum(&self) -> Result<QuorumInfo, ClientError> {
         let api = ApiKey::DescribeQuorum;
-        let frame =
-            self.cluster().call_any(api, &DescribeQuorumRequest {}, self.request_timeout)?;
+        let frame = self.cluster().call_any(
+            api,
+            &DescribeQuorumRequest { asks_leader: false },
+            self.request_timeout,
+        )?;
         let response: DescribeQuorumResponse = frame.body()?;
         if !response.error.is_ok() {
             return Err(ClientError::Broker(response.error));

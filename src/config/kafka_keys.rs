@@ -10,7 +10,9 @@ use super::key::Key;
 const ONE_NODE: &str =
     "this broker is its own controller; it needs no quorum and no listener for it";
 const NO_THREADS: &str = "not needed here: `shards` threads do all of it, and find their number";
-const NO_PEERS: &str = "not needed here: brokers do not replicate to each other yet";
+const NO_PEERS: &str = "not needed here: how a site's brokers copy from each other needs no tuning";
+const OF_OPERATORS: &str = "not needed here: a leader that lacks records comes by command only, \
+                            `odradek topic elect-leader --unclean`";
 const NO_BOUND: &str = "not needed here: `memory.limit` bounds what is in flight";
 const NO_TLS: &str = "NOT IN EFFECT: TLS, SASL and access rules are not served yet, so keep the \
                       listeners on a network you trust";
@@ -66,8 +68,7 @@ const KEYS: &[(&str, &str)] = &[
     ("replica.", NO_PEERS),
     ("follower.", NO_PEERS),
     ("leader.", NO_PEERS),
-    ("auto.leader.rebalance.enable", NO_PEERS),
-    ("unclean.leader.election.enable", NO_PEERS),
+    ("unclean.leader.election.enable", OF_OPERATORS),
     ("controlled.shutdown.", NO_PEERS),
     ("eligible.leader.replicas.enable", NO_PEERS),
     ("log.flush.interval.messages", SYNCED),

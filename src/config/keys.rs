@@ -146,6 +146,31 @@ pub(super) const KEYS: &[Key] = &[
         },
         "A replica that has not had all records on stable storage for so long is out of sync.",
     ),
+    restart(
+        "auto.leader.rebalance.enable",
+        "true",
+        Kind::Boolean(|c, flag| c.auto_leader_rebalance_enable = flag),
+        "Whether leaderships go back to the first replicas by themselves.",
+    ),
+    restart(
+        "leader.imbalance.check.interval.seconds",
+        "300",
+        Kind::Integer {
+            min: 1,
+            max: 86_400,
+            put: |c, n| c.leader_imbalance_check_interval_seconds = n as u64,
+        },
+        "How often that is looked at.",
+    ),
+    unset(
+        "follower.replication.throttled.rate",
+        Kind::Integer {
+            min: 1,
+            max: i64::MAX,
+            put: |c, n| c.follower_replication_throttled_rate = Some(n as u64),
+        },
+        "Bytes a second that replicas here copy while they are not in sync; unset: no bound.",
+    ),
     reload(
         "num.partitions",
         "1",

@@ -92,6 +92,12 @@ pub struct Config {
     pub broker_session_timeout_ms: u64,
     /// How long a replica may lag.
     pub replica_lag_time_max_ms: u64,
+    /// Whether leaderships go back to the first replicas by themselves.
+    pub auto_leader_rebalance_enable: bool,
+    /// How often that is looked at.
+    pub leader_imbalance_check_interval_seconds: u64,
+    /// Bytes a second for replicas that are not in sync yet; `None`: as many as there are.
+    pub follower_replication_throttled_rate: Option<u64>,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -454,6 +460,9 @@ impl Config {
             broker_heartbeat_interval_ms: 0,
             broker_session_timeout_ms: 0,
             replica_lag_time_max_ms: 0,
+            auto_leader_rebalance_enable: false,
+            leader_imbalance_check_interval_seconds: 0,
+            follower_replication_throttled_rate: None,
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 
 use crate::controller::change::{BrokerState, Change, Endpoint};
 use crate::controller::election::{self, Election, Wish};
-use crate::controller::image::{PartitionImage, TopicImage};
-use crate::controller::{Controller, FEATURE_LEVEL};
-use crate::ids::{NodeId, Offset, Partition, TopicId, TopicPartition, Uuid};
+use crate::controller::image::{BrokerImage, PartitionImage, TopicImage};
+use crate::controller::{Controller, FEATURE_LEVEL_MIN, Refusal};
+use crate::ids::{NodeId, Offset, Partition, TopicPartition, Uuid};
 use crate::limits::{ENDPOINTS_MAX, SITE_BROKERS_MAX, TEXT_CHARS_MAX};
 use crate::mutant::{self, Mutant};
 use crate::wire::ErrorCode;
@@ -56,33 +56,9 @@ impl Controller {
         is_heard: bool,
     ) -> Result<Vec<Change>, ErrorCode> {
         let known = self.image.broker(broker.node_id);
-        let is_ours = self.image.cluster_id().is_none_or(|ours| ours == broker.cluster_id);
-        if !is_ours {
-            return Err(ErrorCode::INCONSISTENT_CLUSTER_ID);
-        }
-        if broker.feature_level < FEATURE_LEVEL {
-            return Err(ErrorCode::UNSUPPORTED_VERSION);
-        }
-        let is_bounded = broker.endpoints.len() <= ENDPOINTS_MAX
-            && broker.rack.len() <= TEXT_CHARS_MAX
-            && broker.endpoints.iter().all(|endpoint| endpoint.host.len() <= TEXT_CHARS_MAX);
-        if broker.node_id.0 < 0 || broker.incarnation == Uuid::ZERO || !is_bounded {
-            return Err(ErrorCode::INVALID_REQUEST);
-        }
-        match known {
-            // It asks again: the answer was lost.
-            Some(known) if known.incarnation == broker.incarnation => return Ok(Vec::new()),
-            // One that was alone here before there was a quorum never registered.
-            Some(known) if is_heard && known.incarnation != Uuid::ZERO => {
-                return Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION);
-            }
-            _ if self.is_card_of_another(broker) => {
-                return Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION);
-            }
-            None if SITE_BROKERS_MAX <= self.image.brokers().count() => {
-                return Err(ErrorCode::POLICY_VIOLATION);
-            }
-            _ => {}
+        // It asks again: the answer was lost.
+        if self.judge_registration(broker, known, is_heard)? {
+            return Ok(Vec::new());
         }
         let node_id = broker.node_id;
         let mut changes = vec![Change::Registration {
@@ -93,6 +69,10 @@ impl Controller {
             endpoints: broker.endpoints.clone(),
             rack: broker.rack.clone(),
         }];
+        if broker.feature_level != FEATURE_LEVEL_MIN {
+            let feature_level = broker.feature_level;
+            changes.push(Change::BrokerLevel { node_id, feature_level });
+        }
         let is_other_card = known.is_some_and(|known| {
             known.directory_id != Uuid::ZERO && known.directory_id != broker.directory_id
         });
@@ -114,10 +94,45 @@ impl Controller {
             } else {
                 Wish::leader(image, Election::Keep)
             };
-            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
-            changes.extend(settled.map(|new| to_change(&new, topic_partition)));
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            changes.extend(changed(image, settled, topic_partition));
         }
         Ok(changes)
+    }
+
+    /// Whether it is registered already; why it may not be.
+    fn judge_registration(
+        &self,
+        broker: &Registering,
+        known: Option<&BrokerImage>,
+        is_heard: bool,
+    ) -> Result<bool, ErrorCode> {
+        let is_ours = self.image.cluster_id().is_none_or(|ours| ours == broker.cluster_id);
+        if !is_ours {
+            return Err(ErrorCode::INCONSISTENT_CLUSTER_ID);
+        }
+        let level = self.image.feature_level().max(FEATURE_LEVEL_MIN);
+        if broker.feature_level < level {
+            return Err(ErrorCode::UNSUPPORTED_VERSION);
+        }
+        let is_bounded = broker.endpoints.len() <= ENDPOINTS_MAX
+            && broker.rack.len() <= TEXT_CHARS_MAX
+            && broker.endpoints.iter().all(|endpoint| endpoint.host.len() <= TEXT_CHARS_MAX);
+        if broker.node_id.0 < 0 || broker.incarnation == Uuid::ZERO || !is_bounded {
+            return Err(ErrorCode::INVALID_REQUEST);
+        }
+        match known {
+            Some(known) if known.incarnation == broker.incarnation => Ok(true),
+            // One that was alone here before there was a quorum never registered.
+            Some(known) if is_heard && known.incarnation != Uuid::ZERO => {
+                Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION)
+            }
+            _ if self.is_card_of_another(broker) => Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION),
+            None if SITE_BROKERS_MAX <= self.image.brokers().count() => {
+                Err(ErrorCode::POLICY_VIOLATION)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Whether a log dir is another broker's too: its card was copied, and given another id.
@@ -150,8 +165,8 @@ impl Controller {
         let may_lead = |node| node != node_id && self.image.is_active(node);
         for (topic_partition, topic, image) in self.partitions_of(node_id) {
             let wish = Wish::without(image, node_id);
-            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
-            changes.extend(settled.map(|new| to_change(&new, topic_partition)));
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            changes.extend(changed(image, settled, topic_partition));
         }
         changes
     }
@@ -169,19 +184,39 @@ impl Controller {
                 continue;
             }
             let wish = Wish::leader(image, Election::Keep);
-            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
-            changes.extend(settled.map(|new| to_change(&new, topic_partition)));
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            changes.extend(changed(image, settled, topic_partition));
         }
         changes
     }
 
-    /// A broker is taken off the list: it is fenced, and holds no replica.
-    pub fn unregister(&self, node_id: NodeId) -> Result<Vec<Change>, ErrorCode> {
-        let broker = self.image.broker(node_id).ok_or(ErrorCode::BROKER_ID_NOT_REGISTERED)?;
-        if broker.state != BrokerState::Fenced || self.partitions_of(node_id).next().is_some() {
-            return Err(ErrorCode::POLICY_VIOLATION);
+    /// A broker is taken off the list. It must be gone, and somebody else must have whatever it has;
+    /// partitions that name it go on doing so until they are reassigned, and it is in sync with none.
+    pub fn unregister(&self, node_id: NodeId, is_heard: bool) -> Result<Vec<Change>, Refusal> {
+        let Some(broker) = self.image.broker(node_id) else {
+            let message = format!("there is no broker {node_id}");
+            return Err(Refusal { error: ErrorCode::BROKER_ID_NOT_REGISTERED, message });
+        };
+        let refused = |message| Err(Refusal { error: ErrorCode::POLICY_VIOLATION, message });
+        if is_heard || broker.state != BrokerState::Fenced {
+            return refused(format!("broker {node_id} takes part: stop it first"));
         }
-        Ok(vec![Change::RemoveBroker { node_id }])
+        let mut changes = Vec::new();
+        let may_lead = |node| node != node_id && self.image.is_active(node);
+        for (topic_partition, topic, image) in self.partitions_of(node_id) {
+            let mut whole = image.isr.iter().chain(&image.elr);
+            if !whole.any(|other| *other != node_id) {
+                return refused(format!(
+                    "broker {node_id} holds the only whole copy of {}-{}",
+                    topic.name, topic_partition.partition
+                ));
+            }
+            let wish = Wish { lost: Some(node_id), ..Wish::without(image, node_id) };
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            changes.extend(changed(image, settled, topic_partition));
+        }
+        changes.push(Change::RemoveBroker { node_id });
+        Ok(changes)
     }
 
     /// Leaderships that should be their first replica's, as many as `count`.
@@ -191,12 +226,12 @@ impl Controller {
         let may_lead = |node| self.image.is_active(node);
         let change = |(topic_partition, topic, image): (TopicPartition, &TopicImage, &_)| {
             let wish = Wish::leader(image, Election::Preferred);
-            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
             // Where the first replica is not in sync nothing is gained.
             let settled = settled.filter(is_settled);
-            settled.map(|new| to_change(&new, topic_partition))
+            settled.map(|new| changed(image, Some(new), topic_partition))
         };
-        odd.filter_map(change).take(count).collect()
+        odd.filter_map(change).take(count).flatten().collect()
     }
 
     /// Whether a broker leads anything, or is in sync with anything.
@@ -205,13 +240,15 @@ impl Controller {
             .any(|(_, _, image)| image.leader == Some(node_id) || image.isr.contains(&node_id))
     }
 
-    /// Replicas that must be in sync before the high watermark moves.
-    pub(super) fn min_isr(&self, topic: &TopicImage, image: &PartitionImage) -> usize {
+    /// Replicas that must be in sync before the high watermark moves; all, where there are fewer.
+    pub(super) fn min_isr(&self, topic: &TopicImage) -> usize {
         let config = topic.effective(&self.config.topic_defaults);
-        usize::try_from(config.min_insync_replicas).unwrap_or(1).clamp(1, image.replicas.len())
+        usize::try_from(config.min_insync_replicas).unwrap_or(1)
     }
 
-    fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &TopicImage, &PartitionImage)> {
+    pub(super) fn partitions(
+        &self,
+    ) -> impl Iterator<Item = (TopicPartition, &TopicImage, &PartitionImage)> {
         self.image.topics().flat_map(|(topic_id, topic)| {
             topic.partitions.iter().enumerate().map(move |(number, image)| {
                 let partition = Partition(number as i32);
@@ -228,8 +265,13 @@ impl Controller {
     }
 }
 
-pub(super) fn to_change(image: &PartitionImage, topic_partition: TopicPartition) -> Change {
+/// What leads from a partition as it is to what it is to be, if that is another.
+pub(super) fn changed(
+    before: &PartitionImage,
+    settled: Option<PartitionImage>,
+    topic_partition: TopicPartition,
+) -> Vec<Change> {
     let TopicPartition { topic_id, partition } = topic_partition;
-    let topic_id: TopicId = topic_id;
-    image.to_change(topic_id, partition)
+    let settled = settled.into_iter();
+    settled.flat_map(|new| new.changes_from(before, topic_id, partition)).collect()
 }

@@ -137,14 +137,31 @@ pub enum Change {
         /// Version of all this.
         partition_epoch: i32,
     },
-    /// Where a partition lives from here on; a [`Change::PartitionChange`] with it says who leads.
+    /// Where a partition lives, and where it moves (KIP-455). A [`Change::PartitionChange`] of the
+    /// same list says what follows for leader and in-sync replicas.
     Replicas {
         /// Its topic.
         topic_id: TopicId,
         /// Its number.
         partition: Partition,
-        /// Its replicas, the preferred leader first.
+        /// Where it lives, the preferred leader first; those that leave stand last.
         replicas: Vec<NodeId>,
+        /// Of those, the ones that have still to catch up before the move is over.
+        adding: Vec<NodeId>,
+        /// Of those, the ones that leave when it is.
+        removing: Vec<NodeId>,
+    },
+    /// The highest feature level that a registered broker understands, where that is not 1.
+    BrokerLevel {
+        /// The broker.
+        node_id: NodeId,
+        /// Its level.
+        feature_level: u16,
+    },
+    /// The site's feature level was raised: whoever does not understand it may not join.
+    FeatureLevel {
+        /// The level.
+        feature_level: u16,
     },
 }
 

@@ -12,6 +12,16 @@ use crate::topic_config::{TopicConfig, TopicConfigError};
 use crate::wire::configs::{ConfigChange, ConfigResource, IncrementalAlterConfigsRequest};
 use crate::wire::{ErrorCode, TopicRef};
 
+/// What `kafka-reassign-partitions` sets or deletes beside `follower.replication.throttled.rate`.
+/// That one bounds the copying here, and of all replicas that are not in sync; these are taken and
+/// change nothing.
+const OF_MOVES: [&str; 4] = [
+    "leader.replication.throttled.rate",
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
 /// What a request has changed so far, so that its later resources see its earlier ones.
 struct Claims {
     /// Groups that had no configuration.
@@ -22,13 +32,17 @@ struct Claims {
 }
 
 impl Controller {
-    pub(super) fn alter_configs(&self, request: &IncrementalAlterConfigsRequest<'_>) -> Outcome {
+    pub(super) fn alter_configs(
+        &self,
+        request: &IncrementalAlterConfigsRequest<'_>,
+        asker: NodeId,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let settings = |node_id| {
             let configs = self.image.broker_configs(node_id);
             configs.map(|(key, value)| (key.into(), value.into())).collect()
         };
-        let node_id = Some(self.config.node_id);
+        let node_id = Some(asker);
         let mut claims =
             Claims { fresh_count: 0, of_all: settings(None), of_this: settings(node_id) };
         for alter in &request.resources {
@@ -63,6 +77,9 @@ impl Controller {
         let mut changes = Vec::new();
         for change in asked {
             let key = change.key();
+            if OF_MOVES.contains(&key) {
+                continue;
+            }
             let value = match *change {
                 ConfigChange::Set { value, .. } => Some(value.to_owned()),
                 ConfigChange::Delete { .. } => None,
@@ -91,6 +108,9 @@ impl Controller {
         let mut changes = Vec::new();
         for change in asked {
             let key = change.key();
+            if OF_MOVES.contains(&key) {
+                continue;
+            }
             keys.judge(key, node_id.is_none()).map_err(refused)?;
             let value = match *change {
                 ConfigChange::Set { value, .. } => Some(value.to_owned()),

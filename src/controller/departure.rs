@@ -8,10 +8,9 @@
 //! lack records.
 
 use crate::controller::Controller;
-use crate::controller::brokers::to_change;
+use crate::controller::brokers::changed;
 use crate::controller::change::{BrokerState, Change};
-use crate::controller::election::{self, Election, Wish};
-use crate::controller::image::PartitionImage;
+use crate::controller::election::{self, Assignment, Election, Wish};
 use crate::ids::{NodeId, Partition};
 use crate::wire::ErrorCode;
 
@@ -39,7 +38,13 @@ impl Controller {
             let keep = |list: &[NodeId]| -> Vec<NodeId> {
                 list.iter().copied().filter(|node| *node != node_id).collect()
             };
-            let (replicas, isr) = (keep(&image.replicas), keep(&image.isr));
+            let isr = keep(&image.isr);
+            let assignment = Assignment {
+                replicas: keep(&image.replicas),
+                adding: keep(&image.adding),
+                removing: keep(&image.removing),
+            };
+            let replicas = &assignment.replicas;
             let may_go = !isr.is_empty() || (is_forced && !replicas.is_empty());
             if !may_go {
                 let count = only.as_ref().map_or(0, |only| only.count) + 1;
@@ -53,20 +58,9 @@ impl Controller {
                 continue;
             }
             let election = if isr.is_empty() { Election::Unclean } else { Election::Keep };
-            let without = PartitionImage { replicas: replicas.clone().into(), ..image.clone() };
-            let wish = Wish { isr, lost: Some(node_id), election };
-            let min_isr = self.min_isr(topic, &without);
-            let settled = election::settle(&without, wish, &may_lead, min_isr);
-            let settled = settled.unwrap_or(PartitionImage {
-                partition_epoch: image.partition_epoch + 1,
-                ..without
-            });
-            changes.push(Change::Replicas {
-                topic_id: topic_partition.topic_id,
-                partition: topic_partition.partition,
-                replicas,
-            });
-            changes.push(to_change(&settled, topic_partition));
+            let wish = Wish { assignment: Some(assignment), isr, lost: Some(node_id), election };
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            changes.extend(changed(image, settled, topic_partition));
         }
         only.map_or(Ok(changes), Err)
     }

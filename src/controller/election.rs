@@ -25,9 +25,47 @@ pub(super) enum Election {
     Unclean,
 }
 
+/// Where a partition lives, and where it moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    /// All replicas, the preferred leader first; those that leave stand last.
+    pub replicas: Vec<NodeId>,
+    /// Those that come.
+    pub adding: Vec<NodeId>,
+    /// Those that leave.
+    pub removing: Vec<NodeId>,
+}
+
+impl Assignment {
+    fn of(image: &PartitionImage) -> Assignment {
+        Assignment {
+            replicas: image.replicas.to_vec(),
+            adding: image.adding.to_vec(),
+            removing: image.removing.to_vec(),
+        }
+    }
+
+    /// Ends a move whose target is in sync (KIP-455): what leaves is left behind.
+    fn complete(&mut self, isr: &mut Vec<NodeId>) {
+        let Assignment { replicas, adding, removing } = self;
+        let is_there = |node: &&NodeId| isr.contains(node) || removing.contains(node);
+        if (adding.is_empty() && removing.is_empty())
+            || !replicas.iter().all(|node| is_there(&node))
+        {
+            return;
+        }
+        replicas.retain(|node| !removing.contains(node));
+        isr.retain(|node| !removing.contains(node));
+        adding.clear();
+        removing.clear();
+    }
+}
+
 /// What is wished for a partition.
 #[derive(Debug)]
 pub(super) struct Wish {
+    /// Where it is to live; as it does, if nothing is said.
+    pub assignment: Option<Assignment>,
     /// Who is to be in sync.
     pub isr: Vec<NodeId>,
     /// Whose copy is not what it was: it is eligible for nothing.
@@ -39,13 +77,13 @@ pub(super) struct Wish {
 impl Wish {
     /// Nothing but a leader, if there is none.
     pub(super) fn leader(image: &PartitionImage, election: Election) -> Wish {
-        Wish { isr: image.isr.to_vec(), lost: None, election }
+        Wish { assignment: None, isr: image.isr.to_vec(), lost: None, election }
     }
 
     /// That `node` is not in sync.
     pub(super) fn without(image: &PartitionImage, node: NodeId) -> Wish {
         let isr = image.isr.iter().copied().filter(|one| *one != node).collect();
-        Wish { isr, lost: None, election: Election::Keep }
+        Wish { assignment: None, isr, lost: None, election: Election::Keep }
     }
 }
 
@@ -56,53 +94,59 @@ pub(super) fn settle(
     may_lead: &dyn Fn(NodeId) -> bool,
     min_isr: usize,
 ) -> Option<PartitionImage> {
-    let Wish { mut isr, lost, election } = wish;
-    let is_lost = |node: NodeId| lost == Some(node);
-    let mut eligible: Vec<NodeId> =
-        image.elr.iter().copied().filter(|node| !is_lost(*node)).collect();
-    let candidates = |isr: &[NodeId], eligible: &[NodeId]| -> Vec<NodeId> {
-        let among = if isr.is_empty() { eligible } else { isr };
-        let is_among =
-            |node: &NodeId| among.contains(node) || mutant::is_on(Mutant::ElectsOutsideIsr);
-        let is_candidate = |node: &&NodeId| is_among(node) && may_lead(**node);
-        image.replicas.iter().filter(is_candidate).copied().collect()
-    };
+    let Wish { assignment, mut isr, lost, election } = wish;
+    let mut assignment = assignment.unwrap_or_else(|| Assignment::of(image));
+    isr.retain(|node| assignment.replicas.contains(node));
+    assignment.complete(&mut isr);
+    let Assignment { replicas, adding, removing } = assignment;
     // Whoever leaves the ISR now is eligible if that leaves too few.
-    let left = image.isr.iter().filter(|node| !isr.contains(node) && !is_lost(**node));
-    eligible.extend(left);
-    let found = candidates(&isr, &eligible);
+    let left = image.isr.iter().filter(|node| !isr.contains(node));
+    let is_eligible = |node: &NodeId| lost != Some(*node) && replicas.contains(node);
+    let mut eligible: Vec<NodeId> =
+        image.elr.iter().chain(left).copied().filter(is_eligible).collect();
+    let among = if isr.is_empty() { &eligible } else { &isr };
+    let is_among = |node: &NodeId| among.contains(node) || mutant::is_on(Mutant::ElectsOutsideIsr);
+    let is_candidate = |node: &&NodeId| is_among(node) && may_lead(**node);
+    let found: Vec<NodeId> = replicas.iter().filter(is_candidate).copied().collect();
     let keeps = image.leader.filter(|leader| found.contains(leader));
     let mut leader = match election {
-        Election::Preferred => found.iter().find(|node| image.replicas.first() == Some(node)),
+        Election::Preferred => found.iter().find(|node| replicas.first() == Some(node)),
         Election::Keep | Election::Unclean => None,
     }
     .copied()
     .or(keeps)
     .or(found.first().copied());
     if leader.is_none() && election == Election::Unclean {
-        leader = image.replicas.iter().copied().find(|node| may_lead(*node));
-        isr.clear();
-        eligible.clear();
+        leader = replicas.iter().copied().find(|node| may_lead(*node));
+        if leader.is_some() {
+            isr.clear();
+            eligible.clear();
+        }
     }
     if let Some(leader) = leader.filter(|leader| !isr.contains(leader)) {
         isr = vec![leader];
     }
     eligible.retain(|node| !isr.contains(node));
     eligible.dedup();
-    if min_isr <= isr.len() {
+    if min_isr.clamp(1, replicas.len()) <= isr.len() {
         eligible.clear();
     }
-    let leader_epoch =
-        if leader == image.leader { image.leader_epoch } else { next_epoch(image.leader_epoch) };
-    let is_same = leader == image.leader && *isr == *image.isr && *eligible == *image.elr;
-    (!is_same).then(|| PartitionImage {
-        replicas: image.replicas.clone(),
+    // Who was taken off must not be served as a follower any more, nor be heard as a leader.
+    let shrinks = image.replicas.iter().any(|node| !replicas.contains(node));
+    let is_another = leader != image.leader || shrinks;
+    let leader_epoch = if is_another { next_epoch(image.leader_epoch) } else { image.leader_epoch };
+    let settled = PartitionImage {
+        replicas: replicas.into(),
         leader,
         leader_epoch,
         isr: isr.into(),
         elr: eligible.into(),
-        partition_epoch: image.partition_epoch + 1,
-    })
+        adding: adding.into(),
+        removing: removing.into(),
+        partition_epoch: image.partition_epoch,
+    };
+    (settled != *image)
+        .then(|| PartitionImage { partition_epoch: image.partition_epoch + 1, ..settled })
 }
 
 fn next_epoch(epoch: LeaderEpoch) -> LeaderEpoch {
@@ -124,6 +168,8 @@ mod tests {
             leader_epoch: LeaderEpoch(5),
             isr: nodes(isr).into(),
             elr: nodes(elr).into(),
+            adding: Box::default(),
+            removing: Box::default(),
             partition_epoch: 7,
         }
     }
@@ -179,7 +225,7 @@ mod tests {
         check(&image, Wish::leader(&image, Election::Keep), &[1, 2], "same");
         // Enough are in sync again.
         let image = partition(1, &[1], &[2]);
-        let wish = Wish { isr: nodes(&[1, 3]), lost: None, election: Election::Keep };
+        let wish = Wish { isr: nodes(&[1, 3]), ..Wish::leader(&image, Election::Keep) };
         check(&image, wish, &[1, 3], "leader 1 epoch 5 isr 13 elr ");
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::controller::FEATURE_LEVEL_MIN;
 use crate::controller::change::{BrokerState, Change, Endpoint};
 use crate::group_config::GroupOverrides;
 use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, TopicPartition, Uuid};
@@ -25,6 +26,10 @@ pub struct PartitionImage {
     pub isr: Box<[NodeId]>,
     /// Who had it when fewer than `min.insync.replicas` were left; none of them is in `isr`.
     pub elr: Box<[NodeId]>,
+    /// Replicas that a reassignment brings; a part of `replicas`.
+    pub adding: Box<[NodeId]>,
+    /// Replicas that it takes away when it is done; a part of `replicas`, behind all others.
+    pub removing: Box<[NodeId]>,
     /// Version of all this.
     pub partition_epoch: i32,
 }
@@ -42,10 +47,47 @@ impl PartitionImage {
             partition_epoch: self.partition_epoch,
         }
     }
+
+    /// The changes that lead here from `before`.
+    pub fn changes_from(
+        &self,
+        before: &PartitionImage,
+        topic_id: TopicId,
+        partition: Partition,
+    ) -> impl Iterator<Item = Change> + use<> {
+        let moved = (!self.lives_as(before)).then(|| self.placement(topic_id, partition));
+        moved.into_iter().chain([self.to_change(topic_id, partition)])
+    }
+
+    /// Whether a reassignment is under way.
+    pub fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// Where it will live when the reassignment is done.
+    pub fn target(&self) -> impl Iterator<Item = NodeId> {
+        self.replicas.iter().copied().filter(|node| !self.removing.contains(node))
+    }
+
+    fn lives_as(&self, other: &PartitionImage) -> bool {
+        self.replicas == other.replicas
+            && self.adding == other.adding
+            && self.removing == other.removing
+    }
+
+    fn placement(&self, topic_id: TopicId, partition: Partition) -> Change {
+        Change::Replicas {
+            topic_id,
+            partition,
+            replicas: self.replicas.to_vec(),
+            adding: self.adding.to_vec(),
+            removing: self.removing.to_vec(),
+        }
+    }
 }
 
 /// What is known of a broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerImage {
     /// Its incarnation; requests of an older one are refused.
     pub broker_epoch: i64,
@@ -59,6 +101,22 @@ pub struct BrokerImage {
     pub endpoints: Vec<Endpoint>,
     /// Where it stands.
     pub rack: Box<str>,
+    /// The highest feature level that it understands.
+    pub feature_level: u16,
+}
+
+impl Default for BrokerImage {
+    fn default() -> BrokerImage {
+        BrokerImage {
+            broker_epoch: 0,
+            state: BrokerState::default(),
+            incarnation: Uuid::ZERO,
+            directory_id: Uuid::ZERO,
+            endpoints: Vec::new(),
+            rack: Box::default(),
+            feature_level: FEATURE_LEVEL_MIN,
+        }
+    }
 }
 
 impl BrokerImage {
@@ -132,6 +190,7 @@ impl GroupConfigs {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     cluster_id: Option<Uuid>,
+    feature_level: u16,
     brokers: BTreeMap<NodeId, BrokerImage>,
     topics: BTreeMap<TopicId, TopicImage>,
     names: BTreeMap<Box<str>, TopicId>,
@@ -145,26 +204,17 @@ impl Image {
     /// Takes one change into account.
     pub fn replay(&mut self, change: &Change) {
         match change {
-            Change::Cluster { cluster_id, .. } => self.cluster_id = Some(*cluster_id),
+            Change::Cluster { cluster_id, feature_level } => {
+                (self.cluster_id, self.feature_level) = (Some(*cluster_id), *feature_level);
+            }
+            Change::FeatureLevel { feature_level } => self.feature_level = *feature_level,
             Change::Broker { node_id, broker_epoch } => {
                 let broker = self.brokers.entry(*node_id).or_default();
                 (broker.broker_epoch, broker.state) = (*broker_epoch, BrokerState::Active);
                 self.raise_epochs(*node_id);
             }
             Change::Topic { topic_id, name } => self.add_topic(*topic_id, name),
-            Change::Partition { topic_id, partition, replicas, leader, leader_epoch } => {
-                let topic = self.topics.get_mut(topic_id).expect("a partition follows its topic");
-                assert_eq!(partition.0 as usize, topic.partitions.len(), "numbers have no holes");
-                topic.partitions.push(PartitionImage {
-                    replicas: replicas.as_slice().into(),
-                    leader: Some(*leader),
-                    leader_epoch: *leader_epoch,
-                    isr: replicas.as_slice().into(),
-                    elr: Box::default(),
-                    partition_epoch: 0,
-                });
-                self.partition_count += 1;
-            }
+            Change::Partition { .. } => self.add_partition(change),
             Change::Config { topic_id, key, value } => {
                 let topic = self.topics.get_mut(topic_id).expect("configured while it exists");
                 set(&mut topic.configs, key, value.as_deref());
@@ -191,12 +241,14 @@ impl Image {
             }
             Change::Registration { .. }
             | Change::BrokerState { .. }
+            | Change::BrokerLevel { .. }
             | Change::RemoveBroker { .. } => self.change_broker(change),
             Change::PartitionChange { .. } => self.change_partition(change),
-            Change::Replicas { topic_id, partition, replicas } => {
-                let topic = self.topics.get_mut(topic_id).expect("moved while it exists");
-                let image = topic.partitions.get_mut(partition.0 as usize).expect("it exists");
+            Change::Replicas { topic_id, partition, replicas, adding, removing } => {
+                let image = self.partition_mut(*topic_id, *partition);
                 image.replicas = replicas.as_slice().into();
+                image.adding = adding.as_slice().into();
+                image.removing = removing.as_slice().into();
             }
         }
     }
@@ -218,17 +270,47 @@ impl Image {
                     directory_id: *directory_id,
                     endpoints: endpoints.clone(),
                     rack: rack.clone(),
+                    feature_level: FEATURE_LEVEL_MIN,
                 };
                 self.brokers.insert(*node_id, broker);
             }
             Change::BrokerState { node_id, state } => {
                 self.brokers.get_mut(node_id).expect("it is registered").state = *state;
             }
+            Change::BrokerLevel { node_id, feature_level } => {
+                let broker = self.brokers.get_mut(node_id).expect("it is registered");
+                broker.feature_level = *feature_level;
+            }
             Change::RemoveBroker { node_id } => {
                 self.brokers.remove(node_id).expect("it was registered");
             }
             _ => unreachable!("asked for no other change"),
         }
+    }
+
+    fn add_partition(&mut self, change: &Change) {
+        let Change::Partition { topic_id, partition, replicas, leader, leader_epoch } = change
+        else {
+            unreachable!("asked for no other change");
+        };
+        let topic = self.topics.get_mut(topic_id).expect("a partition follows its topic");
+        assert_eq!(partition.0 as usize, topic.partitions.len(), "numbers have no holes");
+        topic.partitions.push(PartitionImage {
+            replicas: replicas.as_slice().into(),
+            leader: Some(*leader),
+            leader_epoch: *leader_epoch,
+            isr: replicas.as_slice().into(),
+            elr: Box::default(),
+            adding: Box::default(),
+            removing: Box::default(),
+            partition_epoch: 0,
+        });
+        self.partition_count += 1;
+    }
+
+    fn partition_mut(&mut self, topic_id: TopicId, partition: Partition) -> &mut PartitionImage {
+        let topic = self.topics.get_mut(&topic_id).expect("changed while it exists");
+        topic.partitions.get_mut(partition.0 as usize).expect("it exists")
     }
 
     fn change_partition(&mut self, change: &Change) {
@@ -244,8 +326,7 @@ impl Image {
         else {
             unreachable!("asked for no other change");
         };
-        let topic = self.topics.get_mut(topic_id).expect("changed while it exists");
-        let image = topic.partitions.get_mut(partition.0 as usize).expect("it exists");
+        let image = self.partition_mut(*topic_id, *partition);
         image.leader = *leader;
         image.leader_epoch = *leader_epoch;
         image.isr = isr.as_slice().into();
@@ -272,6 +353,11 @@ impl Image {
     /// The cluster's identity, once it has one.
     pub fn cluster_id(&self) -> Option<Uuid> {
         self.cluster_id
+    }
+
+    /// What the site's members agreed to write and say; 0 before there is a site.
+    pub fn feature_level(&self) -> u16 {
+        self.feature_level
     }
 
     /// The first producer id of the next block: no broker may give it out yet.
@@ -360,10 +446,9 @@ impl Image {
     /// The changes that lead from nothing to this image: what a shard is given at the start.
     pub fn as_changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
-        let cluster = self.cluster_id.map(|cluster_id| Change::Cluster {
-            cluster_id,
-            feature_level: crate::controller::FEATURE_LEVEL,
-        });
+        let cluster = self
+            .cluster_id
+            .map(|cluster_id| Change::Cluster { cluster_id, feature_level: self.feature_level });
         changes.extend(cluster);
         for (&node_id, broker) in &self.brokers {
             changes.extend(changes_of_broker(node_id, broker));
@@ -407,6 +492,9 @@ impl Image {
         for node_id in self.brokers.keys().filter(|id| !later.brokers.contains_key(*id)) {
             changes.push(Change::RemoveBroker { node_id: *node_id });
         }
+        if self.cluster_id.is_some() && self.feature_level != later.feature_level {
+            changes.push(Change::FeatureLevel { feature_level: later.feature_level });
+        }
         let is_known = |change: &Change| self.has(change);
         changes.extend(later.as_changes().into_iter().filter(|change| !is_known(change)));
         changes.extend(self.settings_gone(later));
@@ -416,19 +504,15 @@ impl Image {
                 let (topic_id, key) = (*topic_id, key.clone());
                 changes.push(Change::Config { topic_id, key, value: None });
             }
-            for (number, new) in topic.partitions.iter().enumerate() {
-                let old = before.partitions.get(number);
-                if old.is_some_and(|old| old.replicas != new.replicas) {
-                    changes.push(Change::Replicas {
-                        topic_id: *topic_id,
-                        partition: Partition(number as i32),
-                        replicas: new.replicas.to_vec(),
-                    });
+            for (number, (old, new)) in before.partitions.iter().zip(&topic.partitions).enumerate()
+            {
+                let partition = Partition(number as i32);
+                if !new.lives_as(old) {
+                    changes.push(new.placement(*topic_id, partition));
                 }
                 // A partition that stands as it was made needs no change of its own, save here.
-                let is_changed = before.partitions.get(number).is_some_and(|old| old != new);
-                if is_changed && new.partition_epoch == 0 {
-                    changes.push(new.to_change(*topic_id, Partition(number as i32)));
+                if old != new && new.partition_epoch == 0 {
+                    changes.push(new.to_change(*topic_id, partition));
                 }
             }
         }
@@ -464,7 +548,9 @@ impl Image {
                 self.broker(*node_id).is_some_and(|broker| broker.broker_epoch == *broker_epoch)
             }
             Change::Topic { topic_id, .. } => self.topics.contains_key(topic_id),
-            Change::Partition { topic_id, partition, .. } => {
+            // Where it differs is said apart.
+            Change::Partition { topic_id, partition, .. }
+            | Change::Replicas { topic_id, partition, .. } => {
                 let topic = self.topics.get(topic_id);
                 topic.is_some_and(|topic| (partition.0 as usize) < topic.partitions.len())
             }
@@ -486,8 +572,9 @@ impl Image {
                 let configs = self.groups.get(group_id);
                 configs.and_then(|configs| configs.0.get(key)) == value.as_ref()
             }
+            Change::FeatureLevel { feature_level } => self.feature_level == *feature_level,
             Change::BrokerState { .. }
-            | Change::Replicas { .. }
+            | Change::BrokerLevel { .. }
             | Change::RemoveBroker { .. }
             | Change::RemoveTopic { .. } => false,
         }
@@ -513,7 +600,15 @@ fn set(configs: &mut BTreeMap<Box<str>, Box<str>>, key: &str, value: Option<&str
 }
 
 fn changes_of_broker(node_id: NodeId, broker: &BrokerImage) -> Vec<Change> {
-    let BrokerImage { broker_epoch, state, incarnation, directory_id, endpoints, rack } = broker;
+    let BrokerImage {
+        broker_epoch,
+        state,
+        incarnation,
+        directory_id,
+        endpoints,
+        rack,
+        feature_level,
+    } = broker;
     let (broker_epoch, state) = (*broker_epoch, *state);
     // A node that is alone does not register.
     if *incarnation == Uuid::ZERO {
@@ -521,10 +616,14 @@ fn changes_of_broker(node_id: NodeId, broker: &BrokerImage) -> Vec<Change> {
     }
     let (endpoints, rack) = (endpoints.clone(), rack.clone());
     let (incarnation, directory_id) = (*incarnation, *directory_id);
-    vec![
+    let mut changes = vec![
         Change::Registration { node_id, broker_epoch, incarnation, directory_id, endpoints, rack },
         Change::BrokerState { node_id, state },
-    ]
+    ];
+    if *feature_level != FEATURE_LEVEL_MIN {
+        changes.push(Change::BrokerLevel { node_id, feature_level: *feature_level });
+    }
+    changes
 }
 
 fn changes_of_partition(
@@ -543,8 +642,9 @@ fn changes_of_partition(
     };
     let is_as_made =
         image.leader.is_some() && image.isr == image.replicas && image.partition_epoch == 0;
+    let moves = image.is_moving().then(|| image.placement(topic_id, partition));
     let since = (!is_as_made).then(|| image.to_change(topic_id, partition));
-    std::iter::once(made).chain(since)
+    std::iter::once(made).chain(moves).chain(since)
 }
 
 #[cfg(test)]
@@ -573,6 +673,13 @@ mod tests {
         let mut image = Image::default();
         changes.iter().flatten().for_each(|change| image.replay(change));
         image
+    }
+
+    fn moved(partition: i32, replicas: &[i32], adding: &[i32], removing: &[i32]) -> Vec<Change> {
+        let nodes = |list: &[i32]| list.iter().map(|node| NodeId(*node)).collect();
+        let (replicas, adding, removing) = (nodes(replicas), nodes(adding), nodes(removing));
+        let (topic_id, partition) = (topic(1), Partition(partition));
+        vec![Change::Replicas { topic_id, partition, replicas, adding, removing }]
     }
 
     #[test]
@@ -623,7 +730,10 @@ mod tests {
             made(3, 1),
             joined(1, 12),
             led(1, 4),
-            led(0, 2),
+            [moved(0, &[3, 1, 2], &[3], &[1, 2]), led(0, 2)].concat(),
+            vec![Change::BrokerLevel { node_id: NodeId(2), feature_level: 2 }],
+            [moved(0, &[3], &[], &[]), led(0, 3)].concat(),
+            vec![Change::FeatureLevel { feature_level: 2 }],
             left,
         ];
         for from in 0..=history.len() {

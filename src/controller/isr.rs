@@ -6,7 +6,6 @@
 //! from an old incarnation or of a replica that was replaced meanwhile, changes nothing.
 
 use crate::controller::Controller;
-use crate::controller::brokers::to_change;
 use crate::controller::change::Change;
 use crate::controller::election::{self, Election, Wish};
 use crate::controller::image::{PartitionImage, TopicImage};
@@ -37,8 +36,9 @@ impl Controller {
             let altered = match self.alter(request.leader, alter) {
                 _ if is_again => refused(alter.topic_partition, ErrorCode::INVALID_REQUEST),
                 Err(error) => refused(alter.topic_partition, error),
-                Ok(new) => {
-                    changes.push(to_change(&new, alter.topic_partition));
+                Ok((old, new)) => {
+                    let TopicPartition { topic_id, partition } = alter.topic_partition;
+                    changes.extend(new.changes_from(old, topic_id, partition));
                     let error = match new.leader == Some(request.leader) {
                         true => ErrorCode::NONE,
                         false => ErrorCode::NEW_LEADER_ELECTED,
@@ -58,7 +58,12 @@ impl Controller {
         (changes, AlterPartitionResponse { error: ErrorCode::NONE, partitions })
     }
 
-    fn alter(&self, leader: NodeId, alter: &AlterReplicas) -> Result<PartitionImage, ErrorCode> {
+    /// The partition as it is and as it will be.
+    fn alter(
+        &self,
+        leader: NodeId,
+        alter: &AlterReplicas,
+    ) -> Result<(&PartitionImage, PartitionImage), ErrorCode> {
         let (topic, image) = self.find(alter.topic_partition)?;
         if image.leader_epoch < alter.leader_epoch || image.partition_epoch < alter.partition_epoch
         {
@@ -95,11 +100,11 @@ impl Controller {
         }) {
             return Err(ErrorCode::INELIGIBLE_REPLICA);
         }
-        let wish = Wish { isr, lost: None, election: Election::Keep };
+        let wish = Wish { isr, ..Wish::leader(image, Election::Keep) };
         let may_lead = |node| node == leader || self.image.is_active(node);
-        let settled = election::settle(image, wish, &may_lead, self.min_isr(topic, image));
+        let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
         // What is so already is a success of the same version.
-        Ok(settled.unwrap_or_else(|| image.clone()))
+        Ok((image, settled.unwrap_or_else(|| image.clone())))
     }
 
     fn is_same(&self, node: NodeId, broker_epoch: i64) -> bool {
@@ -107,7 +112,7 @@ impl Controller {
         broker_epoch == -1 || known == Some(broker_epoch)
     }
 
-    fn find(
+    pub(super) fn find(
         &self,
         topic_partition: TopicPartition,
     ) -> Result<(&TopicImage, &PartitionImage), ErrorCode> {

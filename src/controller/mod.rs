@@ -16,9 +16,12 @@ pub mod change;
 mod configs;
 mod departure;
 mod election;
+mod features;
 pub mod image;
 mod isr;
+mod leaders;
 mod placement;
+mod reassign;
 mod sessions;
 mod topics;
 
@@ -30,17 +33,24 @@ use crate::group_config::{GroupBounds, GroupConfig};
 use crate::ids::{NodeId, TopicId, Uuid};
 use crate::topic_config::TopicConfig;
 use crate::wire::ErrorCode;
+use crate::wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use crate::wire::configs::IncrementalAlterConfigsRequest;
 use crate::wire::create_partitions::CreatePartitionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
 use crate::wire::delete_topics::DeleteTopicsRequest;
+use crate::wire::elect_leaders::ElectLeadersRequest;
+use crate::wire::update_features::UpdateFeaturesRequest;
 
 pub use brokers::Registering;
 pub use departure::OnlyCopy;
+pub use features::FEATURE_NAME;
 pub use sessions::Sessions;
 
-/// The feature level this software writes for a new cluster.
+/// The feature level this software writes for a new cluster, and the highest that it understands.
 pub const FEATURE_LEVEL: u16 = 1;
+
+/// The lowest feature level that it understands.
+pub const FEATURE_LEVEL_MIN: u16 = 1;
 
 /// Name of the topic that holds the state of groups: committed offsets first of all.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -91,7 +101,25 @@ pub enum Command<'a> {
     /// See [`crate::wire::create_partitions`].
     CreatePartitions(&'a CreatePartitionsRequest<'a>),
     /// See [`crate::wire::configs`].
-    AlterConfigs(&'a IncrementalAlterConfigsRequest<'a>),
+    AlterConfigs {
+        /// What is wished.
+        request: &'a IncrementalAlterConfigsRequest<'a>,
+        /// The broker that was asked: its own configuration is meant where a broker's is.
+        asker: NodeId,
+    },
+    /// See [`crate::wire::elect_leaders`].
+    ElectLeaders(&'a ElectLeadersRequest<'a>),
+    /// See [`crate::wire::alter_partition_reassignments`].
+    Reassign(&'a AlterPartitionReassignmentsRequest<'a>),
+    /// See [`crate::wire::unregister_broker`].
+    UnregisterBroker {
+        /// The broker.
+        node_id: NodeId,
+        /// Whether its process is there, for all that is known.
+        is_heard: bool,
+    },
+    /// See [`crate::wire::update_features`].
+    UpdateFeatures(UpdateFeaturesRequest),
     /// Somebody needs [`OFFSETS_TOPIC`].
     CreateOffsetsTopic,
     /// A broker has given out all producer ids of its block.
@@ -161,6 +189,12 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    fn new(error: ErrorCode, message: &str) -> Refusal {
+        Refusal { error, message: message.to_owned() }
+    }
+}
+
 /// Whoever knows what a broker's settings mean.
 pub trait BrokerKeys: core::fmt::Debug + Send {
     /// Whether a key may be set at run time, for all brokers or for one.
@@ -223,7 +257,22 @@ impl Controller {
             Command::CreateTopics(request) => self.create_topics(request, fresh_id),
             Command::DeleteTopics(request) => self.delete_topics(request),
             Command::CreatePartitions(request) => self.create_partitions(request),
-            Command::AlterConfigs(request) => self.alter_configs(request),
+            Command::AlterConfigs { request, asker } => self.alter_configs(request, asker),
+            Command::ElectLeaders(request) => self.elect_leaders(request),
+            Command::Reassign(request) => self.reassign(request),
+            Command::UnregisterBroker { node_id, is_heard } => {
+                match self.unregister(node_id, is_heard) {
+                    Ok(changes) => {
+                        let verdict = Verdict::accepted(TopicId::default(), -1, -1);
+                        Outcome { changes, verdicts: vec![verdict] }
+                    }
+                    Err(why) => {
+                        let verdict = Verdict::refused(why.error, why.message);
+                        Outcome { changes: Vec::new(), verdicts: vec![verdict] }
+                    }
+                }
+            }
+            Command::UpdateFeatures(request) => self.update_features(request),
             Command::CreateOffsetsTopic => self.create_offsets_topic(fresh_id),
             Command::AllocateProducerIds => self.allocate_producer_ids(),
             Command::Boot { cluster_id } => self.boot(cluster_id),

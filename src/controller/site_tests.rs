@@ -7,7 +7,9 @@ use super::change::{self, Change};
 use super::*;
 use crate::ids::{LeaderEpoch, Offset, Partition, TopicPartition};
 use crate::wire::TopicRef;
+use crate::wire::alter_partition_reassignments::ReassignPartition;
 use crate::wire::create_topics::{ConfigEntry, CreateTopic};
+use crate::wire::elect_leaders::{ElectPartition, ElectionKind};
 use crate::wire::replica::alter_partition::{AlterPartitionRequest, AlterReplicas, InSync};
 
 const CLUSTER: Uuid = Uuid([7; 16]);
@@ -108,6 +110,62 @@ impl Site {
         self.commit(&changes);
     }
 
+    /// A command's only verdict; its changes are made.
+    fn command(&mut self, command: Command<'_>) -> (ErrorCode, String) {
+        let outcome = self.controller.handle(command, &mut || Uuid::ZERO);
+        let verdict = outcome.verdicts.into_iter().next().expect("one was asked for");
+        let is_refused = !verdict.error.is_ok();
+        assert!(!is_refused || outcome.changes.is_empty(), "what is refused changes nothing");
+        if !outcome.changes.is_empty() {
+            self.commit(&outcome.changes);
+        }
+        (verdict.error, verdict.message.into())
+    }
+
+    /// Moves the partition; `None` cancels.
+    fn reassign(&mut self, target: Option<&[i32]>) -> ErrorCode {
+        let replicas = target.map(|target| target.iter().map(|node| NodeId(*node)).collect());
+        let (topic, partition) = (TopicRef::Name("t"), Partition(0));
+        let request = AlterPartitionReassignmentsRequest {
+            timeout_ms: 0,
+            allow_replication_factor_change: true,
+            partitions: vec![ReassignPartition { topic, partition, replicas }],
+        };
+        self.command(Command::Reassign(&request)).0
+    }
+
+    fn elect(&mut self, kind: ElectionKind) -> ErrorCode {
+        let (topic, partition) = (TopicRef::Name("t"), Partition(0));
+        let partitions = vec![ElectPartition { topic, partition }];
+        let request = ElectLeadersRequest { timeout_ms: 0, kind, partitions };
+        self.command(Command::ElectLeaders(&request)).0
+    }
+
+    fn unregister(&mut self, node: i32, is_heard: bool) -> (ErrorCode, String) {
+        self.command(Command::UnregisterBroker { node_id: NodeId(node), is_heard })
+    }
+
+    /// A fourth broker, active.
+    fn join(&mut self, node: i32) {
+        assert_eq!(self.register(node, 1, &[]), Ok(()));
+        self.unfence(node);
+    }
+
+    /// Where the partition lives, what comes and what leaves; then the partition.
+    fn moving_text(&self) -> String {
+        let (_, topic) = self.controller.image().find(TopicRef::Name("t")).expect("created");
+        let image = &topic.partitions[0];
+        let numbers =
+            |list: &[NodeId]| -> String { list.iter().map(|node| node.0.to_string()).collect() };
+        format!(
+            "on {} +{} -{} {}",
+            numbers(&image.replicas),
+            numbers(&image.adding),
+            numbers(&image.removing),
+            self.text()
+        )
+    }
+
     /// The partition, as text.
     fn text(&self) -> String {
         let (_, topic) = self.controller.image().find(TopicRef::Name("t")).expect("created");
@@ -157,7 +215,8 @@ impl Site {
             Some(altered) => altered.error,
             None => response.error,
         };
-        assert!(error.is_ok() || self.text() == before, "what is refused changes nothing");
+        let is_done = error.is_ok() || error == ErrorCode::NEW_LEADER_ELECTED;
+        assert!(is_done || self.text() == before, "what is refused changes nothing");
         error
     }
 }
@@ -217,7 +276,7 @@ fn r8_a_damaged_copy_leaves_the_isr_and_the_last_one_stays() {
 
 #[test]
 fn a_process_registers_once_and_no_other_while_it_lives() {
-    let mut site = Site::of_three();
+    let site = Site::of_three();
     let broker = |process: u8, cluster_id: Uuid| Registering {
         node_id: NodeId(1),
         incarnation: Uuid([process; 16]),
@@ -240,11 +299,6 @@ fn a_process_registers_once_and_no_other_while_it_lives() {
     let mut old = broker(2, CLUSTER);
     old.feature_level = FEATURE_LEVEL - 1;
     assert_eq!(register(&old, false), Err(ErrorCode::UNSUPPORTED_VERSION));
-    assert_eq!(site.controller.unregister(NodeId(1)), Err(ErrorCode::POLICY_VIOLATION));
-    site.fence(1);
-    let holds_replicas = Err(ErrorCode::POLICY_VIOLATION);
-    assert_eq!(site.controller.unregister(NodeId(1)), holds_replicas);
-    assert_eq!(site.controller.unregister(NodeId(9)), Err(ErrorCode::BROKER_ID_NOT_REGISTERED));
 }
 
 #[test]
@@ -339,7 +393,7 @@ fn a_broker_that_departs_leaves_every_partition_to_the_others() {
     site.commit(&changes);
     let changes = site.controller.vacate(NodeId(1), false).expect("others have everything");
     site.commit(&changes);
-    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    assert_eq!(site.text(), "leader 2 epoch 2 isr 23 elr ");
     let (_, topic) = site.controller.image().find(TopicRef::Name("t")).expect("it is there");
     assert_eq!(*topic.partitions[0].replicas, [NodeId(2), NodeId(3)]);
     let changes = site.controller.forget(NodeId(1)).expect("it holds nothing");
@@ -369,4 +423,190 @@ fn what_only_a_dead_broker_has_is_given_up_by_force_alone() {
     let changes = site.controller.vacate(NodeId(1), true).expect("by force");
     site.commit(&changes);
     assert_eq!(site.text(), "leader 2 epoch 2 isr 2 elr ");
+}
+
+#[test]
+fn kip_455_a_partition_moves_when_all_that_stay_are_in_sync() {
+    let mut site = Site::of_three();
+    site.join(4);
+    assert_eq!(site.reassign(Some(&[4, 2, 3])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 4231 +4 -1 leader 1 epoch 0 isr 123 elr ");
+    // A move does not end while a replica of the target is away, nor does it lose who is leaving.
+    let request = site.request(1, &[1, 2, 4]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 4231 +4 -1 leader 1 epoch 0 isr 124 elr ");
+    let request = site.request(1, &[1, 2, 3, 4]);
+    assert_eq!(site.alter(&request), ErrorCode::NEW_LEADER_ELECTED, "1 leads no more");
+    assert_eq!(site.moving_text(), "on 423 + - leader 4 epoch 1 isr 234 elr ");
+    assert_eq!(site.reassign(None), ErrorCode::NO_REASSIGNMENT_IN_PROGRESS);
+}
+
+#[test]
+fn row_35_the_replication_factor_rises_and_falls() {
+    let mut site = Site::of_three();
+    site.join(4);
+    assert_eq!(site.reassign(Some(&[2])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 2 + - leader 2 epoch 1 isr 2 elr ");
+    assert_eq!(site.reassign(Some(&[2, 3, 4])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 234 +34 - leader 2 epoch 1 isr 2 elr ");
+    let request = site.request(2, &[2, 3]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    let request = site.request(2, &[2, 3, 4]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 234 + - leader 2 epoch 1 isr 234 elr ");
+    // Another order is another preferred leader, and nothing else.
+    assert_eq!(site.reassign(Some(&[4, 3, 2])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 432 + - leader 2 epoch 1 isr 234 elr ");
+    let changes = site.controller.prefer(9);
+    site.commit(&changes);
+    assert_eq!(site.moving_text(), "on 432 + - leader 4 epoch 2 isr 234 elr ");
+}
+
+#[test]
+fn a_leader_that_stays_gets_a_new_epoch_when_replicas_leave() {
+    let mut site = Site::of_three();
+    assert_eq!(site.reassign(Some(&[1, 2])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 12 + - leader 1 epoch 1 isr 12 elr ");
+    // With one of the two away the third is not let go.
+    let mut site = Site::of_three();
+    site.fence(2);
+    assert_eq!(site.reassign(Some(&[1, 2])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 123 + -3 leader 1 epoch 0 isr 13 elr ");
+    site.unfence(2);
+    let request = site.request(1, &[1, 2, 3]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 12 + - leader 1 epoch 1 isr 12 elr ");
+}
+
+#[test]
+fn a_move_is_cancelled_or_replaced_while_it_is_under_way() {
+    let mut site = Site::of_three();
+    site.join(4);
+    site.join(5);
+    assert_eq!(site.reassign(Some(&[4, 5])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 45123 +45 -123 leader 1 epoch 0 isr 123 elr ");
+    let request = site.request(1, &[1, 2, 3, 4]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.elect(ElectionKind::Preferred), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 45123 +45 -123 leader 4 epoch 1 isr 1234 elr ");
+    assert_eq!(site.reassign(None), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 123 + - leader 1 epoch 2 isr 123 elr ");
+
+    assert_eq!(site.reassign(Some(&[1, 2, 4])), ErrorCode::NONE);
+    assert_eq!(site.reassign(Some(&[1, 2, 5])), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 12543 +5 -43 leader 1 epoch 2 isr 123 elr ");
+    let request = site.request(1, &[1, 2, 3, 5]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.moving_text(), "on 125 + - leader 1 epoch 3 isr 125 elr ");
+
+    // Only a newcomer is left of those in sync: to send it away would lose what it has.
+    let mut site = Site::of_three();
+    site.join(4);
+    assert_eq!(site.reassign(Some(&[4, 2])), ErrorCode::NONE);
+    let request = site.request(1, &[1, 4]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    let request = site.request(1, &[1, 4]);
+    assert_eq!(site.elect(ElectionKind::Preferred), ErrorCode::NONE);
+    assert_eq!(site.alter(&request), ErrorCode::FENCED_LEADER_EPOCH);
+    assert_eq!(site.register(1, 2, &[0]), Ok(()));
+    assert_eq!(site.moving_text(), "on 4213 +4 -13 leader 4 epoch 1 isr 4 elr ");
+    assert_eq!(site.reassign(None), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+}
+
+#[test]
+fn a_target_that_cannot_be_is_refused() {
+    let mut site = Site::of_three();
+    for target in [&[][..], &[1, 1], &[1, 9], &[-1]] {
+        let expected = ErrorCode::INVALID_REPLICA_ASSIGNMENT;
+        assert_eq!(site.reassign(Some(target)), expected, "{target:?}");
+    }
+    let (topic, replicas) = (TopicRef::Name("t"), Some(vec![NodeId(1)]));
+    let wanted = |topic, partition| ReassignPartition {
+        topic,
+        partition: Partition(partition),
+        replicas: replicas.clone(),
+    };
+    for (partitions, expected) in [
+        (vec![wanted(topic, 0)], ErrorCode::INVALID_REPLICATION_FACTOR),
+        (vec![wanted(topic, 1)], ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        (vec![wanted(TopicRef::Name("u"), 0)], ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    ] {
+        let request = AlterPartitionReassignmentsRequest {
+            timeout_ms: 0,
+            allow_replication_factor_change: false,
+            partitions,
+        };
+        assert_eq!(site.command(Command::Reassign(&request)).0, expected);
+    }
+    assert_eq!(site.moving_text(), "on 123 + - leader 1 epoch 0 isr 123 elr ");
+}
+
+#[test]
+fn kip_460_names_the_error_of_each_election() {
+    let mut site = Site::of_three();
+    assert_eq!(site.elect(ElectionKind::Preferred), ErrorCode::ELECTION_NOT_NEEDED);
+    assert_eq!(site.elect(ElectionKind::Unclean), ErrorCode::ELECTION_NOT_NEEDED);
+    site.fence(1);
+    let unavailable = ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE;
+    assert_eq!(site.elect(ElectionKind::Preferred), unavailable);
+    site.unfence(1);
+    assert_eq!(site.elect(ElectionKind::Preferred), unavailable, "it is not in sync yet");
+    let request = site.request(2, &[1, 2, 3]);
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.elect(ElectionKind::Preferred), ErrorCode::NONE);
+    assert_eq!(site.text(), "leader 1 epoch 2 isr 123 elr ");
+    // 3 falls behind while enough are in sync; then those go.
+    site.fence(3);
+    site.fence(1);
+    site.fence(2);
+    assert_eq!(site.text(), "leader -1 epoch 4 isr  elr 12");
+    let nobody = ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE;
+    assert_eq!(site.elect(ElectionKind::Unclean), nobody);
+    site.unfence(3);
+    assert_eq!(site.text(), "leader -1 epoch 4 isr  elr 12", "only by command");
+    assert_eq!(site.elect(ElectionKind::Unclean), ErrorCode::NONE);
+    assert_eq!(site.text(), "leader 3 epoch 5 isr 3 elr ");
+}
+
+#[test]
+fn a_broker_is_taken_off_the_list_when_it_is_gone_and_not_missed() {
+    let mut site = Site::of_three();
+    assert_eq!(site.unregister(9, false).0, ErrorCode::BROKER_ID_NOT_REGISTERED);
+    assert_eq!(site.unregister(1, false).0, ErrorCode::POLICY_VIOLATION, "it takes part");
+    site.fence(1);
+    assert_eq!(site.unregister(1, true).0, ErrorCode::POLICY_VIOLATION, "it is back");
+    site.fence(2);
+    site.fence(3);
+    assert_eq!(site.text(), "leader -1 epoch 3 isr  elr 23");
+    assert_eq!(site.unregister(2, false).0, ErrorCode::NONE, "3 has what it has");
+    assert_eq!(site.text(), "leader -1 epoch 3 isr  elr 3");
+    let (error, message) = site.unregister(3, false);
+    assert_eq!(error, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(message, "broker 3 holds the only whole copy of t-0");
+    assert_eq!(site.unregister(1, false).0, ErrorCode::NONE);
+    let left: Vec<i32> = site.controller.image().brokers().map(|(node, _)| node.0).collect();
+    assert_eq!(left, [3]);
+    // Whoever comes back is another broker, and must catch up before it counts.
+    site.join(1);
+    assert_eq!(site.moving_text(), "on 123 + - leader -1 epoch 3 isr  elr 3");
+}
+
+#[test]
+fn the_feature_level_is_what_all_understand_and_never_falls() {
+    let mut site = Site::of_three();
+    let update = |site: &mut Site, feature_level: u16| {
+        let request = UpdateFeaturesRequest { timeout_ms: 0, validate_only: false, feature_level };
+        site.command(Command::UpdateFeatures(request))
+    };
+    assert_eq!(site.controller.feature_level_max(), FEATURE_LEVEL);
+    assert_eq!(update(&mut site, FEATURE_LEVEL), (ErrorCode::NONE, String::new()));
+    let (error, message) = update(&mut site, FEATURE_LEVEL + 1);
+    assert_eq!(error, ErrorCode::INVALID_UPDATE_VERSION);
+    assert_eq!(message, format!("broker 1 understands level {FEATURE_LEVEL} at most"));
+    assert_eq!(update(&mut site, 0).0, ErrorCode::INVALID_UPDATE_VERSION);
+    // As newer software would have raised it: who does not understand it stays outside.
+    site.commit(&[Change::FeatureLevel { feature_level: FEATURE_LEVEL + 1 }]);
+    assert_eq!(site.controller.image().feature_level(), FEATURE_LEVEL + 1);
+    assert_eq!(site.register(4, 1, &[]), Err(ErrorCode::UNSUPPORTED_VERSION));
+    assert_eq!(update(&mut site, FEATURE_LEVEL).0, ErrorCode::INVALID_UPDATE_VERSION);
 }

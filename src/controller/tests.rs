@@ -146,7 +146,7 @@ fn configs_are_checked_set_and_unset() {
         let resources =
             vec![AlterResource { resource: ConfigResource::Topic("t"), changes: vec![change] }];
         let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
-        run(&mut controller, Command::AlterConfigs(&request))[0].error
+        run(&mut controller, Command::AlterConfigs { request: &request, asker: NodeId(1) })[0].error
     };
     let set = |key, value| ConfigChange::Set { key, value };
     assert_eq!(alter(set("retention.ms", "1000")), ErrorCode::NONE);
@@ -163,7 +163,7 @@ fn configs_are_checked_set_and_unset() {
         changes: vec![ConfigChange::Delete { key: "retention.ms" }],
     }];
     let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
-    run(&mut controller, Command::AlterConfigs(&request));
+    run(&mut controller, Command::AlterConfigs { request: &request, asker: NodeId(1) });
     assert_eq!(effective(&controller), defaults.retention_ms);
 }
 
@@ -174,7 +174,8 @@ fn alter(
 ) -> (ErrorCode, String) {
     let resources = vec![AlterResource { resource, changes }];
     let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
-    let verdict = run(controller, Command::AlterConfigs(&request)).remove(0);
+    let verdict =
+        run(controller, Command::AlterConfigs { request: &request, asker: NodeId(1) }).remove(0);
     (verdict.error, verdict.message.into_string())
 }
 
@@ -261,7 +262,9 @@ fn a_topic_may_be_compacted_from_the_start_or_later() {
         let changes = vec![ConfigChange::Set { key: "cleanup.policy", value }];
         let resources = vec![AlterResource { resource: ConfigResource::Topic("u"), changes }];
         let request = IncrementalAlterConfigsRequest { validate_only: false, resources };
-        let verdict = run(&mut controller, Command::AlterConfigs(&request)).remove(0);
+        let verdict =
+            run(&mut controller, Command::AlterConfigs { request: &request, asker: NodeId(1) })
+                .remove(0);
         assert_eq!(verdict.error, error, "{value}");
     }
     assert_eq!(effective(&controller, "u"), CleanupPolicy { delete: false, compact: true });

@@ -217,6 +217,9 @@ fn site_config(
         },
         session_timeout_ms: config.broker_session_timeout_ms,
         heartbeat_interval_ms: config.broker_heartbeat_interval_ms,
+        leader_imbalance_check_ms: config
+            .auto_leader_rebalance_enable
+            .then_some(config.leader_imbalance_check_interval_seconds * 1000),
     }
 }
 

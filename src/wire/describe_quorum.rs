@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request                                   response
-//! (nothing)                                 varint i16  error code
+//! bool        as the leader sees it         varint i16  error code
 //!                                           varint i32  leader, −1 when nobody leads
 //!                                           varint i32  its epoch
 //!                                           varint i64  high watermark
@@ -25,9 +25,12 @@ use crate::wire::quorum::VoterId;
 use crate::wire::quorum::members::MemberKind;
 use crate::wire::{ErrorCode, frame};
 
-/// Asks about the quorum; it has no fields.
+/// Asks about the quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DescribeQuorumRequest {}
+pub struct DescribeQuorumRequest {
+    /// Whether the leader is to answer, if it is within reach: only it knows how far the others are.
+    pub asks_leader: bool,
+}
 
 /// A member of the quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,6 +25,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic))]
 
+pub mod alter_partition_reassignments;
 pub mod change_members;
 pub mod configs;
 pub mod consumer_group_describe;
@@ -41,6 +42,8 @@ pub mod describe_members;
 pub mod describe_metrics;
 pub mod describe_producers;
 pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod error;
 pub mod fetch;
 pub mod find_coordinator;
@@ -64,6 +67,8 @@ pub mod produce;
 pub mod quorum;
 pub mod replica;
 pub mod sync_group;
+pub mod unregister_broker;
+pub mod update_features;
 
 use serde::{Deserialize, Serialize};
 
@@ -100,13 +105,18 @@ pub enum ApiKey {
     DescribeLogDirs = 35,
     CreatePartitions = 37,
     DeleteGroups = 42,
+    ElectLeaders = 43,
     IncrementalAlterConfigs = 44,
+    AlterPartitionReassignments = 45,
     OffsetDelete = 47,
     DescribeQuorum = 55,
+    UpdateFeatures = 57,
     DescribeCluster = 60,
     DescribeProducers = 61,
+    UnregisterBroker = 64,
     ConsumerGroupHeartbeat = 68,
     ConsumerGroupDescribe = 69,
+    DescribeTopicPartitions = 75,
     DescribeMetrics = 200,
     DescribeMembers = 201,
     ChangeMembers = 202,
@@ -115,7 +125,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// Every API, in ascending order.
-    pub const ALL: [ApiKey; 34] = [
+    pub const ALL: [ApiKey; 39] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -139,13 +149,18 @@ impl ApiKey {
         ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
         ApiKey::DeleteGroups,
+        ApiKey::ElectLeaders,
         ApiKey::IncrementalAlterConfigs,
+        ApiKey::AlterPartitionReassignments,
         ApiKey::OffsetDelete,
         ApiKey::DescribeQuorum,
+        ApiKey::UpdateFeatures,
         ApiKey::DescribeCluster,
         ApiKey::DescribeProducers,
+        ApiKey::UnregisterBroker,
         ApiKey::ConsumerGroupHeartbeat,
         ApiKey::ConsumerGroupDescribe,
+        ApiKey::DescribeTopicPartitions,
         ApiKey::DescribeMetrics,
         ApiKey::DescribeMembers,
         ApiKey::ChangeMembers,

@@ -574,6 +574,7 @@ fn broker_config(node: NodeId, shard_count: u16, topic: &TopicConfig) -> BrokerC
             scrub_interval_ms: 0,
             cleaner_backoff_ms: 1_000_000,
             cleaner_map_bytes: None,
+            replication_throttled_rate: None,
             producer_id_expiration_ms: 86_400_000,
             topic_defaults: topic.clone(),
             topic_sources: BTreeMap::new(),

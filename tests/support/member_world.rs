@@ -577,6 +577,7 @@ fn site_config(node: i32, count: i32) -> SiteConfig {
         timeouts: Timeouts::default(),
         session_timeout_ms: 9000,
         heartbeat_interval_ms: 2000,
+        leader_imbalance_check_ms: Some(300_000),
     }
 }
 

@@ -495,6 +495,7 @@ fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
             topic_defaults: TopicConfig::default(),
             alterable: Vec::new(),
             topic_sources: BTreeMap::new(),
+            replication_throttled_rate: None,
             producer_id_expiration_ms: 86_400_000,
             shown: Vec::new(),
         },

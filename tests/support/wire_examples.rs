@@ -3,6 +3,8 @@
 
 #[path = "wire_group_examples.rs"]
 mod groups;
+#[path = "wire_operator_examples.rs"]
+mod operators;
 #[path = "wire_peer_examples.rs"]
 mod peers;
 #[path = "wire_quorum_examples.rs"]
@@ -141,6 +143,7 @@ pub fn all() -> Vec<Example> {
     examples.extend(peers::all());
     examples.extend(replicas::all());
     examples.extend(sites::all());
+    examples.extend(operators::all());
     examples
 }
 

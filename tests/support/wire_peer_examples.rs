@@ -61,7 +61,12 @@ fn quorum() -> Vec<Example> {
         ],
     };
     vec![
-        request("request describe-quorum", ApiKey::DescribeQuorum, &DescribeQuorumRequest {}, b""),
+        request(
+            "request describe-quorum",
+            ApiKey::DescribeQuorum,
+            &DescribeQuorumRequest { asks_leader: true },
+            b"",
+        ),
         response("response describe-quorum", &described, b""),
     ]
 }
@@ -116,6 +121,7 @@ fn living() -> Vec<Example> {
         broker_epoch: 17,
         metadata_end_offset: Offset(200),
         wants_shutdown: false,
+        has_failed_dir: false,
     };
     let heard = BrokerHeartbeatResponse { is_fenced: false, may_stop: true };
     let ids = AllocateProducerIdsRequest { node_id: NodeId(2), broker_epoch: 17 };

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Bytes, BytesMut};
 
 use super::kept::{Kept, KeptReplica};
-use super::{Back, BackOutput, Load};
+use super::{Back, BackOutput, Load, PartitionState};
+use crate::broker::BrokerConfig;
 use crate::broker::mail::{PeerAsk, RequestId, Route, TrimItem};
 use crate::controller::OFFSETS_TOPIC;
 use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
@@ -29,6 +30,9 @@ use crate::wire::replica::fetch::{FetchReplica, FetchedReplica};
 pub(super) struct Replicas {
     /// What a new replica goes by.
     pub config: ReplicaConfig,
+    /// `follower.replication.throttled.rate`, of the whole broker.
+    pub throttled_rate: Option<u64>,
+    shard_count: u64,
     brokers: Vec<BrokerState>,
     timers: BTreeSet<(Boot, TopicPartition)>,
     /// Bytes that replicas wait for, and their names for the wait.
@@ -40,9 +44,11 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    pub fn new(config: ReplicaConfig) -> Replicas {
+    pub fn new(config: &BrokerConfig) -> Replicas {
         Replicas {
-            config,
+            config: config.replica.clone(),
+            throttled_rate: config.live.replication_throttled_rate,
+            shard_count: u64::from(config.shard_count),
             brokers: Vec::new(),
             timers: BTreeSet::new(),
             loads: BTreeMap::new(),
@@ -98,6 +104,30 @@ impl<D: Disk> Back<D> {
         let brokers = self.replicas.brokers.clone();
         self.step_replica(now, topic_partition, Input::Brokers(brokers));
         self.step_replica(now, topic_partition, Input::Metadata(decided));
+    }
+
+    /// Divides the bytes a second that this broker may copy among its replicas that have still to
+    /// catch up. The shards' shares are alike, for none knows how many the others have.
+    pub fn share_throttle(&mut self, now: Now) {
+        let Replicas { throttled_rate, shard_count, .. } = self.replicas;
+        if throttled_rate.is_none() && self.replicas.config.throttled_rate.is_none() {
+            return;
+        }
+        let is_behind =
+            |state: &PartitionState<D>| state.log.replica().is_some_and(Replica::is_behind);
+        let behind = self.partitions.values().filter(|state| is_behind(state)).count() as u64;
+        let of_each = |rate: u64| (rate / shard_count / behind.max(1)).max(1);
+        let rate = throttled_rate.map(of_each);
+        if rate == self.replicas.config.throttled_rate {
+            return;
+        }
+        self.replicas.config.throttled_rate = rate;
+        for topic_partition in self.replicated() {
+            let state = self.partitions.get_mut(&topic_partition).expect("listed just now");
+            let kept = state.log.kept_replica().expect("it is replicated");
+            kept.replica.set_throttled_rate(now, rate);
+            self.pump_replica(now, topic_partition);
+        }
     }
 
     /// The only copy of a partition is led in this epoch, if that is a newer one.

@@ -1,4 +1,4 @@
-//! Who is there: the brokers that clients are told of.
+//! Who is there, and where partitions live: what clients are told of the site.
 
 use core::net::IpAddr;
 
@@ -6,13 +6,18 @@ use bytes::BytesMut;
 
 use crate::broker::ConnectionId;
 use crate::broker::front::Front;
-use crate::broker::handlers::Call;
-use crate::ids::{NodeId, Uuid};
+use crate::broker::handlers::{Call, unknown_topic};
+use crate::controller::image::{Image, PartitionImage, TopicImage};
+use crate::ids::{NodeId, Partition, TopicId, Uuid};
 use crate::wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use crate::wire::describe_topic_partitions::{
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribedPartition,
+    DescribedTopic,
+};
 use crate::wire::find_coordinator::FoundCoordinator;
 use crate::wire::manage_site::ManageSiteResponse;
 use crate::wire::metadata::MetadataBroker;
-use crate::wire::{ApiKey, ErrorCode, FrameError, frame};
+use crate::wire::{ApiKey, ErrorCode, FrameError, TopicRef, frame};
 
 /// A broker, and where the client that asks reaches it.
 pub(in super::super) struct LiveBroker {
@@ -97,4 +102,73 @@ impl<F: Clone> Front<F> {
         self.release(call.frame_bytes);
         Ok(())
     }
+
+    pub(super) fn describe_partitions(
+        &mut self,
+        call: Call,
+        body: &[u8],
+    ) -> Result<(), FrameError> {
+        let request = frame::decode::<DescribeTopicPartitionsRequest<'_>>(body)?;
+        let number = self.reserve_slot(call.connection);
+        let described = |id, topic| described_topic(&self.image, id, topic);
+        let topics = match &request.topics {
+            None => self.image.topics().map(|(id, topic)| described(id, topic)).collect(),
+            Some(topics) => topics
+                .iter()
+                .map(|topic| match self.image.find(*topic) {
+                    Some((topic_id, found)) => described(topic_id, found),
+                    None => missing_topic(*topic),
+                })
+                .collect(),
+        };
+        let response = DescribeTopicPartitionsResponse { topics };
+        let ready = self.ready(call.connection, call.correlation_id, &response);
+        self.fill_slot(call.connection, number, ready);
+        self.release(call.frame_bytes);
+        Ok(())
+    }
+}
+
+fn described_topic<'a>(
+    image: &Image,
+    topic_id: TopicId,
+    topic: &'a TopicImage,
+) -> DescribedTopic<'a> {
+    let partition = |(number, partition): (usize, &PartitionImage)| DescribedPartition {
+        error: match partition.leader {
+            Some(_) => ErrorCode::NONE,
+            None => ErrorCode::LEADER_NOT_AVAILABLE,
+        },
+        partition: Partition(number as i32),
+        leader: partition.leader.unwrap_or(NodeId::NONE),
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        replicas: partition.replicas.to_vec(),
+        isr: partition.isr.to_vec(),
+        elr: partition.elr.to_vec(),
+        adding: partition.adding.to_vec(),
+        removing: partition.removing.to_vec(),
+        offline: partition
+            .replicas
+            .iter()
+            .copied()
+            .filter(|node| !image.is_active(*node))
+            .collect(),
+    };
+    DescribedTopic {
+        error: ErrorCode::NONE,
+        name: &topic.name,
+        topic_id,
+        is_internal: topic.is_internal(),
+        partitions: topic.partitions.iter().enumerate().map(partition).collect(),
+    }
+}
+
+fn missing_topic(topic: TopicRef<'_>) -> DescribedTopic<'_> {
+    let (name, topic_id) = match topic {
+        TopicRef::Name(name) => (name, TopicId::default()),
+        TopicRef::Id(topic_id) => ("", topic_id),
+    };
+    let error = unknown_topic(topic);
+    DescribedTopic { error, name, topic_id, is_internal: false, partitions: Vec::new() }
 }

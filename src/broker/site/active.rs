@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::broker::control::{ControlOutput, answer, outcome_of};
+use crate::broker::control::{Asker, ControlOutput, answer, outcome_of};
 use crate::broker::site::{Said, Site};
 use crate::controller::change::{self, BrokerState, Change, Endpoint};
 use crate::controller::{Registering, Sessions};
@@ -34,9 +34,6 @@ use crate::wire::peer::register::{RegisterBrokerRequest, RegisterBrokerResponse}
 use crate::wire::replica::ReplicaApiKey;
 use crate::wire::replica::alter_partition::AlterPartitionRequest;
 use crate::wire::{ApiKey, ErrorCode, frame};
-
-/// How often leaderships go back to their first replicas (`leader.imbalance.check.interval.seconds`).
-const PREFER_MS: u64 = 300_000;
 
 /// Leaderships that go back at once.
 const PREFERRED_MAX: usize = 256;
@@ -60,6 +57,8 @@ enum Job {
     Fence(NodeId),
     Unfence(NodeId),
     ShutDown(NodeId),
+    /// Its log dir failed.
+    Fail(NodeId),
     Prefer,
 }
 
@@ -98,15 +97,19 @@ impl<D: Disk> Site<D> {
         self.decide(now, Origin::Peer(from, head.number), head.api_key, body);
     }
 
+    fn asker(&self, origin: Origin) -> NodeId {
+        match origin {
+            Origin::Peer(peer, _) => peer,
+            Origin::Own(_) | Origin::Nobody => self.id.node_id,
+        }
+    }
+
     /// Takes a request; it is answered in due course.
     pub(super) fn decide(&mut self, now: Now, origin: Origin, api_key: u8, body: Bytes) {
         if !self.is_active() {
             return self.reply(now, origin, Err(ErrorCode::NOT_CONTROLLER), Offset::ZERO);
         }
-        let asker = match origin {
-            Origin::Peer(peer, _) => peer,
-            Origin::Own(_) | Origin::Nobody => self.id.node_id,
-        };
+        let asker = self.asker(origin);
         if speaks_for(api_key, &body).is_some_and(|node| node != asker) {
             log::warn!("node {asker} speaks for another broker; that is refused");
             return self.reply(now, origin, Err(ErrorCode::INVALID_REQUEST), Offset::ZERO);
@@ -138,7 +141,7 @@ impl<D: Disk> Site<D> {
                 return true;
             }
         }
-        let (changes, reply) = self.judge(now, &job);
+        let (changes, reply) = self.judge(now, origin, &job);
         if changes.is_empty() {
             self.forget_judged(&job);
             self.reply(now, origin, reply, self.replayed_end);
@@ -229,7 +232,7 @@ impl<D: Disk> Site<D> {
         let brokers = self.controller.image().brokers().map(|(node_id, _)| node_id);
         self.active.sessions = Sessions::begin(now.boot, self.config.session_timeout_ms, brokers);
         self.active.is_ready = true;
-        self.active.prefer_at = now.boot.plus_ms(PREFER_MS);
+        self.active.prefer_at = self.next_preference(now);
         if !self.is_witness() {
             log::info!("this node is the active controller in epoch {}", self.leadership.epoch);
         }
@@ -266,9 +269,10 @@ impl<D: Disk> Site<D> {
     }
 
     /// What a job changes, and what is answered once that is committed.
-    fn judge(&mut self, now: Now, job: &Job) -> (Vec<Change>, Reply) {
+    fn judge(&mut self, now: Now, origin: Origin, job: &Job) -> (Vec<Change>, Reply) {
+        let asker = self.asker(origin);
         match job {
-            Job::Request(api_key, body) => self.judge_request(now, *api_key, body),
+            Job::Request(api_key, body) => self.judge_request(now, asker, *api_key, body),
             Job::Fence(node_id) => {
                 let changes = self.controller.fence(*node_id);
                 if !changes.is_empty() {
@@ -284,11 +288,24 @@ impl<D: Disk> Site<D> {
                 (changes, Ok(Vec::new()))
             }
             Job::ShutDown(node_id) => (self.controller.shut_down(*node_id), Ok(Vec::new())),
+            Job::Fail(node_id) => {
+                let changes = self.controller.fence(*node_id);
+                if !changes.is_empty() {
+                    log::error!("the log dir of broker {node_id} failed: it is fenced");
+                }
+                (changes, Ok(Vec::new()))
+            }
             Job::Prefer => (self.controller.prefer(PREFERRED_MAX), Ok(Vec::new())),
         }
     }
 
-    fn judge_request(&mut self, now: Now, api_key: u8, body: &[u8]) -> (Vec<Change>, Reply) {
+    fn judge_request(
+        &mut self,
+        now: Now,
+        asker: NodeId,
+        api_key: u8,
+        body: &[u8],
+    ) -> (Vec<Change>, Reply) {
         let refused = |error| (Vec::new(), Err(error));
         if api_key == PeerApiKey::RegisterBroker as u8 {
             return self.judge_registration(now, body);
@@ -300,7 +317,9 @@ impl<D: Disk> Site<D> {
             if self.controller.image().broker_epoch(request.node_id) != request.broker_epoch {
                 return refused(ErrorCode::STALE_BROKER_EPOCH);
             }
-            let outcome = outcome_of(&self.controller, ApiKey::InitProducerId, &[], &mut self.seed);
+            let api = ApiKey::InitProducerId;
+            let nobody = Asker { node_id: request.node_id, is_heard: &|_| false };
+            let outcome = outcome_of(&self.controller, api, &[], nobody, &mut self.seed);
             let first_id = self.controller.image().next_producer_id();
             let Some(outcome) = outcome.filter(|outcome| !outcome.changes.is_empty()) else {
                 return refused(ErrorCode::UNKNOWN_SERVER_ERROR);
@@ -317,7 +336,13 @@ impl<D: Disk> Site<D> {
             return (changes, Ok(frame::encode_body(&response)));
         }
         let api = ApiKey::from_number(api_key);
-        let outcome = api.and_then(|api| outcome_of(&self.controller, api, body, &mut self.seed));
+        if api == Some(ApiKey::DescribeQuorum) {
+            return (Vec::new(), Ok(self.describe_quorum()));
+        }
+        let is_heard = |node_id| self.active.sessions.is_heard(now.boot, node_id);
+        let asker = Asker { node_id: asker, is_heard: &is_heard };
+        let outcome =
+            api.and_then(|api| outcome_of(&self.controller, api, body, asker, &mut self.seed));
         match (api, outcome) {
             (Some(api), Some(outcome)) => {
                 let body = answer(api, &outcome.verdicts);
@@ -380,10 +405,12 @@ impl<D: Disk> Site<D> {
         }
         let state = broker.state;
         let has_caught_up = broker.broker_epoch < request.metadata_end_offset.0;
+        let may_not = request.wants_shutdown || request.has_failed_dir;
         let is_in_use = self.controller.is_in_use(node_id);
         self.active.sessions.hear(now.boot, node_id);
         let job = match state {
-            BrokerState::Fenced if request.wants_shutdown => None,
+            BrokerState::Fenced if may_not => None,
+            BrokerState::Active if request.has_failed_dir => Some(Job::Fail(node_id)),
             BrokerState::Fenced if has_caught_up => Some(Job::Unfence(node_id)),
             BrokerState::Active if request.wants_shutdown => Some(Job::ShutDown(node_id)),
             _ => None,
@@ -418,7 +445,7 @@ impl<D: Disk> Site<D> {
             }
         }
         if self.active.prefer_at <= now.boot {
-            self.active.prefer_at = now.boot.plus_ms(PREFER_MS);
+            self.active.prefer_at = self.next_preference(now);
             self.active.queue.push_back((Origin::Nobody, Job::Prefer));
         }
     }
@@ -453,9 +480,16 @@ impl<D: Disk> Site<D> {
         self.active.sessions.excuse(pause_ms);
     }
 
+    fn next_preference(&self, now: Now) -> Boot {
+        self.config.leader_imbalance_check_ms.map_or(Boot::NEVER, |ms| now.boot.plus_ms(ms))
+    }
+
     fn forget_judged(&mut self, job: &Job) {
         match job {
-            Job::Fence(node_id) | Job::Unfence(node_id) | Job::ShutDown(node_id) => {
+            Job::Fence(node_id)
+            | Job::Unfence(node_id)
+            | Job::ShutDown(node_id)
+            | Job::Fail(node_id) => {
                 self.active.judged.remove(node_id);
             }
             Job::Request(..) | Job::Prefer => {}

@@ -21,11 +21,14 @@ use crate::log::{Log, LogError};
 use crate::quorum::{Committed, Snapshot};
 use crate::record::Batch;
 use crate::time::Now;
+use crate::wire::TopicRef;
 
 /// A list of changes that take effect together, and the end of the metadata with them.
 #[derive(Debug)]
 struct Step {
     changes: Vec<Change>,
+    /// Partitions that came here from elsewhere.
+    gained: Vec<TopicPartition>,
     end_offset: Offset,
 }
 
@@ -65,20 +68,38 @@ impl<D: Disk> Site<D> {
     }
 
     pub(super) fn replay_changes(&mut self, changes: Vec<Change>, end_offset: Offset) {
+        let gained = self.gained_by(&changes);
         for change in &changes {
             self.controller.replay(change);
         }
         self.replayed_end = end_offset;
-        self.applying.waiting.push_back(Step { changes, end_offset });
+        self.applying.waiting.push_back(Step { changes, gained, end_offset });
     }
 
     /// Replaces everything by what a leader sent.
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
         let image = image_of(snapshot);
         let changes = self.controller.image().changes_to(&image);
+        let gained = self.gained_by(&changes);
         self.controller.restore(image);
         self.replayed_end = Offset(snapshot.last_offset.0 + 1);
-        self.applying.waiting.push_back(Step { changes, end_offset: self.replayed_end });
+        self.applying.waiting.push_back(Step { changes, gained, end_offset: self.replayed_end });
+    }
+
+    /// Partitions that are known, have no replica here so far, and are to have one.
+    fn gained_by(&self, changes: &[Change]) -> Vec<TopicPartition> {
+        let own = self.id.node_id;
+        let gained = changes.iter().filter_map(|change| {
+            let Change::Replicas { topic_id, partition, replicas, .. } = change else {
+                return None;
+            };
+            let topic = TopicRef::Id(*topic_id);
+            let (topic_partition, image) =
+                self.controller.image().find_partition(topic, *partition)?;
+            let comes = replicas.contains(&own) && !image.replicas.contains(&own);
+            comes.then_some(topic_partition)
+        });
+        gained.collect()
     }
 
     /// Begins with the next batch; answers whether there was one to begin with.
@@ -88,7 +109,7 @@ impl<D: Disk> Site<D> {
         }
         let Some(step) = self.applying.waiting.pop_front() else { return false };
         let mut logs = Vec::new();
-        if let Err(why) = self.create_logs(now, &step.changes, &mut logs) {
+        if let Err(why) = self.create_logs(now, &step, &mut logs) {
             // The site has decided; a node that cannot follow has no use for more of it.
             log::error!("a partition could not be created: {why}");
             self.storage.fail();
@@ -130,7 +151,7 @@ impl<D: Disk> Site<D> {
     }
 
     fn hand_to_shards(&mut self, step: Step, logs: Vec<Log<D>>) {
-        let Step { changes, end_offset } = step;
+        let Step { changes, end_offset, .. } = step;
         if changes.iter().any(|change| matches!(change, Change::BrokerConfig { .. })) {
             // Before a shard confirms the change, it has what follows from it.
             self.outputs.push_back(ControlOutput::Configure);
@@ -155,21 +176,25 @@ impl<D: Disk> Site<D> {
     fn create_logs(
         &mut self,
         now: Now,
-        changes: &[Change],
+        step: &Step,
         logs: &mut Vec<Log<D>>,
     ) -> Result<(), LogError> {
         let node_id = self.id.node_id;
-        for change in changes {
-            let Change::Partition { topic_id, partition, replicas, leader_epoch, .. } = change
-            else {
+        let made = step.changes.iter().filter_map(|change| match change {
+            Change::Partition { topic_id, partition, replicas, leader_epoch, .. } => {
+                let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
+                let begins = (replicas.len() == 1).then_some(*leader_epoch);
+                replicas.contains(&node_id).then_some((topic_partition, begins))
+            }
+            _ => None,
+        });
+        // Where there are others, whoever leads begins the epoch.
+        let gained = step.gained.iter().map(|topic_partition| (*topic_partition, None));
+        for (topic_partition, begins) in made.chain(gained) {
+            // A topic that a later batch removed is not made any more.
+            let Some(topic) = self.controller.image().topic(topic_partition.topic_id) else {
                 continue;
             };
-            let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
-            // A topic that a later batch removed is not made any more.
-            let Some(topic) = self.controller.image().topic(*topic_id) else { continue };
-            if !replicas.contains(&node_id) {
-                continue;
-            }
             let config = topic.effective(&self.topic_defaults);
             if let Some(mut log) = self.unclaimed.remove(&topic_partition) {
                 log.set_config(config);
@@ -179,9 +204,8 @@ impl<D: Disk> Site<D> {
             let name = TopicName::new(&topic.name).expect("the controller checked it");
             let (disk, dir) = (self.disk.clone(), &self.log_dir);
             let mut log = Log::create_unsynced(disk, dir, &name, topic_partition, config, now)?;
-            // Where there are others, whoever leads begins the epoch.
-            if replicas.len() == 1 {
-                log.begin_epoch(*leader_epoch);
+            if let Some(leader_epoch) = begins {
+                log.begin_epoch(leader_epoch);
             }
             logs.push(log);
         }

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::broker::control::{ControlOutput, answer, give_producer_id, outcome_of};
+use crate::broker::control::{Asker, ControlOutput, answer, give_producer_id, outcome_of};
 use crate::broker::front::ControlAsk;
 use crate::broker::mail::ShardId;
 use crate::broker::site::active::Origin;
@@ -27,6 +27,7 @@ use crate::journal::disk::Disk;
 use crate::limits::REQUEST_PARTITIONS_MAX;
 use crate::replica::LeaderAndIsr;
 use crate::time::{Boot, Now};
+use crate::wire::describe_quorum::DescribeQuorumRequest;
 use crate::wire::init_producer_id::InitProducerIdResponse;
 use crate::wire::peer::PeerApiKey;
 use crate::wire::peer::forward::{Answered, Forwarded};
@@ -133,7 +134,7 @@ impl<D: Disk> Site<D> {
     }
 
     pub(super) fn take_ask(&mut self, now: Now, ask: ControlAsk) {
-        if ask.api == ApiKey::DescribeQuorum {
+        if ask.api == ApiKey::DescribeQuorum && !self.asks_leader(&ask) {
             let body = self.describe_quorum();
             self.outputs.push_back(ControlOutput::Answer(ask.request, body));
             return;
@@ -147,6 +148,13 @@ impl<D: Disk> Site<D> {
             self.asking.is_leaving |= membership::is_leave(&body, self.id.node_id);
         }
         self.want(now, ask.api as u8, body, Wanted::Client(ask));
+    }
+
+    /// Whether a question about the quorum is for its leader, and that is another node within reach.
+    fn asks_leader(&self, ask: &ControlAsk) -> bool {
+        let request = frame::decode::<DescribeQuorumRequest>(&ask.body);
+        let is_there = |leader| leader != self.id.node_id && self.peers.contains_key(&leader);
+        request.is_ok_and(|request| request.asks_leader) && self.leader().is_some_and(is_there)
     }
 
     fn give_id(&mut self, now: Now, ask: ControlAsk) {
@@ -415,13 +423,15 @@ impl<D: Disk> Site<D> {
         let own = match ask.api {
             ApiKey::ChangeMembers => Some(membership::answer(error, error.text(), false)),
             ApiKey::DescribeMembers => Some(membership::nobody_knows(error)),
+            ApiKey::DescribeQuorum => Some(self.describe_quorum()),
             _ => None,
         };
         if let Some(body) = own {
             self.outputs.push_back(ControlOutput::Answer(ask.request, body));
             return;
         }
-        let outcome = outcome_of(&self.controller, ask.api, &ask.body, &mut self.seed);
+        let asker = Asker { node_id: self.id.node_id, is_heard: &|_| false };
+        let outcome = outcome_of(&self.controller, ask.api, &ask.body, asker, &mut self.seed);
         let mut verdicts = outcome.unwrap_or_default().verdicts;
         for verdict in &mut verdicts {
             verdict.error = error;
@@ -475,6 +485,7 @@ impl<D: Disk> Site<D> {
                     broker_epoch,
                     metadata_end_offset: self.applied_end(),
                     wants_shutdown: self.asking.wants_shutdown,
+                    has_failed_dir: self.is_failed,
                 };
                 let body = Bytes::from(frame::encode_body(&request));
                 let key = PeerApiKey::BrokerHeartbeat as u8;

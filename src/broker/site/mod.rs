@@ -88,6 +88,9 @@ pub struct SiteConfig {
     pub session_timeout_ms: u64,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval_ms: u64,
+    /// How often leaderships go back to their first replicas: `auto.leader.rebalance.enable` and
+    /// `leader.imbalance.check.interval.seconds`.
+    pub leader_imbalance_check_ms: Option<u64>,
 }
 
 /// The owner of the cluster's metadata on one node of a site.

@@ -6,6 +6,7 @@
 //! varint i64  its broker epoch              bool        whether it may stop
 //! varint i64  end of the metadata it knows
 //! bool        whether it wants to stop
+//! bool        whether its log dir failed
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub struct BrokerHeartbeatRequest {
     pub metadata_end_offset: Offset,
     /// Whether it wants to leave.
     pub wants_shutdown: bool,
+    /// Whether its log dir failed: it can neither lead nor be in sync until it is started anew.
+    pub has_failed_dir: bool,
 }
 
 /// What it may do.
