@@ -36,7 +36,9 @@ public class Vectors {
         ApiKeys.CREATE_PARTITIONS, ApiKeys.DELETE_GROUPS, ApiKeys.INCREMENTAL_ALTER_CONFIGS,
         ApiKeys.OFFSET_DELETE, ApiKeys.DESCRIBE_CLUSTER, ApiKeys.DESCRIBE_PRODUCERS,
         ApiKeys.CONSUMER_GROUP_HEARTBEAT, ApiKeys.CONSUMER_GROUP_DESCRIBE,
-        ApiKeys.DESCRIBE_TOPIC_PARTITIONS);
+        ApiKeys.DESCRIBE_TOPIC_PARTITIONS, ApiKeys.ELECT_LEADERS,
+        ApiKeys.ALTER_PARTITION_REASSIGNMENTS, ApiKeys.LIST_PARTITION_REASSIGNMENTS,
+        ApiKeys.DESCRIBE_QUORUM, ApiKeys.UPDATE_FEATURES, ApiKeys.UNREGISTER_BROKER);
 
     public static void main(String[] args) {
         System.out.println("# Written by Vectors.java with Apache Kafka's classes; see there.");
@@ -105,6 +107,7 @@ public class Vectors {
             case "boolean" -> true;
             case "int8" -> (byte) number;
             case "int16" -> (short) number;
+            case "uint16" -> number;
             case "int32" -> number;
             case "int64" -> (long) number;
             case "uuid" -> new Uuid(number * 0x0101010101010101L, number * 0x0101010101010101L);

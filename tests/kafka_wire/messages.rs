@@ -36,6 +36,12 @@ macro_rules! every_message {
             delete_groups: DeleteGroupsRequest, DeleteGroupsResponse;
             consumer_group_heartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
             consumer_group_describe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
+            elect_leaders: ElectLeadersRequest, ElectLeadersResponse;
+            alter_partition_reassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+            list_partition_reassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
+            describe_quorum: DescribeQuorumRequest, DescribeQuorumResponse;
+            update_features: UpdateFeaturesRequest, UpdateFeaturesResponse;
+            unregister_broker: UnregisterBrokerRequest, UnregisterBrokerResponse;
         }
     };
 }

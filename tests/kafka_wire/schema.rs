@@ -187,6 +187,7 @@ fn random(field: &Field, seed: &mut Seed) -> Value {
         "bool" => Value::Number(number & 1),
         "int8" => Value::Number(i64::from(number as i8)),
         "int16" => Value::Number(i64::from(number as i16)),
+        "uint16" => Value::Number(i64::from(number as u16)),
         "int32" => Value::Number(i64::from(number as i32)),
         "int64" => Value::Number(number),
         kind => panic!("no such type: {kind}"),
@@ -349,7 +350,7 @@ fn encode_field(
         Value::Number(number) => {
             let width: usize = match &*field.kind {
                 "bool" | "int8" => 0,
-                "int16" => 1,
+                "int16" | "uint16" => 1,
                 "int32" => 2,
                 _ => 3,
             };

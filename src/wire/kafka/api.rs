@@ -12,12 +12,14 @@ use super::header::RequestHeader;
 use super::reader::Reader;
 use super::writer::{Frame, Writer};
 use super::{
-    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat,
-    create_partitions, create_topics, delete_groups, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
-    describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
-    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
-    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, alter_partition_reassignments, api_versions, consumer_group_describe,
+    consumer_group_heartbeat, create_partitions, create_topics, delete_groups, delete_records,
+    delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_producers, describe_quorum, describe_topic_partitions, elect_leaders, fetch,
+    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
+    leave_group, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group, unregister_broker,
+    update_features,
 };
 
 /// One of the two messages of an API.
@@ -160,15 +162,29 @@ apis! {
         create_partitions: CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>;
     DeleteGroups = 42, 0..=2, flexible 2,
         delete_groups: DeleteGroupsRequest<'a>, DeleteGroupsResponse<'a>;
+    ElectLeaders = 43, 0..=2, flexible 2,
+        elect_leaders: ElectLeadersRequest<'a>, ElectLeadersResponse<'a>;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1,
         incremental_alter_configs: IncrementalAlterConfigsRequest<'a>,
         IncrementalAlterConfigsResponse<'a>;
+    AlterPartitionReassignments = 45, 0..=1, flexible 0,
+        alter_partition_reassignments: AlterPartitionReassignmentsRequest<'a>,
+        AlterPartitionReassignmentsResponse<'a>;
+    ListPartitionReassignments = 46, 0..=0, flexible 0,
+        list_partition_reassignments: ListPartitionReassignmentsRequest<'a>,
+        ListPartitionReassignmentsResponse<'a>;
     OffsetDelete = 47, 0..=0, flexible NEVER,
         offset_delete: OffsetDeleteRequest<'a>, OffsetDeleteResponse<'a>;
+    DescribeQuorum = 55, 0..=2, flexible 0,
+        describe_quorum: DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>;
+    UpdateFeatures = 57, 0..=2, flexible 0,
+        update_features: UpdateFeaturesRequest<'a>, UpdateFeaturesResponse<'a>;
     DescribeCluster = 60, 0..=2, flexible 0,
         describe_cluster: DescribeClusterRequest, DescribeClusterResponse<'a>;
     DescribeProducers = 61, 0..=0, flexible 0,
         describe_producers: DescribeProducersRequest<'a>, DescribeProducersResponse<'a>;
+    UnregisterBroker = 64, 0..=0, flexible 0,
+        unregister_broker: UnregisterBrokerRequest, UnregisterBrokerResponse<'a>;
     ConsumerGroupHeartbeat = 68, 0..=1, flexible 0,
         consumer_group_heartbeat: ConsumerGroupHeartbeatRequest<'a>,
         ConsumerGroupHeartbeatResponse<'a>;

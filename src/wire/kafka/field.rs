@@ -70,6 +70,7 @@ macro_rules! numbers {
 numbers! {
     i8: i8, |number| number, |number| number;
     i16: i16, |number| number, |number| number;
+    u16: u16, |number| number, |number| number;
     i32: i32, |number| number, |number| number;
     i64: i64, |number| number, |number| number;
     // Kafka's own clients take any byte but 0 for true.
