@@ -5,6 +5,8 @@
 
 #[path = "kafka/configs.rs"]
 mod configs;
+#[path = "kafka/operators.rs"]
+mod operators;
 #[path = "kafka/producers.rs"]
 mod producers;
 #[path = "support/running.rs"]

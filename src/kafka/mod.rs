@@ -31,8 +31,10 @@ mod group_admin;
 mod group_offsets;
 mod groups;
 mod offsets;
+mod partitions;
 mod produce;
 mod producers;
+mod site;
 mod topics;
 
 use std::collections::VecDeque;
@@ -118,7 +120,7 @@ impl<F> Door<F> {
         let (header, body) = RequestHeader::decode(&bytes)?;
         let RequestHeader { api, version, correlation_id, client_id } = header;
         if api == ApiKey::ApiVersions {
-            let response = api_versions::respond(version, correlation_id, body)?;
+            let response = api_versions::respond(topics, version, correlation_id, body)?;
             self.dues.push_back(Due::Ready(response));
             return Ok(Taken::Done);
         }
@@ -233,7 +235,7 @@ fn translate(
     Ok(match api {
         ApiKey::Metadata => (wire::ApiKey::Metadata, topics::ask_metadata(version, body)?),
         ApiKey::DescribeTopicPartitions => {
-            (wire::ApiKey::Metadata, topics::ask_description(version, body)?)
+            (wire::ApiKey::DescribeTopicPartitions, topics::ask_description(version, body)?)
         }
         ApiKey::CreateTopics => {
             (wire::ApiKey::CreateTopics, topics::ask_create(topics, version, body)?)
@@ -268,6 +270,29 @@ fn translate(
         ApiKey::DescribeLogDirs => {
             (wire::ApiKey::DescribeLogDirs, describe::ask_log_dirs(topics, version, body)?)
         }
+        _ => return translate_site(topics, api, version, body),
+    })
+}
+
+/// The same, of requests about the site.
+fn translate_site(
+    topics: Topics<'_>,
+    api: ApiKey,
+    version: i16,
+    body: &[u8],
+) -> Result<(wire::ApiKey, Vec<u8>), KafkaError> {
+    use wire::ApiKey as Wire;
+    Ok(match api {
+        ApiKey::ElectLeaders => (Wire::ElectLeaders, partitions::ask_elect(topics, version, body)?),
+        ApiKey::AlterPartitionReassignments => {
+            (Wire::AlterPartitionReassignments, partitions::ask_reassign(version, body)?)
+        }
+        ApiKey::ListPartitionReassignments => {
+            (Wire::DescribeTopicPartitions, partitions::ask_moves(version, body)?)
+        }
+        ApiKey::DescribeQuorum => (Wire::DescribeQuorum, site::ask_quorum(version, body)?),
+        ApiKey::UnregisterBroker => (Wire::UnregisterBroker, site::ask_unregister(version, body)?),
+        ApiKey::UpdateFeatures => (Wire::UpdateFeatures, site::ask_update(topics, version, body)?),
         _ => return translate_group(api, version, body),
     })
 }
@@ -334,6 +359,12 @@ fn respond<F>(
                 ApiKey::AlterConfigs => configs::replaced(call),
                 ApiKey::DescribeCluster => describe::cluster(call),
                 ApiKey::DescribeLogDirs => describe::log_dirs(call),
+                ApiKey::ElectLeaders => partitions::elected(call),
+                ApiKey::AlterPartitionReassignments => partitions::reassigned(call),
+                ApiKey::ListPartitionReassignments => partitions::moves(call),
+                ApiKey::DescribeQuorum => site::quorum(call),
+                ApiKey::UnregisterBroker => site::unregistered(call),
+                ApiKey::UpdateFeatures => site::updated(call),
                 _ => respond_of_group(*api, call),
             };
             Response::of(head?)

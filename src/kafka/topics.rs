@@ -3,7 +3,7 @@
 
 use super::{AnswerError, Call, authorized, message_of, millis};
 use crate::broker::Topics;
-use crate::ids::TopicId;
+use crate::ids::{NodeId, TopicId};
 use crate::wire::create_partitions::{
     CreatePartitionsRequest as WireGrow, CreatePartitionsResponse as WireGrown, GrowTopic,
 };
@@ -13,6 +13,10 @@ use crate::wire::create_topics::{
 };
 use crate::wire::delete_topics::{
     DeleteTopicsRequest as WireDelete, DeleteTopicsResponse as WireDeleted,
+};
+use crate::wire::describe_topic_partitions::{
+    DescribeTopicPartitionsRequest as WireDescribe,
+    DescribeTopicPartitionsResponse as WireDescribed, DescribedPartition, DescribedTopic,
 };
 use crate::wire::kafka::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult,
@@ -34,7 +38,6 @@ use crate::wire::kafka::metadata::{
 use crate::wire::kafka::{KafkaError, Message};
 use crate::wire::metadata::{
     MetadataPartition, MetadataRequest as WireMetadata, MetadataResponse as WireMetadataAnswer,
-    MetadataTopic,
 };
 use crate::wire::{ErrorCode, TopicRef, frame};
 
@@ -62,6 +65,7 @@ pub(super) fn ask_metadata(version: i16, body: &[u8]) -> Result<Vec<u8>, KafkaEr
 pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let request: MetadataRequest<'_> = call.request()?;
     let answer: WireMetadataAnswer<'_> = call.answer()?;
+    let live: Vec<NodeId> = answer.brokers.iter().map(|broker| broker.node_id).collect();
     let brokers = answer.brokers.iter().map(|broker| MetadataResponseBroker {
         node_id: broker.node_id,
         host: broker.host,
@@ -74,7 +78,11 @@ pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
         name: Some(topic.name).filter(|name| !name.is_empty() || call.version < 12),
         topic_id: topic.topic_id,
         is_internal: topic.is_internal,
-        partitions: topic.partitions.iter().map(partition).collect(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|one| partition(call.version, one, &live))
+            .collect(),
         topic_authorized_operations: authorized::if_asked(
             request.include_topic_authorized_operations && topic.error.is_ok(),
             authorized::TOPIC,
@@ -94,15 +102,27 @@ pub(super) fn metadata(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     }))
 }
 
-fn partition(partition: &MetadataPartition) -> MetadataResponsePartition {
+/// A partition as a client of this door sees it: `live` are the brokers that it can reach.
+fn partition(
+    version: i16,
+    partition: &MetadataPartition,
+    live: &[NodeId],
+) -> MetadataResponsePartition {
+    let is_away = |node: &NodeId| !live.contains(node);
+    let (error_code, leader_id) = match partition.leader {
+        leader if !partition.error.is_ok() || !is_away(&leader) => (partition.error, leader),
+        // It leads, and has no such listener; before version 6 there was no word for that.
+        _ if version < 6 => (ErrorCode::LEADER_NOT_AVAILABLE, NodeId::NONE),
+        _ => (ErrorCode::LISTENER_NOT_FOUND, NodeId::NONE),
+    };
     MetadataResponsePartition {
-        error_code: partition.error,
+        error_code,
         partition_index: partition.partition,
-        leader_id: partition.leader,
+        leader_id,
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.clone(),
         isr_nodes: partition.isr.clone(),
-        offline_replicas: Vec::new(),
+        offline_replicas: partition.replicas.iter().copied().filter(is_away).collect(),
     }
 }
 
@@ -110,12 +130,12 @@ pub(super) fn ask_description(version: i16, body: &[u8]) -> Result<Vec<u8>, Kafk
     let request = DescribeTopicPartitionsRequest::decode(version, body)?;
     let names = request.topics.iter().map(|topic| TopicRef::Name(topic.name));
     let topics = (!request.topics.is_empty()).then(|| names.collect());
-    Ok(frame::encode_body(&WireMetadata { topics, allow_auto_topic_creation: false }))
+    Ok(frame::encode_body(&WireDescribe { topics }))
 }
 
 pub(super) fn describe(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     let request: DescribeTopicPartitionsRequest<'_> = call.request()?;
-    let answer: WireMetadataAnswer<'_> = call.answer()?;
+    let answer: WireDescribed<'_> = call.answer()?;
     let mut found = answer.topics;
     found.sort_by_key(|topic| topic.name);
     let mut left = usize::try_from(request.response_partition_limit)
@@ -146,25 +166,26 @@ pub(super) fn describe(call: Call<'_>) -> Result<Vec<u8>, AnswerError> {
     Ok(call.encode(&DescribeTopicPartitionsResponse { topics, next_cursor, ..<_>::default() }))
 }
 
-fn cursor<'a>(topic: &MetadataTopic<'a>, partition: usize) -> Cursor<'a> {
+fn cursor<'a>(topic: &DescribedTopic<'a>, partition: usize) -> Cursor<'a> {
     let partition_index = crate::ids::Partition(partition as i32);
     Cursor { topic_name: topic.name, partition_index }
 }
 
 fn described<'a>(
-    topic: &MetadataTopic<'a>,
-    page: &[MetadataPartition],
+    topic: &DescribedTopic<'a>,
+    page: &[DescribedPartition],
 ) -> DescribeTopicPartitionsResponseTopic<'a> {
-    let partition = |partition: &MetadataPartition| DescribeTopicPartitionsResponsePartition {
+    let partition = |partition: &DescribedPartition| DescribeTopicPartitionsResponsePartition {
         error_code: partition.error,
         partition_index: partition.partition,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.clone(),
         isr_nodes: partition.isr.clone(),
-        eligible_leader_replicas: Some(Vec::new()),
+        eligible_leader_replicas: Some(partition.elr.clone()),
+        // The last of those that were in sync stays in sync or eligible, whatever befalls it.
         last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
+        offline_replicas: partition.offline.clone(),
     };
     DescribeTopicPartitionsResponseTopic {
         error_code: topic.error,
