@@ -15,6 +15,7 @@
 mod accumulator;
 mod admin;
 mod admin_groups;
+mod admin_partitions;
 mod admin_site;
 pub mod assignors;
 mod background;
@@ -49,6 +50,7 @@ pub use admin::{
     NewTopic, QuorumInfo, QuorumMember, Refusal, Resource,
 };
 pub use admin_groups::{CommittedOffset, GroupInfo, GroupListing, GroupMember};
+pub use admin_partitions::{ElectionKind, PlacedPartition, PlacedTopic};
 pub use admin_site::{SiteAnswer, SiteStep};
 pub use cluster::{BrokerInfo, PartitionInfo, TopicInfo};
 pub use commit::ConsumerGroupMetadata;

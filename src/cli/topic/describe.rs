@@ -1,23 +1,28 @@
 //! `odradek topic describe`: where each partition stands, what a power cut may take, what is lost.
 
+use std::collections::BTreeSet;
+
 use argh::FromArgs;
-use odradek::client::{ConfigValue, Resource, TopicInfo};
-use odradek::ids::Partition;
+use odradek::client::{Admin, ConfigValue, PlacedPartition, PlacedTopic, Resource};
+use odradek::ids::{NodeId, Partition};
 use odradek::wire::describe_log_dirs::{DescribedLog, Hole};
 
-use super::{connect, describe_one, no_topic, topics};
+use super::reassign::ids;
+use super::{connect, no_topic};
 use crate::cli::json::Json;
 use crate::cli::out::Out;
 use crate::cli::{CliError, out, status};
 
-/// show topics: their partitions' offsets, durability, size and damage, and their configuration
+/// show topics: who leads their partitions and who is in sync, offsets, durability, size and
+/// damage, and their configuration
 #[derive(FromArgs)]
 #[argh(
     subcommand,
     name = "describe",
     example = "{command_name} plant.line1",
-    note = "DURABLE is the end of what is on stable storage. LOSS WINDOW is how much a power cut \
-            may take of what was acknowledged. HOLES are offsets whose records are lost."
+    note = "ELR may lead when nobody in ISR can. MOVES: +broker comes, -broker leaves. Offsets are \
+            the leader's. DURABLE is the end of what is on stable storage. LOSS WINDOW is how much \
+            a power cut may take of what was acknowledged. HOLES are offsets whose records are lost."
 )]
 pub(super) struct Describe {
     /// their names (default: all)
@@ -33,9 +38,29 @@ pub(super) struct Describe {
     server: String,
 }
 
+/// What the table of partitions shows.
+const HEADER: [&str; 15] = [
+    "PARTITION",
+    "LEADER",
+    "EPOCH",
+    "REPLICAS",
+    "ISR",
+    "ELR",
+    "MOVES",
+    "LOG START",
+    "HIGH WATERMARK",
+    "DURABLE",
+    "END",
+    "SIZE",
+    "SEGMENTS",
+    "LOSS WINDOW",
+    "HOLES",
+];
+
 /// All that is known of a topic.
 struct Described {
-    info: TopicInfo,
+    placed: PlacedTopic,
+    /// As the leader of each has them.
     logs: Vec<DescribedLog>,
     configs: Vec<ConfigValue>,
 }
@@ -61,24 +86,26 @@ impl Describe {
     fn ask(&self) -> Result<Vec<Described>, CliError> {
         let admin = connect::admin(&self.server)?;
         let failed = |why| connect::failed(&self.server, why);
-        let mut infos = Vec::new();
-        if self.names.is_empty() {
-            infos = topics(&admin, &self.server)?;
-            infos.retain(|topic| !topic.is_internal);
-        } else {
-            for name in &self.names {
-                infos.push(describe_one(&admin, &self.server, name)?);
-            }
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let asked = (!names.is_empty()).then_some(&names[..]);
+        let placed = admin.describe_partitions(asked).map_err(failed)?;
+        let mut topics = Vec::new();
+        for (place, topic) in placed.into_iter().enumerate() {
+            let name = names.get(place).copied().unwrap_or_default();
+            topics.push(topic.map_err(|why| no_topic(name, why))?);
+        }
+        if names.is_empty() {
+            topics.retain(|topic: &PlacedTopic| !topic.is_internal);
         }
         let mut described = Vec::new();
         // One topic a request: a broker of many has more partitions than one answer holds.
-        for info in infos {
-            let logs = admin.describe_log_dirs(&[&info.name]).map_err(failed)?;
-            let resource = Resource::Topic(info.name.clone());
+        for placed in topics {
+            let logs = logs_of_leaders(&admin, &placed);
+            let resource = Resource::Topic(placed.name.clone());
             let configs = admin.describe_configs(&[resource]).map_err(failed)?.pop();
             let configs =
-                configs.unwrap_or(Ok(Vec::new())).map_err(|why| no_topic(&info.name, why))?;
-            described.push(Described { info, logs, configs });
+                configs.unwrap_or(Ok(Vec::new())).map_err(|why| no_topic(&placed.name, why))?;
+            described.push(Described { placed, logs, configs });
         }
         Ok(described)
     }
@@ -90,49 +117,18 @@ impl Described {
     }
 
     fn print(&self, out: &mut Out) -> Result<(), CliError> {
-        let info = &self.info;
-        let replicas = info.partitions.first().map_or(0, |first| first.replicas.len());
+        let placed = &self.placed;
+        let replicas = placed.partitions.first().map_or(0, |first| first.replicas.len());
         out.line(format_args!(
             "topic {}  id {}  partitions {}  replication factor {replicas}",
-            info.name,
-            info.topic_id,
-            info.partitions.len()
+            placed.name,
+            placed.topic_id,
+            placed.partitions.len()
         ))?;
-        let header = [
-            "PARTITION",
-            "LEADER",
-            "EPOCH",
-            "LOG START",
-            "HIGH WATERMARK",
-            "DURABLE",
-            "END",
-            "SIZE",
-            "SEGMENTS",
-            "LOSS WINDOW",
-            "HOLES",
-        ];
-        let mut rows = vec![header.map(str::to_owned).to_vec()];
-        for partition in &info.partitions {
-            let leader = partition.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
-            let mut row =
-                vec![partition.partition.to_string(), leader, partition.leader_epoch.to_string()];
-            match self.log(partition.partition) {
-                Some(log) => row.extend([
-                    log.log_start_offset.to_string(),
-                    log.high_watermark.to_string(),
-                    log.durable_offset.to_string(),
-                    log.log_end_offset.to_string(),
-                    status::size(log.size_bytes),
-                    log.segment_count.to_string(),
-                    loss_window(log.loss_window_ms),
-                    holes(&log.holes),
-                ]),
-                None => row.resize(header.len(), "-".to_owned()),
-            }
-            rows.push(row);
-        }
+        let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
+        rows.extend(placed.partitions.iter().map(|partition| self.row(partition)));
         out.table(&rows)?;
-        for partition in &info.partitions {
+        for partition in &placed.partitions {
             let suspects = self.log(partition.partition).map(|log| &log.suspects[..]);
             for segment in suspects.unwrap_or_default() {
                 out.line(format_args!(
@@ -150,16 +146,49 @@ impl Described {
         out.table(&rows)
     }
 
+    fn row(&self, partition: &PlacedPartition) -> Vec<String> {
+        let leader = partition.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let mut row = vec![
+            partition.partition.to_string(),
+            leader,
+            partition.leader_epoch.to_string(),
+            ids(&partition.replicas),
+            ids(&partition.isr),
+            ids(&partition.elr),
+            moves(partition),
+        ];
+        match self.log(partition.partition) {
+            Some(log) => row.extend([
+                log.log_start_offset.to_string(),
+                log.high_watermark.to_string(),
+                log.durable_offset.to_string(),
+                log.log_end_offset.to_string(),
+                status::size(log.size_bytes),
+                log.segment_count.to_string(),
+                loss_window(log.loss_window_ms),
+                holes(&log.holes),
+            ]),
+            None => row.resize(HEADER.len(), "-".to_owned()),
+        }
+        row
+    }
+
     fn as_json(&self) -> Json {
-        let partitions = self.info.partitions.iter().map(|partition| {
+        let partitions = self.placed.partitions.iter().map(|partition| {
             let log = self.log(partition.partition);
+            let list = |ids: &[NodeId]| Json::list(ids.iter().map(|id| Json::from(id.0)));
             let of_log = |field: fn(&DescribedLog) -> Json| log.map_or(Json::Null, field);
             Json::object([
                 ("partition", Json::from(partition.partition.0)),
                 ("leader", Json::from(partition.leader.map(|leader| leader.0))),
                 ("leader_epoch", Json::from(partition.leader_epoch.0)),
-                ("replicas", Json::list(partition.replicas.iter().map(|id| Json::from(id.0)))),
-                ("isr", Json::list(partition.isr.iter().map(|id| Json::from(id.0)))),
+                ("partition_epoch", Json::from(partition.partition_epoch)),
+                ("replicas", list(&partition.replicas)),
+                ("isr", list(&partition.isr)),
+                ("elr", list(&partition.elr)),
+                ("adding", list(&partition.adding)),
+                ("removing", list(&partition.removing)),
+                ("offline", list(&partition.offline)),
                 ("log_start_offset", of_log(|log| log.log_start_offset.0.into())),
                 ("high_watermark", of_log(|log| log.high_watermark.0.into())),
                 ("durable_offset", of_log(|log| log.durable_offset.0.into())),
@@ -182,12 +211,35 @@ impl Described {
             (config.key.clone(), value)
         });
         Json::object([
-            ("name", Json::from(self.info.name.as_str())),
-            ("id", Json::from(self.info.topic_id.to_string())),
+            ("name", Json::from(self.placed.name.as_str())),
+            ("id", Json::from(self.placed.topic_id.to_string())),
             ("partitions", Json::list(partitions)),
             ("configs", Json::Object(configs.collect())),
         ])
     }
+}
+
+/// What the leaders of a topic's partitions have; nothing of one that is out of reach.
+fn logs_of_leaders(admin: &Admin, placed: &PlacedTopic) -> Vec<DescribedLog> {
+    let leaders: BTreeSet<NodeId> = placed.partitions.iter().filter_map(|one| one.leader).collect();
+    let mut logs = Vec::new();
+    for leader in leaders {
+        let leads = |partition: Partition| {
+            let found = placed.partitions.iter().find(|one| one.partition == partition);
+            found.and_then(|found| found.leader) == Some(leader)
+        };
+        let found = admin.describe_log_dirs_of(leader, &placed.name).unwrap_or_default();
+        logs.extend(found.into_iter().filter(|log| leads(log.partition)));
+    }
+    logs
+}
+
+/// Who comes and who leaves.
+fn moves(partition: &PlacedPartition) -> String {
+    let comes = partition.adding.iter().map(|id| format!("+{id}"));
+    let leaves = partition.removing.iter().map(|id| format!("-{id}"));
+    let words: Vec<String> = comes.chain(leaves).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(",") }
 }
 
 fn hole_json(hole: &Hole) -> Json {

@@ -1,6 +1,9 @@
-//! `odradek topic …`: what `kafka-topics`, `kafka-configs` and `kafka-delete-records` do.
+//! `odradek topic …`: what `kafka-topics`, `kafka-configs`, `kafka-delete-records`,
+//! `kafka-reassign-partitions` and `kafka-leader-election` do.
 
 mod describe;
+mod elect;
+mod reassign;
 
 use argh::FromArgs;
 use odradek::client::{
@@ -12,7 +15,7 @@ use odradek::wire::ErrorCode;
 use super::json::Json;
 use super::{CliError, connect, out, rfc3339, say};
 
-/// create, list, describe, alter, delete and trim topics
+/// create, list, describe, alter, delete, move and trim topics
 #[derive(FromArgs)]
 #[argh(subcommand, name = "topic")]
 pub struct Topic {
@@ -28,6 +31,8 @@ enum Action {
     Describe(describe::Describe),
     Alter(Alter),
     Delete(Delete),
+    ElectLeader(elect::ElectLeader),
+    Reassign(reassign::Reassign),
     Trim(Trim),
 }
 
@@ -40,6 +45,8 @@ impl Topic {
             Action::Describe(describe) => describe.run(),
             Action::Alter(alter) => alter.run(),
             Action::Delete(delete) => delete.run(),
+            Action::ElectLeader(elect) => elect.run(),
+            Action::Reassign(reassign) => reassign.run(),
             Action::Trim(trim) => trim.run(),
         }
     }
