@@ -16,9 +16,11 @@ mod interop {
     mod libraries;
     mod members;
     mod moving_in;
+    mod one_machine;
     mod producers;
     mod ranges;
     mod shared;
+    mod site;
     mod tools;
 }
 #[path = "support/peers.rs"]
