@@ -42,6 +42,7 @@ mod e2e {
     mod power_cut;
     mod reload;
     mod site;
+    mod site_grow;
     mod site_join;
     mod site_power;
     mod site_restarts;

@@ -150,6 +150,12 @@ impl Boards {
         assert!(status.success(), "board {node} stops: {status}\n{}", self.words());
     }
 
+    /// Waits until it ends by itself, and well.
+    pub fn wait_for_end(&mut self, node: usize) {
+        let status = self.brokers.remove(&node).expect("it runs").wait();
+        assert!(status.success(), "board {node} ends: {status}\n{}", self.words());
+    }
+
     /// It does nothing any more, until it is resumed.
     pub fn pause(&self, node: usize) {
         self.brokers[&node].signal(Signal::STOP);
