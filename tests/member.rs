@@ -263,6 +263,26 @@ fn boards_that_join_vote_while_fewer_do_than_may_and_a_vote_can_move() {
     assert_eq!(world.voters(1).len(), 3);
 }
 
+/// A board had a replica, gave it up, and was given it again; then it was started anew, and told all
+/// of that once more. It had kept the log, since it acts on nothing before it knows everything, made
+/// a second one beside it, and died of it.
+#[test]
+fn a_board_that_gave_a_partition_up_and_got_it_back_starts_again() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    world.reassign(1, "t", &[1, 2]);
+    world.reassign(1, "t", &[3, 1, 2]);
+    let leader = world.leader().expect("whole");
+    let other = if leader == 3 { 1 } else { 3 };
+    for node in [other, leader] {
+        world.cut_power(node);
+        world.start(node);
+        world.run_until("it is back", |world| world.is_whole(3, 3) && agree(world));
+    }
+    let partition = world.partition(3, "t").expect("it is there");
+    assert_eq!(*partition.replicas, [NodeId(3), NodeId(1), NodeId(2)]);
+}
+
 #[test]
 fn a_board_that_leaves_is_forgotten_by_a_site_that_goes_on() {
     let mut world = World::paired(3);

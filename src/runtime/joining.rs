@@ -112,6 +112,7 @@ pub(super) fn start(
         log::set_max_level(in_effect.log_level);
     }
     let settled = settle(opened, &in_effect, clock::now(), &image)?;
+    site.note_given(settled.logs.iter().map(Log::topic_partition));
     site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
     log::info!("node {node_id} belongs to a site of several");
     let membership = Membership { secret, targets: begins.targets(config) };

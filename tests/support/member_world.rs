@@ -29,6 +29,9 @@ use odradek::quorum::Timeouts;
 use odradek::replica::LeaderAndIsr;
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
+use odradek::wire::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignPartition,
+};
 use odradek::wire::change_members::{ChangeMembersRequest, ChangeMembersResponse, SiteChange};
 use odradek::wire::create_topics::{
     ConfigEntry, CreateTopic, CreateTopicsRequest, CreateTopicsResponse,
@@ -52,6 +55,8 @@ struct Running {
     entries: Vec<Entry<SimFile>>,
     /// What the shard of this node was told.
     shard: Image,
+    /// Whether that is all that was decided.
+    is_current: bool,
     logs: BTreeMap<TopicPartition, Log<SimDisk>>,
     answers: BTreeMap<u64, Vec<u8>>,
     altered: Vec<Altered>,
@@ -363,6 +368,24 @@ impl World {
         panic!("nobody answers: {}", self.text(node));
     }
 
+    /// Has a topic's first partition live elsewhere, and waits until that is decided.
+    pub fn reassign(&mut self, node: i32, name: &str, replicas: &[i32]) {
+        let replicas: Vec<NodeId> = replicas.iter().map(|node| NodeId(*node)).collect();
+        let (topic, partition) = (TopicRef::Name(name), odradek::ids::Partition(0));
+        let wanted = ReassignPartition { topic, partition, replicas: Some(replicas.clone()) };
+        let request = AlterPartitionReassignmentsRequest {
+            timeout_ms: 0,
+            allow_replication_factor_change: true,
+            partitions: vec![wanted],
+        };
+        let body = frame::encode_body(&request);
+        self.ask(node, ApiKey::AlterPartitionReassignments, &body);
+        self.run_until("it is decided everywhere", |world| {
+            let is_there = |node: &i32| world.partition(*node, name);
+            world.running().iter().filter_map(is_there).all(|one| *one.replicas == *replicas)
+        });
+    }
+
     /// A leader of a node's shard wants these in sync; answers what it is told.
     pub fn alter(
         &mut self,
@@ -428,6 +451,26 @@ impl World {
     }
 }
 
+impl Running {
+    /// A shard lets go what lives elsewhere, once it knows that nothing later was decided.
+    fn let_go(&mut self) {
+        if !self.is_current {
+            return;
+        }
+        let node_id = self.site.controller().node_id();
+        let image = &self.shard;
+        let lives_here = |place: &TopicPartition| {
+            let found = image.find_partition(TopicRef::Id(place.topic_id), place.partition);
+            found.is_some_and(|(_, partition)| partition.replicas.contains(&node_id))
+        };
+        let gone: Vec<_> = self.logs.keys().copied().filter(|place| !lives_here(place)).collect();
+        for place in gone {
+            let log = self.logs.remove(&place).expect("listed just now");
+            self.site.retired(Box::new(log));
+        }
+    }
+}
+
 /// Does one thing that a node wants done; what it sends is answered.
 fn do_one(
     running: &mut Running,
@@ -446,8 +489,11 @@ fn do_one(
                 running.shard.replay(change);
             }
             for log in apply.adopted {
-                running.logs.insert(log.topic_partition(), log);
+                let replaced = running.logs.insert(log.topic_partition(), log);
+                assert!(replaced.is_none(), "a partition has one owner");
             }
+            running.is_current |= apply.is_current;
+            running.let_go();
             running.site.applied(now, apply.version);
         }
         ControlOutput::Answer(request, body) => {
@@ -551,11 +597,13 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
     let unclaimed =
         unclaimed.into_iter().map(|place| (place, found.remove(&place).expect("there")));
     site.note_found(unclaimed.collect(), BTreeSet::new(), opened.is_unproven);
+    site.note_given(found.keys().copied());
     Running {
         site,
         journal,
         entries: Vec::new(),
         shard: image,
+        is_current: false,
         logs: found,
         answers: BTreeMap::new(),
         altered: Vec::new(),

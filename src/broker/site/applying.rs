@@ -7,7 +7,7 @@
 //! The controller's image is ahead of the shards': a command is judged by everything that is
 //! committed. An answer waits for the shards.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::broker::control::{ControlOutput, share_out};
 use crate::broker::mail::ShardId;
@@ -45,15 +45,29 @@ pub(super) struct Applying<D: Disk> {
     version: u64,
     /// The end of what the shards know.
     applied_end: Offset,
+    /// Partitions whose log a shard has. It lets one go when it is told to, and not before it knows
+    /// all that was decided: of what it is told anew after a start it has kept the log.
+    given: BTreeSet<TopicPartition>,
 }
 
 impl<D: Disk> Applying<D> {
     pub(super) fn new(applied_end: Offset) -> Applying<D> {
-        Applying { waiting: VecDeque::new(), state: State::Idle, version: 0, applied_end }
+        let given = BTreeSet::new();
+        Applying { waiting: VecDeque::new(), state: State::Idle, version: 0, applied_end, given }
     }
 }
 
 impl<D: Disk> Site<D> {
+    /// The shards begin with the logs of these partitions.
+    pub fn note_given(&mut self, partitions: impl Iterator<Item = TopicPartition>) {
+        self.applying.given.extend(partitions);
+    }
+
+    /// A shard has let a log go.
+    pub(super) fn note_retired(&mut self, topic_partition: TopicPartition) {
+        self.applying.given.remove(&topic_partition);
+    }
+
     /// The end of the metadata that every shard here knows.
     pub(super) fn applied_end(&self) -> Offset {
         // What changes nothing, a leader's first batch, needs no shard.
@@ -195,6 +209,9 @@ impl<D: Disk> Site<D> {
             let Some(topic) = self.controller.image().topic(topic_partition.topic_id) else {
                 continue;
             };
+            if !self.applying.given.insert(topic_partition) {
+                continue;
+            }
             let config = topic.effective(&self.topic_defaults);
             if let Some(mut log) = self.unclaimed.remove(&topic_partition) {
                 log.set_config(config);

@@ -261,6 +261,7 @@ impl<D: Disk> Site<D> {
 
     /// A shard let the log of a deleted partition go.
     pub fn retired(&mut self, log: Box<Log<D>>) {
+        self.note_retired(log.topic_partition());
         self.outputs.push_back(ControlOutput::Remove(log));
     }
 
