@@ -9,6 +9,10 @@
 //! every partition that its recovery found sound. What it found damaged it names when it registers,
 //! and leaves ISR and ELR there, save where nobody else has anything.
 //!
+//! **A log dir that went back in time** is told by the metadata in it: a broker that was active had its
+//! own registration on stable storage. One that comes back without it was restored from a backup, and
+//! what it acknowledged since is not in it: it is eligible for nothing, as an empty one.
+//!
 //! **Invariant:** whoever is fenced leads nothing, and is in no ISR from the moment its session is
 //! over; the changes of one event are one batch.
 
@@ -44,6 +48,10 @@ pub struct Registering {
     pub unsound: BTreeSet<TopicPartition>,
     /// Nobody knows what it had: that is so of all of its partitions.
     pub is_unproven: bool,
+    /// Which life of its quorum log it has.
+    pub life: u32,
+    /// End of that log when it started, below 0 if nobody knows.
+    pub metadata_end: Offset,
 }
 
 impl Controller {
@@ -68,14 +76,24 @@ impl Controller {
             directory_id: broker.directory_id,
             endpoints: broker.endpoints.clone(),
             rack: broker.rack.clone(),
+            life: broker.life,
+            active_epoch: known
+                .filter(|known| is_same_life(broker, known))
+                .map_or(0, |known| known.active_epoch),
         }];
         if broker.feature_level != FEATURE_LEVEL_MIN {
             let feature_level = broker.feature_level;
             changes.push(Change::BrokerLevel { node_id, feature_level });
         }
-        let is_other_card = known.is_some_and(|known| {
-            known.directory_id != Uuid::ZERO && known.directory_id != broker.directory_id
-        });
+        let is_older = known.is_some_and(|known| is_older(broker, known));
+        if is_older {
+            log::error!(
+                "broker {node_id} comes with a log dir that is older than what it had: it was \
+                 restored from a backup. Nothing in it counts as in sync; where nobody else is, \
+                 `odradek topic elect-leader --unclean` decides"
+            );
+        }
+        let is_other_card = is_older || known.is_some_and(|known| is_other(broker, known));
         let keeps = mutant::is_on(Mutant::KeepsEpochAtBoot);
         let may_lead = |node| (node != node_id || keeps) && self.image.is_active(node);
         for (topic_partition, topic, image) in self.partitions_of(node_id) {
@@ -263,6 +281,23 @@ impl Controller {
     ) -> impl Iterator<Item = (TopicPartition, &TopicImage, &PartitionImage)> {
         self.partitions().filter(move |(_, _, image)| image.replicas.contains(&node_id))
     }
+}
+
+/// Whether a log dir is another than the one that a broker had.
+fn is_other(broker: &Registering, known: &BrokerImage) -> bool {
+    known.directory_id != Uuid::ZERO && known.directory_id != broker.directory_id
+}
+
+/// Whether a log dir is the one that a broker had, as it was at an earlier time.
+fn is_older(broker: &Registering, known: &BrokerImage) -> bool {
+    let is_known = Offset::ZERO <= broker.metadata_end && 0 < known.active_epoch;
+    is_known && is_same_life(broker, known) && broker.metadata_end.0 <= known.active_epoch
+}
+
+/// Whether a broker's quorum log goes on: one that was given up begins anew, and says nothing of what
+/// the rest of the log dir had.
+fn is_same_life(broker: &Registering, known: &BrokerImage) -> bool {
+    !is_other(broker, known) && broker.life == known.life
 }
 
 /// What leads from a partition as it is to what it is to be, if that is another.

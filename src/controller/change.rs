@@ -107,6 +107,10 @@ pub enum Change {
         endpoints: Vec<Endpoint>,
         /// Where it stands, for placement; empty when nobody said.
         rack: Box<str>,
+        /// Which life of its quorum log it has.
+        life: u32,
+        /// The last of its epochs in which it was active, in that life; 0 for none.
+        active_epoch: i64,
     },
     /// A registered broker may lead and be in sync, or may not.
     BrokerState {

@@ -103,6 +103,11 @@ pub struct BrokerImage {
     pub rack: Box<str>,
     /// The highest feature level that it understands.
     pub feature_level: u16,
+    /// Which life of its quorum log it has.
+    pub life: u32,
+    /// The last of its epochs in which it was active, in that life, 0 for none: its log dir holds the
+    /// metadata up to there and beyond.
+    pub active_epoch: i64,
 }
 
 impl Default for BrokerImage {
@@ -115,6 +120,8 @@ impl Default for BrokerImage {
             endpoints: Vec::new(),
             rack: Box::default(),
             feature_level: FEATURE_LEVEL_MIN,
+            life: 0,
+            active_epoch: 0,
         }
     }
 }
@@ -262,6 +269,8 @@ impl Image {
                 directory_id,
                 endpoints,
                 rack,
+                life,
+                active_epoch,
             } => {
                 let broker = BrokerImage {
                     broker_epoch: *broker_epoch,
@@ -271,11 +280,17 @@ impl Image {
                     endpoints: endpoints.clone(),
                     rack: rack.clone(),
                     feature_level: FEATURE_LEVEL_MIN,
+                    life: *life,
+                    active_epoch: *active_epoch,
                 };
                 self.brokers.insert(*node_id, broker);
             }
             Change::BrokerState { node_id, state } => {
-                self.brokers.get_mut(node_id).expect("it is registered").state = *state;
+                let broker = self.brokers.get_mut(node_id).expect("it is registered");
+                broker.state = *state;
+                if broker.is_active() {
+                    broker.active_epoch = broker.broker_epoch;
+                }
             }
             Change::BrokerLevel { node_id, feature_level } => {
                 let broker = self.brokers.get_mut(node_id).expect("it is registered");
@@ -543,9 +558,12 @@ impl Image {
     fn has(&self, change: &Change) -> bool {
         match change {
             Change::Cluster { .. } => self.cluster_id.is_some(),
-            Change::Broker { node_id, broker_epoch }
-            | Change::Registration { node_id, broker_epoch, .. } => {
+            Change::Broker { node_id, broker_epoch } => {
                 self.broker(*node_id).is_some_and(|broker| broker.broker_epoch == *broker_epoch)
+            }
+            Change::Registration { node_id, broker_epoch, active_epoch, .. } => {
+                let epochs = |broker: &BrokerImage| (broker.broker_epoch, broker.active_epoch);
+                self.broker(*node_id).map(epochs) == Some((*broker_epoch, *active_epoch))
             }
             Change::Topic { topic_id, .. } => self.topics.contains_key(topic_id),
             // Where it differs is said apart.
@@ -600,28 +618,27 @@ fn set(configs: &mut BTreeMap<Box<str>, Box<str>>, key: &str, value: Option<&str
 }
 
 fn changes_of_broker(node_id: NodeId, broker: &BrokerImage) -> Vec<Change> {
-    let BrokerImage {
-        broker_epoch,
-        state,
-        incarnation,
-        directory_id,
-        endpoints,
-        rack,
-        feature_level,
-    } = broker;
+    let BrokerImage { broker_epoch, state, incarnation, directory_id, .. } = broker;
     let (broker_epoch, state) = (*broker_epoch, *state);
     // A node that is alone does not register.
     if *incarnation == Uuid::ZERO {
         return vec![Change::Broker { node_id, broker_epoch }];
     }
-    let (endpoints, rack) = (endpoints.clone(), rack.clone());
-    let (incarnation, directory_id) = (*incarnation, *directory_id);
     let mut changes = vec![
-        Change::Registration { node_id, broker_epoch, incarnation, directory_id, endpoints, rack },
+        Change::Registration {
+            node_id,
+            broker_epoch,
+            incarnation: *incarnation,
+            directory_id: *directory_id,
+            endpoints: broker.endpoints.clone(),
+            rack: broker.rack.clone(),
+            life: broker.life,
+            active_epoch: broker.active_epoch,
+        },
         Change::BrokerState { node_id, state },
     ];
-    if *feature_level != FEATURE_LEVEL_MIN {
-        changes.push(Change::BrokerLevel { node_id, feature_level: *feature_level });
+    if broker.feature_level != FEATURE_LEVEL_MIN {
+        changes.push(Change::BrokerLevel { node_id, feature_level: broker.feature_level });
     }
     changes
 }
@@ -695,9 +712,14 @@ mod tests {
                     directory_id: Uuid([2; 16]),
                     endpoints: Vec::new(),
                     rack: "".into(),
+                    life: 3,
+                    active_epoch: 0,
                 },
                 Change::BrokerState { node_id, state: BrokerState::Active },
             ]
+        };
+        let fenced = |node: i32| {
+            vec![Change::BrokerState { node_id: NodeId(node), state: BrokerState::Fenced }]
         };
         let config = |value: Option<&str>| {
             let (key, value) = ("retention.ms".into(), value.map(Into::into));
@@ -723,6 +745,7 @@ mod tests {
             config(Some("5")),
             made(2, 1),
             led(0, 1),
+            fenced(1),
             joined(2, 7),
             config(None),
             gone(2),

@@ -96,6 +96,8 @@ mod tests {
                 directory_id: Uuid([2; 16]),
                 endpoints: Vec::new(),
                 rack: rack.to_lowercase().to_string().into(),
+                life: 0,
+                active_epoch: 0,
             });
             if rack.is_lowercase() {
                 image.replay(&Change::BrokerState { node_id, state: BrokerState::Active });

@@ -69,16 +69,17 @@ impl Site {
 
     /// Registers an incarnation of a node whose last one is not heard of any more.
     fn register(&mut self, node: i32, process: u8, unsound: &[i32]) -> Result<(), ErrorCode> {
-        self.register_card(node, process, node as u8, unsound)
+        self.register_card(node, process, node as u8, unsound, self.offset)
     }
 
-    /// The same, with another card.
+    /// The same, with another card, which has the metadata up to an offset.
     fn register_card(
         &mut self,
         node: i32,
         process: u8,
         card: u8,
         unsound: &[i32],
+        found_end: i64,
     ) -> Result<(), ErrorCode> {
         let place = |number: &i32| TopicPartition {
             topic_id: TopicId(Uuid::ZERO),
@@ -94,6 +95,8 @@ impl Site {
             rack: "".into(),
             unsound: unsound.iter().map(place).collect::<BTreeSet<_>>(),
             is_unproven: false,
+            life: 1,
+            metadata_end: Offset(found_end),
         };
         let changes = self.controller.register(&broker, Offset(self.offset), false)?;
         self.commit(&changes);
@@ -287,6 +290,8 @@ fn a_process_registers_once_and_no_other_while_it_lives() {
         rack: "".into(),
         unsound: BTreeSet::new(),
         is_unproven: false,
+        life: 1,
+        metadata_end: Offset(-1),
     };
     let register = |broker: &Registering, is_heard: bool| {
         site.controller.register(broker, Offset(99), is_heard)
@@ -371,7 +376,7 @@ fn kip_841_who_is_fenced_does_not_join_and_who_was_sound_may_stay() {
 #[test]
 fn design_6_a_board_with_another_card_is_in_sync_with_nothing() {
     let mut site = Site::of_three();
-    site.register_card(2, 2, 99, &[]).expect("its old process is gone");
+    site.register_card(2, 2, 99, &[], -1).expect("its old process is gone");
     assert_eq!(site.text(), "leader 1 epoch 0 isr 13 elr ");
     // Nobody else is in sync, and others have a part of it: an empty copy must not lead them.
     let mut site = Site::of_three();
@@ -379,11 +384,37 @@ fn design_6_a_board_with_another_card_is_in_sync_with_nothing() {
     site.fence(3);
     assert_eq!(site.text(), "leader 1 epoch 0 isr 1 elr 3");
     site.fence(1);
-    site.register_card(1, 2, 99, &[]).expect("its old process is gone");
+    site.register_card(1, 2, 99, &[], -1).expect("its old process is gone");
     assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
     // A card that was copied, and given another id.
-    let copied = site.register_card(4, 1, 3, &[]);
+    let copied = site.register_card(4, 1, 3, &[], -1);
     assert_eq!(copied, Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION));
+}
+
+#[test]
+fn design_6_a_board_whose_card_went_back_in_time_is_in_sync_with_nothing() {
+    // The card has the broker's own registration, so it has what came before: the broker stays.
+    let mut site = Site::of_three();
+    let registered_at = site.broker_epoch(2);
+    site.register_card(2, 2, 2, &[], registered_at + 1).expect("its old process is gone");
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+    // It never took part since, so nothing is missing.
+    site.register_card(2, 3, 2, &[], registered_at + 1).expect("its old process is gone");
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+    // It did, and comes back without that, from a backup.
+    site.unfence(2);
+    site.register_card(2, 4, 2, &[], registered_at + 1).expect("its old process is gone");
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 13 elr ");
+    // Nor does it lead where nobody else is in sync: others may have more than the backup.
+    let mut site = Site::of_three();
+    let registered_at = site.broker_epoch(1);
+    for node in [2, 3, 1] {
+        site.fence(node);
+    }
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 31");
+    site.register_card(1, 2, 1, &[], registered_at).expect("its old process is gone");
+    site.unfence(1);
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
 }
 
 #[test]

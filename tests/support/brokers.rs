@@ -532,6 +532,8 @@ fn active(node_id: NodeId, broker_epoch: i64) -> [Change; 2] {
             directory_id: Uuid([9; 16]),
             endpoints: Vec::new(),
             rack: "".into(),
+            life: 0,
+            active_epoch: 0,
         },
         Change::BrokerState { node_id, state: BrokerState::Active },
     ]

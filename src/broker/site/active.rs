@@ -365,6 +365,10 @@ impl<D: Disk> Site<D> {
             host: one.host.clone(),
             port: one.port,
         };
+        let voter = match node_id == self.id.node_id {
+            true => Some(self.id),
+            false => self.peers.get(&node_id).map(|peer| peer.voter),
+        };
         let broker = Registering {
             node_id,
             incarnation: request.incarnation,
@@ -375,6 +379,8 @@ impl<D: Disk> Site<D> {
             rack: request.rack.clone(),
             unsound: request.unsound.iter().copied().collect(),
             is_unproven: request.is_unproven,
+            life: voter.map_or(0, |voter| voter.incarnation),
+            metadata_end: request.metadata_end_offset,
         };
         let offset = self.quorum.as_ref().expect("it leads").log_end_offset();
         let is_heard = self.active.sessions.is_heard(now.boot, node_id);

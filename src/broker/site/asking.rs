@@ -473,6 +473,7 @@ impl<D: Disk> Site<D> {
                     endpoints: self.config.endpoints.iter().map(endpoint).collect(),
                     unsound: self.unsound.iter().copied().collect(),
                     is_unproven: self.is_unproven,
+                    metadata_end_offset: self.found_end,
                 };
                 let body = Bytes::from(frame::encode_body(&request));
                 let key = PeerApiKey::RegisterBroker as u8;

@@ -133,6 +133,8 @@ pub struct Site<D: Disk> {
     unsound: BTreeSet<TopicPartition>,
     /// Whether that is so of all, as far as the controller has not been told yet.
     is_unproven: bool,
+    /// End of the quorum's log when the process started, -1 where that says nothing.
+    found_end: Offset,
     seed: u64,
     look_at: Boot,
     wants_image: bool,

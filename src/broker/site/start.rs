@@ -218,6 +218,9 @@ impl<D: Disk> Site<D> {
                 .map_or(1, |known| known.controller.image().topic_count());
             return Err((SiteError::HasOwnCluster(count), Box::new(log)));
         }
+        // Of a log that was given up nothing is told.
+        let is_member = matches!(standing, Standing::Member { .. });
+        let found_end = if is_member { log.end_offset() } else { Offset(-1) };
         let controller = Controller::new(controller);
         let known = match Known::of(controller, &log, standing, start.incarnation) {
             Ok(known) => known,
@@ -259,6 +262,7 @@ impl<D: Disk> Site<D> {
             unclaimed: BTreeMap::new(),
             unsound: BTreeSet::new(),
             is_unproven: false,
+            found_end,
             seed,
             look_at: Boot(0),
             wants_image: false,

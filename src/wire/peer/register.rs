@@ -11,13 +11,14 @@
 //! list of     str protocol, str host, varint u32 port
 //! list of     16 bytes topic id, varint i32 partition: copies that are not what they were
 //! bool        whether that is so of all, be they known or not
+//! varint i64  end of the metadata in its log dir when it started, -1 if nobody knows
 //! ```
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{NodeId, TopicPartition, Uuid};
+use crate::ids::{NodeId, Offset, TopicPartition, Uuid};
 use crate::limits::{ENDPOINTS_MAX, REQUEST_PARTITIONS_MAX};
 use crate::wire::frame;
 
@@ -55,6 +56,9 @@ pub struct RegisterBrokerRequest {
     pub unsound: Vec<TopicPartition>,
     /// Its journal is new, or was damaged: nobody knows what it had.
     pub is_unproven: bool,
+    /// End of the metadata in its log dir when it started, -1 if nobody knows: one that is older than
+    /// what it had shows by this.
+    pub metadata_end_offset: Offset,
 }
 
 /// It is registered.
