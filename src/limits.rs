@@ -252,6 +252,9 @@ pub const ENDPOINTS_MAX: usize = 8;
 /// Brokers of a site.
 pub const SITE_BROKERS_MAX: usize = 64;
 
+/// Lives of nodes that left a site which are remembered, so that none of them is taken in again.
+pub const SITE_DEPARTED_MAX: usize = 256;
+
 /// Nodes of a site that are listed: brokers, and those that only vote or follow.
 pub const SITE_NODES_MAX: usize = 2 * SITE_BROKERS_MAX;
 

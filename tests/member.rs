@@ -284,6 +284,32 @@ fn a_board_that_gave_a_partition_up_and_got_it_back_starts_again() {
 }
 
 #[test]
+fn a_board_that_was_removed_joins_again_with_an_empty_card_only() {
+    let mut world = World::paired(3);
+    world.start_all();
+    world.run_until("three vote and take part", |world| world.is_whole(3, 3));
+    let leader = world.leader().expect("whole");
+    // The first begins a site, where it has an empty card.
+    let dead = (2..4).find(|node| *node != leader).expect("two");
+    world.cut_power(dead);
+    world.run_until("it is fenced", |world| {
+        world.image(leader).broker(NodeId(dead)).is_some_and(|broker| !broker.is_active())
+    });
+    let change = SiteChange::Remove { node_id: NodeId(dead), is_forced: false };
+    assert_eq!(world.change(leader, change), ErrorCode::NONE);
+    world.run_until("two go on", |world| world.is_whole(2, 2));
+    world.start(dead);
+    world.run_ms(15_000);
+    assert_eq!(world.voters(leader).len(), 2);
+    assert_eq!(world.quorum(leader).expect("it runs").leader, NodeId(leader), "undisturbed");
+    assert!(world.image(leader).broker(NodeId(dead)).is_none());
+    world.cut_power(dead);
+    world.wipe(dead);
+    world.start(dead);
+    world.run_until("three vote and take part again", |world| world.is_whole(3, 3));
+}
+
+#[test]
 fn a_board_that_leaves_is_forgotten_by_a_site_that_goes_on() {
     let mut world = World::paired(3);
     world.start_all();
@@ -302,6 +328,14 @@ fn a_board_that_leaves_is_forgotten_by_a_site_that_goes_on() {
     let mut replicas = partition.replicas.to_vec();
     replicas.sort_unstable();
     assert_eq!(replicas, [NodeId(rest[0]), NodeId(rest[1])]);
+    // It comes back with its old card: nobody takes it in, nor votes for it.
+    world.start(leader);
+    world.run_ms(15_000);
+    assert_eq!(world.voters(rest[0]).len(), 2);
+    assert!(world.image(rest[0]).broker(NodeId(leader)).is_none());
+    let leads = world.quorum(rest[0]).expect("it runs").leader;
+    assert!(rest.contains(&leads.0), "{leads} leads");
+    world.cut_power(leader);
     // One of two dies: the other is no majority, and decides nothing, not even that.
     world.cut_power(rest[1]);
     world.run_ms(12_000);

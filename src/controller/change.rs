@@ -167,6 +167,13 @@ pub enum Change {
         /// The level.
         feature_level: u16,
     },
+    /// A node belongs to the site no more: whoever comes with what it had is not taken in again.
+    Departed {
+        /// The node.
+        node_id: NodeId,
+        /// Which life of its quorum log that was.
+        life: u32,
+    },
 }
 
 /// Where a broker is reached, and what is spoken there. Persisted.

@@ -10,8 +10,10 @@ use crate::controller::FEATURE_LEVEL_MIN;
 use crate::controller::change::{BrokerState, Change, Endpoint};
 use crate::group_config::GroupOverrides;
 use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, TopicPartition, Uuid};
+use crate::limits::SITE_DEPARTED_MAX;
 use crate::topic_config::TopicConfig;
 use crate::wire::TopicRef;
+use crate::wire::quorum::VoterId;
 
 /// Metadata of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,6 +207,8 @@ pub struct Image {
     next_producer_id: i64,
     groups: BTreeMap<Box<str>, GroupConfigs>,
     broker_configs: BTreeMap<Option<NodeId>, BTreeMap<Box<str>, Box<str>>>,
+    /// Who left, the last of them last.
+    departed: Vec<VoterId>,
 }
 
 impl Image {
@@ -256,6 +260,11 @@ impl Image {
                 image.replicas = replicas.as_slice().into();
                 image.adding = adding.as_slice().into();
                 image.removing = removing.as_slice().into();
+            }
+            Change::Departed { node_id, life } => {
+                self.departed.push(VoterId { node_id: *node_id, incarnation: *life });
+                let excess = self.departed.len().saturating_sub(SITE_DEPARTED_MAX);
+                self.departed.drain(..excess);
             }
         }
     }
@@ -494,6 +503,9 @@ impl Image {
                 changes.push(Change::GroupConfig { group_id, key, value: Some(value.clone()) });
             }
         }
+        let departed =
+            |one: &VoterId| Change::Departed { node_id: one.node_id, life: one.incarnation };
+        changes.extend(self.departed.iter().map(departed));
         changes
     }
 
@@ -591,11 +603,19 @@ impl Image {
                 configs.and_then(|configs| configs.0.get(key)) == value.as_ref()
             }
             Change::FeatureLevel { feature_level } => self.feature_level == *feature_level,
+            Change::Departed { node_id, life } => {
+                self.departed.contains(&VoterId { node_id: *node_id, incarnation: *life })
+            }
             Change::BrokerState { .. }
             | Change::BrokerLevel { .. }
             | Change::RemoveBroker { .. }
             | Change::RemoveTopic { .. } => false,
         }
+    }
+
+    /// Lives of nodes that left the site for good.
+    pub fn departed(&self) -> &[VoterId] {
+        &self.departed
     }
 
     /// Topics in all.
@@ -752,12 +772,14 @@ mod tests {
             vec![Change::ProducerIds { next_id: 1000 }],
             made(3, 1),
             joined(1, 12),
+            vec![Change::Departed { node_id: NodeId(5), life: 9 }],
             led(1, 4),
             [moved(0, &[3, 1, 2], &[3], &[1, 2]), led(0, 2)].concat(),
             vec![Change::BrokerLevel { node_id: NodeId(2), feature_level: 2 }],
             [moved(0, &[3], &[], &[]), led(0, 3)].concat(),
             vec![Change::FeatureLevel { feature_level: 2 }],
             left,
+            vec![Change::Departed { node_id: NodeId(1), life: 3 }],
         ];
         for from in 0..=history.len() {
             for to in from..=history.len() {

@@ -134,6 +134,10 @@ fn boards_pair_join_leave_and_are_removed() {
     until(&first, "the dead one is out of reach", || members(&first, &[" active "]) == 2);
     first.text(&["cluster", "remove", "3"]);
     whole(&first, 2, 2);
+    let old = board(&folder, 3).start();
+    until(&old, "it is told that it was removed", || old.words().contains("was removed"));
+    assert_eq!((members(&first, &[" voter "]), members(&first, &[" active "])), (2, 2));
+    old.kill();
     fs::remove_dir_all(folder.join("node-3")).expect("an empty card");
     let third = board(&folder, 3).start();
     join(&third, &code(&first, "invite"), &first);

@@ -357,17 +357,17 @@ impl<D: Disk> Site<D> {
             return (Vec::new(), Err(ErrorCode::INVALID_REQUEST));
         };
         let node_id = request.node_id;
-        if self.is_departing(now, node_id) {
+        let voter = match node_id == self.id.node_id {
+            true => Some(self.id),
+            false => self.peers.get(&node_id).map(|peer| peer.voter),
+        };
+        if self.is_departing(now, node_id) || voter.is_some_and(|voter| self.has_departed(voter)) {
             return (Vec::new(), Err(ErrorCode::POLICY_VIOLATION));
         }
         let endpoint = |one: &crate::wire::peer::register::PeerEndpoint| Endpoint {
             protocol: one.protocol.clone(),
             host: one.host.clone(),
             port: one.port,
-        };
-        let voter = match node_id == self.id.node_id {
-            true => Some(self.id),
-            false => self.peers.get(&node_id).map(|peer| peer.voter),
         };
         let broker = Registering {
             node_id,

@@ -8,7 +8,8 @@
 //! **Taking in.** The leader takes in who proved that it belongs to the site, one step at a time:
 //! another life of a node takes the place of the old one, follows as an observer, and votes once it
 //! has caught up, if it is one of those that are to vote, or if fewer vote than may
-//! (`quorum.voters.max`).
+//! (`quorum.voters.max`). Whoever left the site, or was removed, is not taken in again with what it
+//! had then: it comes with an empty log dir, as another life.
 //!
 //! **Invariant:** nobody founds a site while it cannot see all who might have been part of it.
 
@@ -136,7 +137,7 @@ impl<D: Disk> Site<D> {
         let mut next = None;
         for peer in self.peers.values() {
             let id = peer.voter;
-            if self.is_departing(now, id.node_id) {
+            if self.is_departing(now, id.node_id) || self.has_departed(id) {
                 continue;
             }
             let lives = members.to_list().into_iter().map(|one| one.id);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! leave, remove    put out (leads nothing, in sync with nothing) ─► replicas taken off
-//!                  ─► unregistered ─► out of the quorum ─► done
+//!                  ─► unregistered, and noted as departed ─► out of the quorum ─► done
 //! move-voter       the other promoted ─► the one removed from the quorum ─► done
 //! ```
 //!
@@ -219,15 +219,39 @@ impl<D: Disk> Site<D> {
                 return Ok(Step::Changes(taken_off, "its replicas are taken off it"));
             }
             Some(_) => {
-                let changes = self.controller.forget(node_id).map_err(|error| {
+                let mut changes = self.departures(node_id, &lives);
+                changes.extend(self.controller.forget(node_id).map_err(|error| {
                     Refused(error, format!("node {node_id} is still in use; try again"))
-                })?;
+                })?);
                 return Ok(Step::Changes(changes, "it is unregistered"));
             }
-            None => {}
+            // It never held data, so nobody registered it.
+            None => {
+                let changes = self.departures(node_id, &lives);
+                if !changes.is_empty() {
+                    return Ok(Step::Changes(changes, "it is not to come back"));
+                }
+            }
         }
         let last = lives.last().copied().expect("one of the two is left");
         Ok(Step::Quorum(MemberChange::Remove(last), lives.len() == 1))
+    }
+
+    /// What has none of a node's lives so far taken in again.
+    fn departures(&self, node_id: NodeId, lives: &[VoterId]) -> Vec<Change> {
+        let image = self.controller.image();
+        let registered = image.broker(node_id).map(|broker| broker.life);
+        let mut all: Vec<u32> = lives.iter().map(|id| id.incarnation).chain(registered).collect();
+        all.sort_unstable();
+        all.dedup();
+        let is_new = |life: &u32| !self.has_departed(VoterId { node_id, incarnation: *life });
+        let departed = |life| Change::Departed { node_id, life };
+        all.into_iter().filter(is_new).map(departed).collect()
+    }
+
+    /// Whether a node that comes with this left the site.
+    pub(super) fn has_departed(&self, id: VoterId) -> bool {
+        self.controller.image().departed().contains(&id)
     }
 
     fn move_voter(&mut self, from: NodeId, to: NodeId) -> Result<Step, Refused> {

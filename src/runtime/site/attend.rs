@@ -68,7 +68,9 @@ where
         let end = Some(site.metadata_end());
         if self.attending.learned_end != end {
             self.attending.learned_end = end;
-            links.learn(addresses_of(site.controller().image()));
+            let image = site.controller().image();
+            links.learn(addresses_of(image));
+            links.set_departed(image.departed());
         }
         links.dial(now.boot);
         self.invite(now);

@@ -31,6 +31,7 @@ use crate::wire::peer::hello::{
     Purpose,
 };
 use crate::wire::peer::pair::PairRefusal;
+use crate::wire::quorum::VoterId;
 use crate::wire::{ApiKey, ErrorCode, RequestHeader, ResponseHeader, frame};
 
 /// How long a step may take.
@@ -50,6 +51,8 @@ pub struct Credentials {
     identity: Mutex<PeerIdentity>,
     /// The process of each node that is linked.
     linked: Mutex<BTreeMap<NodeId, Uuid>>,
+    /// Who left the site, or was removed: it is no peer with what it had then.
+    departed: Mutex<Vec<VoterId>>,
     /// How other boards are let in.
     pairing: Arc<Pairing>,
 }
@@ -57,8 +60,8 @@ pub struct Credentials {
 impl Credentials {
     /// Of a node that knows a secret.
     pub fn new(secret: Vec<u8>, identity: PeerIdentity, pairing: Arc<Pairing>) -> Credentials {
-        let linked = Mutex::default();
-        Credentials { secret, identity: Mutex::new(identity), linked, pairing }
+        let (linked, departed) = (Mutex::default(), Mutex::default());
+        Credentials { secret, identity: Mutex::new(identity), linked, departed, pairing }
     }
 
     /// The site's secret, for a board that is let in.
@@ -83,6 +86,23 @@ impl Credentials {
     fn is_twin(&self, other: &PeerIdentity) -> bool {
         let linked = self.linked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         linked.get(&other.voter.node_id).is_some_and(|process| *process != other.process)
+    }
+
+    /// Who left the site for good.
+    pub fn set_departed(&self, departed: &[VoterId]) {
+        let mut known = self.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.clear();
+        known.extend_from_slice(departed);
+    }
+
+    /// Whether two nodes may be peers, as far as this one knows.
+    fn judge(&self, own: &PeerIdentity, other: &PeerIdentity) -> Result<(), HandshakeError> {
+        judge(own, other)?;
+        let departed = self.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if departed.contains(&other.voter) {
+            return Err(HandshakeError::Departed(other.voter.node_id));
+        }
+        Ok(())
     }
 
     /// What the node says of itself at present.
@@ -136,6 +156,8 @@ pub enum HandshakeError {
     Itself,
     /// Another process of the other side's id is linked.
     Twin(NodeId),
+    /// The other side left the site, or was removed from it.
+    Departed(NodeId),
     /// A board is not let in.
     Pairing(PairRefusal),
 }
@@ -148,6 +170,10 @@ impl fmt::Display for HandshakeError {
             Self::Refused(ErrorCode::DUPLICATE_BROKER_REGISTRATION) => f.write_str(
                 "it refuses: another board with this node's id is there. Give this one another \
                  `broker.id` and an empty log dir; if its card is a copy of the other's, empty it",
+            ),
+            Self::Refused(ErrorCode::BROKER_ID_NOT_REGISTERED) => f.write_str(
+                "it refuses: this node was removed from the site, and what it has is of that time. \
+                 Give it an empty log dir, and let it join again",
             ),
             Self::Refused(error) => write!(f, "it refuses: {error}"),
             Self::Secret => {
@@ -163,6 +189,11 @@ impl fmt::Display for HandshakeError {
                 f,
                 "two boards say that they are node {node_id}: the second is refused. Give it \
                  another `broker.id` and an empty log dir; if its card is a copy, empty it"
+            ),
+            Self::Departed(node_id) => write!(
+                f,
+                "node {node_id} was removed from the site, and comes with what it had then: it is \
+                 refused. Give it an empty log dir, and let it join again"
             ),
             Self::Pairing(refusal) => refusal.fmt(f),
         }
@@ -248,7 +279,7 @@ fn introduce(
     if !credentials.is_right(ANSWER, &met, &answer.proof) {
         return Err(HandshakeError::Secret);
     }
-    judge(&connects, &answers)?;
+    credentials.judge(&connects, &answers)?;
     let proof = PeerProof { proof: credentials.proof(CONNECT, &met) };
     ask(&mut stream, PeerApiKey::Proof as u8, &proof)?;
     let answer: PeerProofResponse = response(&mut stream, FRAME_BYTES_BEFORE_HELLO_MAX)?;
@@ -276,13 +307,16 @@ pub fn answer(
     let answers = credentials.identity();
     let answers_nonce = random();
     let met = Met { purpose, connects, connects_nonce, answers, answers_nonce };
-    let judged = judge(&answers, &connects).and_then(|()| match credentials.is_twin(&connects) {
-        true => Err(HandshakeError::Twin(connects.voter.node_id)),
-        false => Ok(()),
+    let judged = credentials.judge(&answers, &connects).and_then(|()| {
+        match credentials.is_twin(&connects) {
+            true => Err(HandshakeError::Twin(connects.voter.node_id)),
+            false => Ok(()),
+        }
     });
     let error = match &judged {
         Ok(()) => ErrorCode::NONE,
         Err(HandshakeError::Cluster(_)) => ErrorCode::INCONSISTENT_CLUSTER_ID,
+        Err(HandshakeError::Departed(_)) => ErrorCode::BROKER_ID_NOT_REGISTERED,
         Err(_) => ErrorCode::DUPLICATE_BROKER_REGISTRATION,
     };
     let proof = if error.is_ok() { credentials.proof(ANSWER, &met) } else { [0; PROOF_BYTES] };
@@ -402,21 +436,19 @@ mod tests {
 
     /// Two nodes meet; what each says of it, as words.
     fn meet(connects: (&str, PeerIdentity), answers: (&str, PeerIdentity)) -> (String, String) {
-        meet_with(None, connects, answers)
+        meet_with(|_| {}, connects, answers)
     }
 
-    /// The same, while a process of a node is linked with the one that answers.
+    /// The same, where the one that answers knows something before.
     fn meet_with(
-        linked: Option<PeerIdentity>,
+        knows: impl Fn(&Credentials),
         connects: (&str, PeerIdentity),
         answers: (&str, PeerIdentity),
     ) -> (String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound").to_string();
         let server = Credentials::new(answers.0.into(), answers.1, Arc::default());
-        if let Some(linked) = linked {
-            server.note_link(linked.voter.node_id, Some(linked.process));
-        }
+        knows(&server);
         let thread = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("somebody connects");
             // What a shard does before it hands the connection over.
@@ -461,10 +493,23 @@ mod tests {
         let (first, other) = (("s", identity(1, 4)), ("s", identity(2, 4)));
         // As a card that was copied: all is the same, save the process.
         let copied = PeerIdentity { process: Uuid([9; 16]), ..identity(1, 4) };
-        let (dialled, answered) = meet_with(Some(first.1), ("s", copied), other);
+        let is_linked = |server: &Credentials| server.note_link(NodeId(1), Some(first.1.process));
+        let (dialled, answered) = meet_with(is_linked, ("s", copied), other);
         assert!(dialled.contains("another board with this node's id"), "{dialled}");
         assert!(answered.contains("two boards say that they are node 1"), "{answered}");
-        assert_eq!(meet_with(Some(first.1), first, other).0, "2", "a link again");
+        assert_eq!(meet_with(is_linked, first, other).0, "2", "a link again");
+    }
+
+    #[test]
+    fn a_node_that_was_removed_is_told_what_to_do() {
+        let (removed, other) = (identity(1, 4), ("s", identity(2, 4)));
+        let knows = |server: &Credentials| server.set_departed(&[removed.voter]);
+        let (dialled, answered) = meet_with(knows, ("s", removed), other);
+        assert!(dialled.contains("removed from the site"), "{dialled}");
+        assert!(answered.contains("node 1 was removed from the site"), "{answered}");
+        let voter = VoterId { incarnation: 8, ..removed.voter };
+        let anew = PeerIdentity { voter, ..removed };
+        assert_eq!(meet_with(knows, ("s", anew), other).0, "2", "another life may join");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::runtime::site::handshake::{self, Credentials, DEAD_AFTER, HandshakeEr
 use crate::time::Boot;
 use crate::wire::frame;
 use crate::wire::peer::hello::{BROKER, PeerIdentity, Purpose};
+use crate::wire::quorum::VoterId;
 
 /// How soon a node is dialled again, at first and at most.
 const REDIAL_MS: u64 = 100;
@@ -143,6 +144,11 @@ where
     /// What this node says of itself to peers from now on.
     pub fn set_identity(&self, identity: PeerIdentity) {
         self.credentials.set_identity(identity);
+    }
+
+    /// Who is no peer any more.
+    pub fn set_departed(&self, departed: &[VoterId]) {
+        self.credentials.set_departed(departed);
     }
 
     /// Takes note of where nodes are reached, as the metadata has it.
