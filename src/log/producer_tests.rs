@@ -111,6 +111,36 @@ fn a_batch_that_was_not_written_may_come_again() {
     assert_eq!(send(&mut log, sent(5, 0, 0, 1)), Ok(0));
 }
 
+/// A follower that becomes the leader takes its producers' next batches for what they are: neither
+/// copying nor cutting leaves it with another state than the batches have that are there.
+#[test]
+fn a_copy_knows_what_the_leader_knows_and_a_cut_what_is_left() {
+    let [mut leader, mut follower, mut short] = [(); 3].map(|()| create(&MemoryDisk::default()));
+    let mut stored = Vec::new();
+    for number in 0..60 {
+        let mut batch = sent(5 + i64::from(number % 3), 0, number / 3 * 2, 2);
+        leader.append(at(0), &mut batch).expect("in order");
+        follower.append_copy(at(0), &batch, false).expect("behind the end");
+        assert_eq!(follower.producers, leader.producers);
+        stored.push(batch);
+    }
+    let (kept, gone) = stored.split_at(41);
+    for batch in kept {
+        short.append_copy(at(0), batch, false).expect("behind the end");
+    }
+    let plan = follower.truncation(short.end_offset()).expect("all of it is in memory");
+    let cut = follower.begin_truncation(at(0), plan).expect("the disk works");
+    let done = cut.run().expect("the disk works");
+    follower.finish_truncation(done);
+    assert_eq!(follower.producers, short.producers);
+    let next = sent(5 + 41 % 3, 0, 41 / 3 * 2, 2);
+    assert_eq!(send(&mut short, next), Ok(82));
+    for batch in gone {
+        follower.append_copy(at(0), batch, false).expect("behind the end");
+    }
+    assert_eq!(follower.producers, leader.producers);
+}
+
 #[test]
 fn a_clean_stop_leaves_a_snapshot_that_is_all_a_start_needs() {
     let disk = MemoryDisk::default();

@@ -1,7 +1,7 @@
 //! What every trial of a site has in common: three boards, records from our own client and from
 //! librdkafka that keep coming while something happens to the boards, and the check in the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::boards::Boards;
 use crate::peers;
@@ -38,13 +38,18 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
         [ONCE, PATIENT].map(|kind| Stream::start(boards, TOPIC, PARTITIONS, kind));
     let kcat = Kcat::start(boards, TOPIC);
     let readers = Readers::start(boards, TOPIC, 2);
+    let began = Instant::now();
+    let pass = |what: &str| eprintln!("{:.1} s: {what}", began.elapsed().as_secs_f32());
     what(boards, &once);
+    pass("it has happened");
     boards.wait_for_isr(TOPIC, 3);
+    pass("all are in sync");
     for stream in [&once, &patient] {
         stream.wait_for_more(boards, 20);
     }
     let finished = [once, patient].map(Stream::finish);
     let sent = kcat.map(|kcat| kcat.finish(boards));
+    pass("all is acknowledged");
     let found = Found::read(boards, TOPIC, PARTITIONS);
     for one in &finished {
         one.check(&found);
@@ -56,8 +61,11 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
             "apt-get install kcat, and tests/interop/librdkafka/fetch",
         ),
     }
+    pass("all is checked");
     readers.finish(boards, &found);
+    pass("the group has read it");
     boards.stop_and_compare(TOPIC, PARTITIONS);
+    pass("the replicas are alike");
     let [once, patient] = finished;
     let (first, second) = (once.acked_count(), patient.acked_count());
     eprintln!("acknowledged: {first} and {second} from our clients, {sent:?} from kcat; none lost");
