@@ -14,8 +14,7 @@ use odradek::broker::control::{
 };
 use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
-use odradek::controller::{ControllerConfig, OffsetsTopic};
-use odradek::group_config::{GroupBounds, GroupConfig};
+use odradek::controller::ControllerConfig;
 use odradek::ids::{NodeId, TopicName, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal};
@@ -68,21 +67,7 @@ impl Node {
         let start = ControlStart {
             disk: disk.clone(),
             log_dir: PathBuf::from(DIR),
-            controller: ControllerConfig {
-                node_id: NodeId(1),
-                num_partitions: 1,
-                default_replication_factor: 1,
-                delete_topic_enable: true,
-                partitions_max: 100_000,
-                offsets_topic: OffsetsTopic {
-                    partition_count: 4,
-                    replication_factor: 1,
-                    segment_bytes: 1 << 24,
-                },
-                topic_defaults: TopicConfig::default(),
-                group_defaults: GroupConfig::default(),
-                group_bounds: GroupBounds::default(),
-            },
+            controller: ControllerConfig::new(NodeId(1)),
             log,
             shard_count: 1,
             seed: 11,

@@ -65,6 +65,7 @@ pub struct OffsetsTopic {
     /// Its segments' size (`offsets.topic.segment.bytes`).
     pub segment_bytes: u32,
 }
+
 /// Producer ids that a broker is given at once (Kafka's number).
 pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
 
@@ -89,6 +90,27 @@ pub struct ControllerConfig {
     pub group_defaults: GroupConfig,
     /// What a group may set.
     pub group_bounds: GroupBounds,
+}
+
+impl ControllerConfig {
+    /// What holds where nothing was said; file handles for a hundred thousand partitions.
+    pub fn new(node_id: NodeId) -> ControllerConfig {
+        ControllerConfig {
+            node_id,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            delete_topic_enable: true,
+            partitions_max: 100_000,
+            offsets_topic: OffsetsTopic {
+                partition_count: 4,
+                replication_factor: 3,
+                segment_bytes: 16 << 20,
+            },
+            topic_defaults: TopicConfig::default(),
+            group_defaults: GroupConfig::default(),
+            group_bounds: GroupBounds::default(),
+        }
+    }
 }
 
 /// A request to change the cluster.

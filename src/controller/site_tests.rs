@@ -23,19 +23,9 @@ impl Site {
     /// Three brokers, all active, and a topic `t` of one partition on all of them, led by the first.
     fn of_three() -> Site {
         let controller = Controller::new(ControllerConfig {
-            node_id: NodeId(1),
-            num_partitions: 1,
             default_replication_factor: 3,
-            delete_topic_enable: true,
             partitions_max: 100,
-            offsets_topic: OffsetsTopic {
-                partition_count: 4,
-                replication_factor: 3,
-                segment_bytes: 1 << 24,
-            },
-            topic_defaults: TopicConfig::default(),
-            group_defaults: GroupConfig::default(),
-            group_bounds: GroupBounds::default(),
+            ..ControllerConfig::new(NodeId(1))
         });
         let mut site = Site { controller, offset: 0 };
         site.commit(&[Change::Cluster { cluster_id: CLUSTER, feature_level: FEATURE_LEVEL }]);

@@ -12,19 +12,9 @@ use crate::wire::create_topics::{ConfigEntry, CreateTopic};
 
 fn controller() -> Controller {
     let mut controller = Controller::new(ControllerConfig {
-        node_id: NodeId(1),
         num_partitions: 3,
-        default_replication_factor: 1,
-        delete_topic_enable: true,
         partitions_max: 100,
-        offsets_topic: OffsetsTopic {
-            partition_count: 4,
-            replication_factor: 3,
-            segment_bytes: 1 << 24,
-        },
-        topic_defaults: TopicConfig::default(),
-        group_defaults: GroupConfig::default(),
-        group_bounds: GroupBounds::default(),
+        ..ControllerConfig::new(NodeId(1))
     });
     run(&mut controller, Command::Boot { cluster_id: Uuid([7; 16]) });
     controller

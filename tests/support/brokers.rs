@@ -15,9 +15,8 @@ use odradek::broker::mail::{
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
 use odradek::controller::change::{BrokerState, Change};
-use odradek::controller::{Controller, ControllerConfig, FEATURE_LEVEL, OffsetsTopic};
+use odradek::controller::{Controller, ControllerConfig, FEATURE_LEVEL};
 use odradek::group::GroupRules;
-use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
@@ -97,19 +96,9 @@ impl Site {
     /// Three brokers and a topic of two partitions on all of them, led by the first.
     pub fn new(config: TopicConfig) -> Site {
         let controller = Controller::new(ControllerConfig {
-            node_id: NodeId(9),
-            num_partitions: 1,
             default_replication_factor: 3,
-            delete_topic_enable: true,
-            partitions_max: 100,
-            offsets_topic: OffsetsTopic {
-                partition_count: 4,
-                replication_factor: 3,
-                segment_bytes: 1 << 24,
-            },
             topic_defaults: config.clone(),
-            group_defaults: GroupConfig::default(),
-            group_bounds: GroupBounds::default(),
+            ..ControllerConfig::new(NodeId(9))
         });
         let mut site = Site {
             controller,

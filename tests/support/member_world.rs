@@ -16,10 +16,9 @@ use odradek::broker::site::{
     Altered, Said, Site, SiteConfig, SiteStart, Standing, Work, Worked, examine, read_snapshot,
     read_state,
 };
+use odradek::controller::ControllerConfig;
 use odradek::controller::change::Endpoint;
 use odradek::controller::image::{Image, PartitionImage};
-use odradek::controller::{ControllerConfig, OffsetsTopic};
-use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::{NodeId, Offset, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
@@ -631,19 +630,5 @@ fn site_config(node: i32, count: i32) -> SiteConfig {
 
 /// As in the product, with small numbers.
 pub fn controller_config(node: i32) -> ControllerConfig {
-    ControllerConfig {
-        node_id: NodeId(node),
-        num_partitions: 1,
-        default_replication_factor: 1,
-        delete_topic_enable: true,
-        partitions_max: 100,
-        offsets_topic: OffsetsTopic {
-            partition_count: 4,
-            replication_factor: 3,
-            segment_bytes: 1 << 24,
-        },
-        topic_defaults: TopicConfig::default(),
-        group_defaults: GroupConfig::default(),
-        group_bounds: GroupBounds::default(),
-    }
+    ControllerConfig { partitions_max: 100, ..ControllerConfig::new(NodeId(node)) }
 }

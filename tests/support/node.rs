@@ -14,10 +14,9 @@ use odradek::broker::front::{Answer, Request};
 use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
+use odradek::controller::ControllerConfig;
 use odradek::controller::image::Image;
-use odradek::controller::{ControllerConfig, OffsetsTopic};
 use odradek::group::GroupRules;
-use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
@@ -451,21 +450,9 @@ fn shares(
 }
 
 fn controller_config(setup: &Setup) -> ControllerConfig {
-    ControllerConfig {
-        node_id: NodeId(1),
-        num_partitions: 1,
-        default_replication_factor: 1,
-        delete_topic_enable: true,
-        partitions_max: 100_000,
-        offsets_topic: OffsetsTopic {
-            partition_count: 4,
-            replication_factor: 1,
-            segment_bytes: setup.segment_bytes,
-        },
-        group_defaults: GroupConfig::default(),
-        group_bounds: GroupBounds::default(),
-        topic_defaults: TopicConfig::default(),
-    }
+    let mut config = ControllerConfig::new(NodeId(1));
+    config.offsets_topic.segment_bytes = setup.segment_bytes;
+    config
 }
 
 fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
