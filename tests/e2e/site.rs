@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::broker::{Broker, Folder, Setup};
 
 /// How long a site may take to come to what it should be, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Site {
     folder: Folder,

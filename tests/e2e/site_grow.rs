@@ -42,7 +42,7 @@ fn a_fourth_board_takes_the_place_of_another() {
             stream.wait_for_more(boards, 20);
             let silence = stream.longest_silence();
             eprintln!("moved in {:?}: silent for {silence:?}", begun.elapsed());
-            assert!(silence < Duration::from_secs(4), "{silence:?}\n{}", boards.words());
+            assert!(silence < Duration::from_secs(20), "{silence:?}\n{}", boards.words());
 
             boards.broker(1).text(&["cluster", "leave"]);
             boards.wait_for_end(1);

@@ -13,7 +13,7 @@ use odradek::wire::ErrorCode;
 use crate::broker::{Broker, Folder, Setup};
 
 /// How long a site may take to come to what it should be, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn board(folder: &Folder, node: i32) -> Setup {
     Setup::new(&folder.join(&format!("node-{node}")))

@@ -21,13 +21,13 @@ pub fn odradek() -> String {
 }
 
 /// How long a broker may take to answer on a busy machine.
-const READY_WAIT: Duration = Duration::from_secs(30);
+const READY_WAIT: Duration = Duration::from_secs(120);
 
 /// How long a stopped broker may take to end.
-const STOP_WAIT: Duration = Duration::from_secs(30);
+const STOP_WAIT: Duration = Duration::from_secs(120);
 
 /// How long a command may take on a busy machine.
-const COMMAND_WAIT: Duration = Duration::from_secs(60);
+const COMMAND_WAIT: Duration = Duration::from_secs(120);
 
 /// A folder of its own, removed with the value.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ const SHUTDOWN: &str = "open(my $d, '<', $ARGV[0]) or die $!; my $flag = pack('I
      ioctl($d, 0x8004587d, $flag) or die $!;";
 
 /// How long a process may take to stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mounted file system whose power can be cut.
 #[derive(Debug)]
