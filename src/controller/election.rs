@@ -133,7 +133,10 @@ pub(super) fn settle(
     }
     // Who was taken off must not be served as a follower any more, nor be heard as a leader.
     let shrinks = image.replicas.iter().any(|node| !replicas.contains(node));
-    let is_another = leader != image.leader || shrinks;
+    // A leader that was alone took its records without asking whether it still leads. With others it
+    // begins anew: an epoch that its log has seen already it takes for one of an earlier life.
+    let grows_from_one = image.replicas.len() == 1 && 1 < replicas.len();
+    let is_another = leader != image.leader || shrinks || grows_from_one;
     let leader_epoch = if is_another { next_epoch(image.leader_epoch) } else { image.leader_epoch };
     let settled = PartitionImage {
         replicas: replicas.into(),

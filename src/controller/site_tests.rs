@@ -469,18 +469,18 @@ fn row_35_the_replication_factor_rises_and_falls() {
     assert_eq!(site.reassign(Some(&[2])), ErrorCode::NONE);
     assert_eq!(site.moving_text(), "on 2 + - leader 2 epoch 1 isr 2 elr ");
     assert_eq!(site.reassign(Some(&[2, 3, 4])), ErrorCode::NONE);
-    assert_eq!(site.moving_text(), "on 234 +34 - leader 2 epoch 1 isr 2 elr ");
+    assert_eq!(site.moving_text(), "on 234 +34 - leader 2 epoch 2 isr 2 elr ");
     let request = site.request(2, &[2, 3]);
     assert_eq!(site.alter(&request), ErrorCode::NONE);
     let request = site.request(2, &[2, 3, 4]);
     assert_eq!(site.alter(&request), ErrorCode::NONE);
-    assert_eq!(site.moving_text(), "on 234 + - leader 2 epoch 1 isr 234 elr ");
+    assert_eq!(site.moving_text(), "on 234 + - leader 2 epoch 2 isr 234 elr ");
     // Another order is another preferred leader, and nothing else.
     assert_eq!(site.reassign(Some(&[4, 3, 2])), ErrorCode::NONE);
-    assert_eq!(site.moving_text(), "on 432 + - leader 2 epoch 1 isr 234 elr ");
+    assert_eq!(site.moving_text(), "on 432 + - leader 2 epoch 2 isr 234 elr ");
     let changes = site.controller.prefer(9);
     site.commit(&changes);
-    assert_eq!(site.moving_text(), "on 432 + - leader 4 epoch 2 isr 234 elr ");
+    assert_eq!(site.moving_text(), "on 432 + - leader 4 epoch 3 isr 234 elr ");
 }
 
 #[test]
