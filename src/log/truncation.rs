@@ -35,6 +35,7 @@
 //! has something else, or it is damaged here and this replica has left the ISR (design.md §4).
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,7 +105,21 @@ pub struct Cut<D> {
     dropped: Vec<Offset>,
     /// What is known of damage afterwards, if that is news.
     damage: Option<Damage>,
+    /// Where the log ended.
+    end_before: Offset,
     now: Boot,
+}
+
+impl<D> Cut<D> {
+    /// The offsets that go.
+    pub fn range(&self) -> Range<Offset> {
+        self.truncation.end..self.end_before
+    }
+
+    /// Whether what goes is damaged, and moved to where it can be looked at.
+    pub fn is_set_aside(&self) -> bool {
+        self.truncation.is_set_aside
+    }
 }
 
 /// A cut that is durable.
@@ -150,6 +165,7 @@ impl<D: Disk> Log<D> {
         assert!(!self.is_truncating, "one truncation at a time");
         // What is held below the cut is in no file yet, and the cut goes by the file's length.
         self.settle()?;
+        let end_before = self.end_offset();
         let Truncation { start, end, segment: base, position, .. } = truncation;
         let known = self.segments.binary_search_by_key(&base, |segment| segment.base);
         let first_gone = known.map_or(0, |number| number + 1);
@@ -179,6 +195,7 @@ impl<D: Disk> Log<D> {
             kept: self.segments.iter().map(|kept| (kept.base, kept.end, kept.bytes)).collect(),
             dropped,
             damage: (damage != self.damage).then(|| self.damage.clone()),
+            end_before,
             now: now.boot,
         })
     }

@@ -9,6 +9,7 @@
 //! reaches the flusher before whatever depends on it leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
@@ -354,11 +355,18 @@ impl<D: Disk> Back<D> {
                 Output::Note(note) => self.outputs.push_back(BackOutput::Note(note)),
                 // It was said when it was found, and comes back from the leader.
                 Output::Lost { is_damage: true, .. } => {}
+                    let Range { start, end } = cut.range();
+                    if start < end && !cut.is_set_aside() {
+                        let (name, partition) = (state.log.name(), topic_partition.partition);
+                        log::warn!(
+                            "{name}-{partition}: records {start} up to {end} are not in the \
+                             leader's log; they are cut off"
+                        );
+                    }
                 Output::Lost { from, to, .. } => {
                     self.metrics.lost_records_count += to.since(from).unsigned_abs();
                     log::error!(
-                        "{}-{}: records {from} up to {to} were committed and are not in the \
-                         leader's log; they are cut off",
+                        "{}-{}: of these, records {from} up to {to} were committed: they are lost",
                         state.log.name(),
                         topic_partition.partition
                     );
