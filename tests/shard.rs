@@ -25,7 +25,7 @@ use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{DamageNote, Log, LogDir, OpenParameters, Scrubbed};
 use odradek::record::{BatchBuilder, Compression};
-use odradek::replica::ReplicaConfig;
+use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::describe_log_dirs::DescribedLog;
@@ -93,7 +93,7 @@ impl World {
                 scrub_interval_ms: 1000,
                 cleaner_backoff_ms: 1000,
                 cleaner_map_bytes: None,
-                replication_throttled_rate: None,
+                replication_throttled: ThrottledRates::default(),
                 producer_id_expiration_ms: 86_400_000,
                 topic_defaults: config.clone(),
                 topic_sources: BTreeMap::new(),

@@ -356,7 +356,7 @@ impl<D: Disk> Back<D> {
             self.retention_at = now.boot.plus_ms(self.retention_interval_ms);
         }
         self.producer_id_expiration_ms = config.producer_id_expiration_ms;
-        self.replicas.throttled_rate = config.replication_throttled_rate;
+        self.replicas.throttled = config.replication_throttled;
         self.share_throttle(now);
         self.scrub.set_interval(now.boot, config.scrub_interval_ms);
         self.groups.reconfigure(&config.groups);

@@ -35,7 +35,7 @@ use crate::controller::{FEATURE_LEVEL, FEATURE_LEVEL_MIN, FEATURE_NAME};
 use crate::group::GroupRules;
 use crate::ids::{NodeId, Partition, TopicId, TopicPartition};
 use crate::limits::REQUEST_PARTITIONS_MAX;
-use crate::replica::ReplicaConfig;
+use crate::replica::{ReplicaConfig, ThrottledRates};
 use crate::topic_config::TopicConfig;
 use crate::wire::configs::ConfigSource;
 use crate::wire::elect_leaders::ElectionKind;
@@ -109,8 +109,8 @@ pub struct LiveConfig {
     pub cleaner_backoff_ms: u64,
     /// `log.cleaner.dedupe.buffer.size`; `None`: a share of the memory.
     pub cleaner_map_bytes: Option<u64>,
-    /// `follower.replication.throttled.rate`.
-    pub replication_throttled_rate: Option<u64>,
+    /// `follower.replication.throttled.rate` and `leader.replication.throttled.rate`.
+    pub replication_throttled: ThrottledRates,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
     /// Configuration of a topic that says nothing.

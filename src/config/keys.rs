@@ -171,6 +171,15 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Bytes a second that replicas here copy while they are not in sync; unset: no bound.",
     ),
+    unset(
+        "leader.replication.throttled.rate",
+        Kind::Integer {
+            min: 1,
+            max: i64::MAX,
+            put: |c, n| c.leader_replication_throttled_rate = Some(n as u64),
+        },
+        "Bytes a second that go from here to replicas that are not in sync; unset: no bound.",
+    ),
     reload(
         "num.partitions",
         "1",

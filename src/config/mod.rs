@@ -98,6 +98,8 @@ pub struct Config {
     pub leader_imbalance_check_interval_seconds: u64,
     /// Bytes a second for replicas that are not in sync yet; `None`: as many as there are.
     pub follower_replication_throttled_rate: Option<u64>,
+    /// Bytes a second to replicas that are not in sync yet; `None`: as many as they ask for.
+    pub leader_replication_throttled_rate: Option<u64>,
     /// Partitions of a topic that does not say.
     pub num_partitions: i32,
     /// Replicas of a topic that does not say.
@@ -463,6 +465,7 @@ impl Config {
             auto_leader_rebalance_enable: false,
             leader_imbalance_check_interval_seconds: 0,
             follower_replication_throttled_rate: None,
+            leader_replication_throttled_rate: None,
             num_partitions: 0,
             default_replication_factor: 0,
             auto_create_topics_enable: false,

@@ -12,11 +12,10 @@ use crate::topic_config::{TopicConfig, TopicConfigError};
 use crate::wire::configs::{ConfigChange, ConfigResource, IncrementalAlterConfigsRequest};
 use crate::wire::{ErrorCode, TopicRef};
 
-/// What `kafka-reassign-partitions` sets or deletes beside `follower.replication.throttled.rate`.
-/// That one bounds the copying here, and of all replicas that are not in sync; these are taken and
-/// change nothing.
-const OF_MOVES: [&str; 4] = [
-    "leader.replication.throttled.rate",
+/// What `kafka-reassign-partitions` sets or deletes beside `follower.` and
+/// `leader.replication.throttled.rate`. Those bound the copying here, and of all replicas that are
+/// not in sync; these are taken and change nothing.
+const OF_MOVES: [&str; 3] = [
     "leader.replication.throttled.replicas",
     "follower.replication.throttled.replicas",
     "replica.alter.log.dirs.io.max.bytes.per.second",

@@ -95,7 +95,7 @@ pub struct Follower<D: Disk> {
 impl<D: Disk> Follower<D> {
     /// A follower that has no leader yet.
     pub(super) fn new(now: Now, local: Local<D>) -> Self {
-        let throttle = Throttle::new(local.config.throttled_rate, now.boot);
+        let throttle = Throttle::new(local.config.throttled.follower, now.boot);
         let phase = if local.is_failed { Phase::Failed } else { Phase::Leaderless };
         Follower {
             local,

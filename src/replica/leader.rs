@@ -22,6 +22,7 @@ use super::local::Local;
 use super::parked::Parked;
 use super::remote::Remote;
 use super::standing::{Refused, Standing};
+use super::throttle::Throttle;
 use super::{Input, LeaderAndIsr, Output, Produced};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
@@ -43,6 +44,8 @@ pub struct Leader<D: Disk> {
     pub(super) standing: Standing,
     /// When it is looked for who lags.
     check_at: Boot,
+    /// Of what goes to followers that are not in sync.
+    throttle: Throttle,
     /// Followers that wait for bytes, by the name of the wait.
     pub(super) cold: BTreeMap<u64, NodeId>,
 }
@@ -60,6 +63,7 @@ impl<D: Disk> Leader<D> {
             parked,
             standing: Standing::default(),
             check_at: now.boot.plus_ms(local.config.lag_time_max_ms / 2),
+            throttle: Throttle::new(local.config.throttled.leader, now.boot),
             cold: BTreeMap::new(),
             local,
         };
@@ -398,7 +402,46 @@ impl<D: Disk> Leader<D> {
     pub(super) fn next_deadline(&self) -> Boot {
         let told_at = self.remotes.iter().map(|(node, remote)| self.told_at(*node, remote)).min();
         let told_at = told_at.unwrap_or(Boot::NEVER);
-        self.check_at.min(self.isr.next_deadline()).min(told_at)
+        self.check_at.min(self.isr.next_deadline()).min(told_at).min(self.given_at())
+    }
+
+    /// When a follower gets what the throttle keeps back; never, if it keeps nothing back.
+    fn given_at(&self) -> Boot {
+        let end = self.local.log.end_offset();
+        let waits = |(node, remote): (&NodeId, &Remote)| {
+            !remote.is_cold
+                && !remote.parked.is_empty()
+                && remote.cursor.is_some_and(|cursor| cursor < end)
+                && !self.is_live(*node)
+        };
+        let ready_at = self.throttle.ready_at();
+        let is_kept_back = Boot(0) < ready_at && self.remotes.iter().any(waits);
+        if is_kept_back { ready_at } else { Boot::NEVER }
+    }
+
+    /// Whether a follower's copying is live traffic: it is in sync, or about to be.
+    fn is_live(&self, follower: NodeId) -> bool {
+        self.isr.maximal().contains(&follower)
+    }
+
+    /// Another bound of what goes to followers that are not in sync.
+    pub(super) fn set_throttled_rate(&mut self, now: Now, rate: Option<u64>) {
+        self.throttle.set_rate(rate, now.boot);
+        self.serve_all(now);
+    }
+
+    /// Whether a follower has to wait for more.
+    pub(super) fn keeps_back(&mut self, now: Now, follower: NodeId) -> bool {
+        // What a while has brought counts.
+        self.throttle.take(now.boot, 0);
+        now.boot < self.throttle.ready_at() && !self.is_live(follower)
+    }
+
+    /// Bytes go to a follower.
+    pub(super) fn note_given(&mut self, now: Now, follower: NodeId, bytes: u64) {
+        if self.throttle.is_on() && !self.is_live(follower) {
+            self.throttle.take(now.boot, bytes);
+        }
     }
 
     /// Whether as many replicas are in sync as there must be.

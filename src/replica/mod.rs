@@ -77,6 +77,7 @@ use crate::wire::replica::progress::ProgressReplica;
 pub use follower::Follower;
 pub use leader::Leader;
 use local::Local;
+pub use throttle::ThrottledRates;
 
 /// What the controller has decided about a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,8 +125,9 @@ pub struct ReplicaConfig {
     /// `replica.high.watermark.checkpoint.interval.ms`: how often the high watermark is written
     /// down.
     pub high_watermark_interval_ms: u64,
-    /// `follower.replication.throttled.rate`: bytes a second while out of the ISR.
-    pub throttled_rate: Option<u64>,
+    /// This replica's share of `follower.replication.throttled.rate` and
+    /// `leader.replication.throttled.rate`.
+    pub throttled: ThrottledRates,
     /// What is wrong on purpose.
     #[cfg(feature = "mutants")]
     pub mutant: Option<mutant::Mutant>,
@@ -143,7 +145,7 @@ impl ReplicaConfig {
             fetch_backoff_ms: 100,
             alter_timeout_ms: 1000,
             high_watermark_interval_ms: 5000,
-            throttled_rate: None,
+            throttled: ThrottledRates::default(),
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -429,14 +431,15 @@ impl<D: Disk> Replica<D> {
         matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
     }
 
-    /// Bytes a second that it may copy while it is not in sync.
-    pub fn set_throttled_rate(&mut self, now: Now, rate: Option<u64>) {
-        if self.local().config.throttled_rate == rate {
+    /// Other bounds of what is copied by those that are not in sync.
+    pub fn set_throttled(&mut self, now: Now, rates: ThrottledRates) {
+        if self.local().config.throttled == rates {
             return;
         }
-        self.local_mut().config.throttled_rate = rate;
-        if let Role::Follower(follower) = self.role_mut() {
-            follower.set_throttled_rate(now, rate);
+        self.local_mut().config.throttled = rates;
+        match self.role_mut() {
+            Role::Follower(follower) => follower.set_throttled_rate(now, rates.follower),
+            Role::Leader(leader) => leader.set_throttled_rate(now, rates.leader),
         }
     }
 
@@ -444,6 +447,12 @@ impl<D: Disk> Replica<D> {
     pub fn is_behind(&self) -> bool {
         let own = self.local().config.node_id;
         matches!(self.role(), Role::Follower(_)) && !self.state().isr.contains(&own)
+    }
+
+    /// Whether it leads others that have still to.
+    pub fn is_ahead(&self) -> bool {
+        let LeaderAndIsr { replicas, isr, .. } = self.state();
+        matches!(self.role(), Role::Leader(_)) && replicas.iter().any(|node| !isr.contains(node))
     }
 
     /// The state it goes by.

@@ -256,8 +256,15 @@ impl<D: Disk> Leader<D> {
                 let refusal = Refusal::Error(ErrorCode::INELIGIBLE_REPLICA);
                 return self.give_up(follower, fetch.sequence, &refusal);
             }
-            match self.read(cursor, fetch.max_bytes) {
-                Ok(Some(slice)) => self.reply(follower, fetch.sequence, Some(slice)),
+            let read = match self.keeps_back(now, follower) {
+                true => Ok(None),
+                false => self.read(cursor, fetch.max_bytes),
+            };
+            match read {
+                Ok(Some(slice)) => {
+                    self.note_given(now, follower, slice.bytes);
+                    self.reply(follower, fetch.sequence, Some(slice));
+                }
                 Ok(None) if told_at <= now.boot => {
                     return self.reply(follower, fetch.sequence, None);
                 }

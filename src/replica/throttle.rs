@@ -1,6 +1,17 @@
-//! How fast a follower that is not in sync may copy, so that live traffic keeps its share.
+//! How fast a follower that is not in sync may copy, and how fast a leader gives to such, so that
+//! live traffic keeps its share (KIP-73). Kafka bounds what is on a list; here all are bounded that
+//! are not in sync, for others are never far behind.
 
 use crate::time::Boot;
+
+/// Bytes a second for one replica; none: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThrottledRates {
+    /// While it follows, and is not in sync.
+    pub follower: Option<u64>,
+    /// While it leads, to all followers together that are not in sync.
+    pub leader: Option<u64>,
+}
 
 /// A bucket that holds what one second brings, and may be overdrawn by one answer.
 #[derive(Debug)]
@@ -16,6 +27,11 @@ impl Throttle {
         // A rate of nothing would never end.
         let rate = rate.map(|rate| rate.max(1));
         Throttle { rate, left: rate.map_or(0, |rate| rate as i64), at: now }
+    }
+
+    /// Whether there is a bound.
+    pub fn is_on(&self) -> bool {
+        self.rate.is_some()
     }
 
     /// Another rate from now on. What is owed stays owed.

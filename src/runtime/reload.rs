@@ -15,6 +15,7 @@ use crate::group_config::{GroupBounds, GroupConfig};
 use crate::ids::NodeId;
 use crate::journal::disk::Space;
 use crate::limits::GROUP_MEMBERS_MAX;
+use crate::replica::ThrottledRates;
 use crate::runtime::ConnectionLimits;
 use crate::runtime::control_loop::SpacePolicy;
 use crate::runtime::handles::Handles;
@@ -148,7 +149,10 @@ fn live(config: &Config, fixed: &Fixed) -> LiveConfig {
         scrub_interval_ms: config.scrub_interval_ms,
         cleaner_backoff_ms: config.log_cleaner_backoff_ms,
         cleaner_map_bytes: config.log_cleaner_dedupe_buffer_size,
-        replication_throttled_rate: config.follower_replication_throttled_rate,
+        replication_throttled: ThrottledRates {
+            follower: config.follower_replication_throttled_rate,
+            leader: config.leader_replication_throttled_rate,
+        },
         producer_id_expiration_ms: config.producer_id_expiration_ms,
         topic_defaults: config.topic_defaults.clone(),
         topic_sources: topic_sources(config),
@@ -266,6 +270,7 @@ mod tests {
         ("auto.leader.rebalance.enable", "false"),
         ("leader.imbalance.check.interval.seconds", "60"),
         ("follower.replication.throttled.rate", "1000000"),
+        ("leader.replication.throttled.rate", "2000000"),
         ("num.partitions", "3"),
         ("default.replication.factor", "3"),
         ("auto.create.topics.enable", "false"),

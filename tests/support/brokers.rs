@@ -24,7 +24,7 @@ use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{Log, OpenParameters};
 use odradek::record::{BatchBuilder, Compression};
-use odradek::replica::ReplicaConfig;
+use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::ErrorCode;
@@ -565,7 +565,7 @@ fn broker_config(node: NodeId, shard_count: u16, topic: &TopicConfig) -> BrokerC
             scrub_interval_ms: 0,
             cleaner_backoff_ms: 1_000_000,
             cleaner_map_bytes: None,
-            replication_throttled_rate: None,
+            replication_throttled: ThrottledRates::default(),
             producer_id_expiration_ms: 86_400_000,
             topic_defaults: topic.clone(),
             topic_sources: BTreeMap::new(),

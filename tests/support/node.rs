@@ -21,7 +21,7 @@ use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
 use odradek::log::{Log, OpenParameters};
-use odradek::replica::ReplicaConfig;
+use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
@@ -482,7 +482,7 @@ fn broker_config(setup: &Setup, seed: u64) -> BrokerConfig {
             topic_defaults: TopicConfig::default(),
             alterable: Vec::new(),
             topic_sources: BTreeMap::new(),
-            replication_throttled_rate: None,
+            replication_throttled: ThrottledRates::default(),
             producer_id_expiration_ms: 86_400_000,
             shown: Vec::new(),
         },

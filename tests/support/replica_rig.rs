@@ -24,7 +24,9 @@ use std::fmt::Write as _;
 use bytes::{Bytes, BytesMut};
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
 use odradek::record::{BatchBuilder, Compression, stamp};
-use odradek::replica::{BrokerState, Input, LeaderAndIsr, Output, ReplicaConfig, Role};
+use odradek::replica::{
+    BrokerState, Input, LeaderAndIsr, Output, ReplicaConfig, Role, ThrottledRates,
+};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::ErrorCode;
@@ -95,7 +97,10 @@ impl Rig {
             fetch_timeout_ms: 5000,
             fetch_backoff_ms: 50,
             alter_timeout_ms: 200,
-            throttled_rate: words.number("rate").map(|rate| rate as u64),
+            throttled: ThrottledRates {
+                follower: words.number("rate").map(|rate| rate as u64),
+                leader: words.number("leader-rate").map(|rate| rate as u64),
+            },
             ..ReplicaConfig::new(NodeId(1), 10)
         };
         let topic = TopicConfig {

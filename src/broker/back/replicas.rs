@@ -14,7 +14,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::kept::{Kept, KeptReplica};
-use super::{Back, BackOutput, Load, PartitionState};
+use super::{Back, BackOutput, Load};
 use crate::broker::BrokerConfig;
 use crate::broker::mail::{PeerAsk, RequestId, Route, TrimItem};
 use crate::controller::OFFSETS_TOPIC;
@@ -22,7 +22,9 @@ use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
 use crate::log::{CutDone, Log};
-use crate::replica::{BrokerState, Input, LeaderAndIsr, Output, Produced, Replica, ReplicaConfig};
+use crate::replica::{
+    BrokerState, Input, LeaderAndIsr, Output, Produced, Replica, ReplicaConfig, ThrottledRates,
+};
 use crate::time::{Boot, Now};
 use crate::wire::ErrorCode;
 use crate::wire::replica::fetch::{FetchReplica, FetchedReplica};
@@ -31,8 +33,8 @@ use crate::wire::replica::fetch::{FetchReplica, FetchedReplica};
 pub(super) struct Replicas {
     /// What a new replica goes by.
     pub config: ReplicaConfig,
-    /// `follower.replication.throttled.rate`, of the whole broker.
-    pub throttled_rate: Option<u64>,
+    /// `follower.` and `leader.replication.throttled.rate`, of the whole broker.
+    pub throttled: ThrottledRates,
     shard_count: u64,
     brokers: Vec<BrokerState>,
     timers: BTreeSet<(Boot, TopicPartition)>,
@@ -48,7 +50,7 @@ impl Replicas {
     pub fn new(config: &BrokerConfig) -> Replicas {
         Replicas {
             config: config.replica.clone(),
-            throttled_rate: config.live.replication_throttled_rate,
+            throttled: config.live.replication_throttled,
             shard_count: u64::from(config.shard_count),
             brokers: Vec::new(),
             timers: BTreeSet::new(),
@@ -108,25 +110,31 @@ impl<D: Disk> Back<D> {
     }
 
     /// Divides the bytes a second that this broker may copy among its replicas that have still to
-    /// catch up. The shards' shares are alike, for none knows how many the others have.
+    /// catch up, and those that it may give to such among its leaders. The shards' shares are alike,
+    /// for none knows how many the others have.
     pub fn share_throttle(&mut self, now: Now) {
-        let Replicas { throttled_rate, shard_count, .. } = self.replicas;
-        if throttled_rate.is_none() && self.replicas.config.throttled_rate.is_none() {
+        let Replicas { throttled, shard_count, .. } = self.replicas;
+        let present = self.replicas.config.throttled;
+        if throttled == ThrottledRates::default() && present == throttled {
             return;
         }
-        let is_behind =
-            |state: &PartitionState<D>| state.log.replica().is_some_and(Replica::is_behind);
-        let behind = self.partitions.values().filter(|state| is_behind(state)).count() as u64;
-        let of_each = |rate: u64| (rate / shard_count / behind.max(1)).max(1);
-        let rate = throttled_rate.map(of_each);
-        if rate == self.replicas.config.throttled_rate {
+        let share = |rate: Option<u64>, is_one: fn(&Replica<D>) -> bool| {
+            let replicas = self.partitions.values().filter_map(|state| state.log.replica());
+            let count = replicas.filter(|replica| is_one(replica)).count() as u64;
+            rate.map(|rate| (rate / shard_count / count.max(1)).max(1))
+        };
+        let rates = ThrottledRates {
+            follower: share(throttled.follower, Replica::is_behind),
+            leader: share(throttled.leader, Replica::is_ahead),
+        };
+        if rates == present {
             return;
         }
-        self.replicas.config.throttled_rate = rate;
+        self.replicas.config.throttled = rates;
         for topic_partition in self.replicated() {
             let state = self.partitions.get_mut(&topic_partition).expect("listed just now");
             let kept = state.log.kept_replica().expect("it is replicated");
-            kept.replica.set_throttled_rate(now, rate);
+            kept.replica.set_throttled(now, rates);
             self.pump_replica(now, topic_partition);
         }
     }
@@ -347,14 +355,6 @@ impl<D: Disk> Back<D> {
                 Output::Deleted { token, outcome } => kept.deleted.push((token, outcome)),
                 Output::HighWatermark(_) => has_risen = true,
                 Output::Cut(cut) => {
-                    self.outputs.push_back(BackOutput::Cut(topic_partition, cut));
-                }
-                Output::Load { token, file, position, bytes } => {
-                    self.load_for_replica(topic_partition, token, (file, position, bytes));
-                }
-                Output::Note(note) => self.outputs.push_back(BackOutput::Note(note)),
-                // It was said when it was found, and comes back from the leader.
-                Output::Lost { is_damage: true, .. } => {}
                     let Range { start, end } = cut.range();
                     if start < end && !cut.is_set_aside() {
                         let (name, partition) = (state.log.name(), topic_partition.partition);
@@ -363,6 +363,14 @@ impl<D: Disk> Back<D> {
                              leader's log; they are cut off"
                         );
                     }
+                    self.outputs.push_back(BackOutput::Cut(topic_partition, cut));
+                }
+                Output::Load { token, file, position, bytes } => {
+                    self.load_for_replica(topic_partition, token, (file, position, bytes));
+                }
+                Output::Note(note) => self.outputs.push_back(BackOutput::Note(note)),
+                // It was said when it was found, and comes back from the leader.
+                Output::Lost { is_damage: true, .. } => {}
                 Output::Lost { from, to, .. } => {
                     self.metrics.lost_records_count += to.since(from).unsigned_abs();
                     log::error!(

@@ -4,12 +4,13 @@ use argh::FromArgs;
 use odradek::client::{AlterConfig, PlacedPartition, PlacedTopic, Resource, TopicPartition};
 use odradek::ids::NodeId;
 
-use super::{connect, first, no_topic, out, refused, say};
+use super::{connect, first, no_topic, out, say};
 use crate::cli::CliError;
 use crate::cli::json::Json;
 
-/// The key that `--throttle` sets for all brokers.
-const THROTTLE: &str = "follower.replication.throttled.rate";
+/// The keys that `--throttle` sets for all brokers: what each takes, and what each gives.
+const THROTTLES: [&str; 2] =
+    ["follower.replication.throttled.rate", "leader.replication.throttled.rate"];
 
 /// move a topic's partitions to other brokers, or give them more replicas or fewer
 #[derive(FromArgs)]
@@ -34,7 +35,7 @@ pub(super) struct Reassign {
     #[argh(option, arg_name = "id,id,…")]
     replicas: Option<String>,
 
-    /// bytes a second that a broker may copy for replicas that are not in sync yet; none: no bound
+    /// bytes a second that a broker takes, and gives, for replicas not in sync yet; none: no bound
     #[argh(option, arg_name = "bytes|none")]
     throttle: Option<String>,
 
@@ -133,18 +134,21 @@ impl Reassign {
     }
 
     fn set_throttle(&self, throttle: &str) -> Result<(), CliError> {
-        let change = match throttle {
-            "none" => AlterConfig::Delete(THROTTLE.to_owned()),
+        let change = |key: &str| match throttle {
+            "none" => Some(AlterConfig::Delete(key.to_owned())),
             bytes if bytes.parse().is_ok_and(|bytes: i64| 0 < bytes) => {
-                AlterConfig::Set(THROTTLE.to_owned(), bytes.to_owned())
+                Some(AlterConfig::Set(key.to_owned(), bytes.to_owned()))
             }
-            _ => return Err(CliError::usage("--throttle takes bytes a second, or none")),
+            _ => None,
+        };
+        let Some(changes) = THROTTLES.map(change).into_iter().collect() else {
+            return Err(CliError::usage("--throttle takes bytes a second, or none"));
         };
         let admin = connect::admin(&self.server)?;
         let outcome = admin
-            .incremental_alter_configs(&[(Resource::Brokers, vec![change])])
+            .incremental_alter_configs(&[(Resource::Brokers, changes)])
             .map_err(|why| connect::failed(&self.server, why))?;
-        first(outcome).map_err(|why| refused(THROTTLE, &why))
+        first(outcome).map_err(|why| CliError::Failed(format!("the throttle: {why}")))
     }
 
     fn print(&self) -> Result<(), CliError> {
