@@ -44,6 +44,7 @@ mod e2e {
     mod site;
     mod site_grow;
     mod site_join;
+    mod site_orders;
     mod site_power;
     mod site_restarts;
     mod stop;
