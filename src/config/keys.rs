@@ -99,7 +99,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "peers",
         default: None,
         reloadable: false,
-        about: "Where to find the site that this node belongs to: wire listeners of its other nodes.",
+        about: "Wire listeners of the other nodes of the site; with no voters named, the lowest id begins it.",
         kind: Kind::Peers,
     },
     Key {

@@ -33,7 +33,7 @@ use crate::runtime::site::links::Target;
 use crate::runtime::site::manage::host_towards;
 use crate::runtime::threads::{Governor, Membership};
 use crate::time::Now;
-use crate::wire::peer::hello::{BROKER, CONTROLLER, WITNESS};
+use crate::wire::peer::hello::{BROKER, CONTROLLER, UNNAMED, WITNESS};
 
 /// The shortest secret that is taken for one.
 const SECRET_BYTES_MIN: usize = 16;
@@ -124,6 +124,8 @@ pub(super) fn start(
 struct Begins {
     /// Whether the site begins here, if nobody has a log of it.
     may_found: bool,
+    /// Whether nobody says who does: no list, and no code.
+    is_unnamed: bool,
     /// Where others of it are, beside those that are to vote.
     peers: Vec<String>,
 }
@@ -137,6 +139,7 @@ impl Begins {
         let first = config.controller_quorum_voters.iter().map(|voter| voter.node_id).min();
         let founds = site_file.as_ref().is_some_and(|file| file.founds);
         let may_found = first.map_or(founds, |first| first == config.broker_id);
+        let is_unnamed = first.is_none() && site_file.is_none();
         let mut peers = config.peers.clone();
         if let Some(file) = site_file {
             if !founds {
@@ -148,7 +151,7 @@ impl Begins {
         }
         peers.sort_unstable();
         peers.dedup();
-        Ok(Begins { may_found, peers })
+        Ok(Begins { may_found, is_unnamed, peers })
     }
 
     /// Where other nodes are looked for.
@@ -206,7 +209,7 @@ fn site_config(
         Endpoint { protocol: protocol.name().into(), host: host.into(), port }
     };
     SiteConfig {
-        roles: roles_of(config),
+        roles: roles_of(config) | if begins.is_unnamed { UNNAMED } else { 0 },
         voters: config.controller_quorum_voters.iter().map(|voter| voter.node_id).collect(),
         voters_max: config.quorum_voters_max,
         may_found: begins.may_found,

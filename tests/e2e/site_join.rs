@@ -166,6 +166,37 @@ fn free_ports(count: usize) -> Vec<u16> {
 }
 
 #[test]
+fn boards_that_only_name_each_other_become_a_site() {
+    let folder = Folder::new();
+    let ports = free_ports(3);
+    let secret = folder.join("secret");
+    fs::write(&secret, "what only the boards of this site know\n").expect("written");
+    let start = |node: usize| {
+        let others = (1..4).filter(|other| *other != node);
+        let peers: Vec<String> =
+            others.map(|other| format!("\"127.0.0.1:{}\"", ports[other - 1])).collect();
+        board(&folder, node as i32)
+            .set("listeners", &format!("wire://127.0.0.1:{}", ports[node - 1]))
+            .set("peers", &format!("[{}]", peers.join(", ")))
+            .set("cluster.secret.file", &secret.display().to_string())
+            .start()
+    };
+    let (two, three) = (start(2), start(3));
+    // Each waits for whoever it was told of, lest two sites begin.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(members(&two, &[" active "]), 0);
+    let one = start(1);
+    whole(&three, 3, 3);
+    three.text(&["topic", "create", "t", "--replication-factor", "3"]);
+    // With an empty card the first begins nothing: the others have a log.
+    one.kill();
+    fs::remove_dir_all(folder.join("node-1")).expect("an empty card");
+    let one = start(1);
+    whole(&one, 3, 3);
+    assert!(one.text(&["topic", "list"]).lines().any(|line| line == "t"));
+}
+
+#[test]
 fn two_boards_and_a_witness_go_on_without_one_board() {
     let folder = Folder::new();
     let ports = free_ports(3);

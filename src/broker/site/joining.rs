@@ -2,7 +2,9 @@
 //!
 //! **Founding.** Of the nodes that are to vote the one with the lowest id founds the site, once it has
 //! seen that every other has no log yet: alone at first, a quorum of one. A board whose card was
-//! emptied finds others that have a log, and waits to be taken in. A node that was alone before, and
+//! emptied finds others that have a log, and waits to be taken in. Where no list names who is to vote,
+//! and no code was given out, the same holds of those that `peers` leads to, if none of them goes by a
+//! list either. A node that was alone before, and
 //! has topics, founds the site with them.
 //!
 //! **Taking in.** The leader takes in who proved that it belongs to the site, one step at a time:
@@ -25,7 +27,7 @@ use crate::journal::disk::Disk;
 use crate::quorum::{Base, HardState, Members, Persist, Quorum, Snapshot, Start};
 use crate::record::{BatchBuilder, Compression, stamp};
 use crate::time::Now;
-use crate::wire::peer::hello::{CONTROLLER, WITNESS};
+use crate::wire::peer::hello::{CONTROLLER, PeerIdentity, UNNAMED, WITNESS};
 use crate::wire::quorum::members::{MemberChange, MemberKind};
 
 /// Epoch of the first batch of a site, which nobody was elected for.
@@ -48,6 +50,16 @@ impl<D: Disk> Site<D> {
 
     fn may_found(&self) -> bool {
         let own = self.id.node_id;
+        if self.config.roles & UNNAMED != 0 {
+            let is_behind = |peer: &PeerIdentity| {
+                let is_later = own < peer.voter.node_id || !peer.is(CONTROLLER);
+                !peer.has_log && peer.is(UNNAMED) && is_later
+            };
+            return self.config.roles & CONTROLLER != 0
+                && self.sees_all
+                && self.peers.values().all(is_behind)
+                && self.leadership.leader.is_none();
+        }
         let is_blank = |node| self.peers.get(node).is_some_and(|peer| !peer.has_log);
         self.config.roles & CONTROLLER != 0
             && self.config.may_found

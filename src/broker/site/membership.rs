@@ -25,7 +25,7 @@ use crate::quorum::{MembersError, VoterId};
 use crate::time::Now;
 use crate::wire::change_members::{ChangeMembersRequest, ChangeMembersResponse, SiteChange};
 use crate::wire::describe_members::{DescribeMembersResponse, DescribedNode, NodeState};
-use crate::wire::peer::hello::{BROKER, CONTROLLER, WITNESS};
+use crate::wire::peer::hello::{BROKER, CONTROLLER, UNNAMED, WITNESS};
 use crate::wire::quorum::members::{MemberChange, MemberKind};
 use crate::wire::{ErrorCode, frame};
 
@@ -340,6 +340,7 @@ impl<D: Disk> Site<D> {
             let broker = image.broker(node_id);
             let (host, port) = broker.and_then(|one| one.listener("wire")).unwrap_or_default();
             let roles = peer.map_or_else(|| roles_of(broker.is_some(), kind), |peer| peer.roles);
+            let roles = roles & !UNNAMED;
             let heard = self.active.sessions.silent_ms(now.boot, node_id);
             let silent_ms = match is_own || (peer.is_some() && broker.is_none()) {
                 true => 0,

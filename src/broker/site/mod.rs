@@ -70,7 +70,7 @@ const LOOK_MS: u64 = 200;
 /// What a node of a site is told of itself.
 #[derive(Clone, Debug)]
 pub struct SiteConfig {
-    /// Its roles, as in [`PeerIdentity`].
+    /// Its roles, as in [`PeerIdentity`]; where no list names who votes, that is one of them.
     pub roles: u8,
     /// Nodes that are to vote (`controller.quorum.voters`).
     pub voters: BTreeSet<NodeId>,
@@ -125,6 +125,8 @@ pub struct Site<D: Disk> {
     asking: Asking,
     /// Nodes with a link, by their latest words of themselves.
     peers: BTreeMap<NodeId, PeerIdentity>,
+    /// Whether every node that this one was told of is among them.
+    sees_all: bool,
     /// Nodes whose processes are known to be gone.
     gone: BTreeSet<NodeId>,
     /// Logs on disk that the metadata has not named yet.
@@ -282,6 +284,11 @@ impl<D: Disk> Site<D> {
         }
         self.step(now, Input::Introduce(peer.voter));
         self.settle(now);
+    }
+
+    /// Whether every node that this one was told of (`peers`) is linked.
+    pub fn set_sees_all(&mut self, sees_all: bool) {
+        self.sees_all = sees_all;
     }
 
     /// A peer's link broke.

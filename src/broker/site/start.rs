@@ -258,6 +258,7 @@ impl<D: Disk> Site<D> {
             active: Active::default(),
             asking: Asking::new(),
             peers: BTreeMap::new(),
+            sees_all: false,
             gone: BTreeSet::new(),
             unclaimed: BTreeMap::new(),
             unsound: BTreeSet::new(),

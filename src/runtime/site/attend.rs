@@ -73,6 +73,7 @@ where
             links.set_departed(image.departed());
         }
         links.dial(now.boot);
+        site.set_sees_all(links.sees_all());
         self.invite(now);
         let Machine::Member(site, _, _) = &self.machine else { return };
         let identity = site.identity();

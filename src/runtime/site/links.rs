@@ -178,6 +178,14 @@ where
         }
     }
 
+    /// Whether every address that this node was told of leads to one that is linked, or to itself.
+    pub fn sees_all(&self) -> bool {
+        let is_linked = |one: &Dialled| {
+            one.is_self || one.target.node_id.is_some_and(|id| self.by_node.contains_key(&id))
+        };
+        !self.by_node.is_empty() && self.targets.iter().all(is_linked)
+    }
+
     /// Dials who is due.
     pub fn dial(&mut self, now: Boot) {
         for dialled in &mut self.targets {

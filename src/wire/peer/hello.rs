@@ -17,7 +17,7 @@
 //! varint i32  node id
 //! varint u32  incarnation of its quorum log
 //! bool        whether it has one
-//! u8          roles: 1 broker, 2 controller, 4 witness
+//! u8          roles: 1 broker, 2 controller, 4 witness; 8: no list names who votes
 //! 16 bytes    process, drawn when it started
 //! ```
 //!
@@ -47,6 +47,9 @@ pub const CONTROLLER: u8 = 2;
 /// It votes, and holds no data.
 pub const WITNESS: u8 = 4;
 
+/// It goes by `peers` alone: no list names who is to vote, and no code let it in.
+pub const UNNAMED: u8 = 8;
+
 /// What a connection is for. The order of the variants is the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
@@ -67,7 +70,7 @@ pub struct PeerIdentity {
     pub voter: VoterId,
     /// Whether it has a quorum log: it was once part of a site.
     pub has_log: bool,
-    /// What it does, [`BROKER`], [`CONTROLLER`] and [`WITNESS`] added up.
+    /// What it does, [`BROKER`], [`CONTROLLER`], [`WITNESS`] and [`UNNAMED`] added up.
     pub roles: u8,
     /// Its process, made at random when it started: two boards with one id, or one card copied, are
     /// told apart by it.
