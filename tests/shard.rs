@@ -70,6 +70,11 @@ impl World {
 
     /// One that has caught up with its site, or has not.
     fn of(config: TopicConfig, is_informed: bool) -> World {
+        World::with(config, is_informed, true)
+    }
+
+    /// One that knows what was decided until now, or only what was decided once.
+    fn with(config: TopicConfig, is_informed: bool, is_current: bool) -> World {
         let broker = BrokerConfig {
             has_peers: false,
             is_informed,
@@ -115,7 +120,7 @@ impl World {
         let changes = vec![Change::Topic { topic_id, name }, made];
         let adopted = vec![log.expect("the disk works")];
         let mut world = World { disk, shard: Shard::new(at(0), ShardId(0), broker) };
-        world.step(0, Event::Apply(Apply { version: 1, changes, adopted, is_current: true }));
+        world.step(0, Event::Apply(Apply { version: 1, changes, adopted, is_current }));
         world
     }
 
@@ -275,6 +280,39 @@ fn rolled() -> World {
     assert_eq!(world.describe().segment_count, 8);
     world.disk.sync_all(Path::new("/d")).expect("the disk works");
     world
+}
+
+/// A board had the only copy of a partition; it was given company, and another led it. When the board
+/// started anew it knew nothing of that, led its copy as before, and acknowledged what nobody else
+/// ever had.
+#[test]
+fn the_only_copy_leads_nothing_before_it_is_known_that_it_still_is() {
+    let mut world = World::with(TopicConfig::default(), true, false);
+    let error = |outputs: Vec<Output<SimDisk>>| match &replies(outputs)[..] {
+        [] => None,
+        [ReplyBody::Produced(items)] => Some(items[0].1.error),
+        other => panic!("{other:?}"),
+    };
+    let refused = Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!(error(world.produce(1, -1, b"a")), refused);
+    let decided = |world: &mut World, version, leader, epoch| {
+        let changes = vec![Change::PartitionChange {
+            topic_id: TOPIC.topic_id,
+            partition: TOPIC.partition,
+            leader,
+            leader_epoch: LeaderEpoch(epoch),
+            isr: vec![NodeId(1)],
+            elr: Vec::new(),
+            partition_epoch: epoch,
+        }];
+        let apply = Apply { version, changes, adopted: Vec::new(), is_current: true };
+        world.step(2, Event::Apply(apply));
+    };
+    decided(&mut world, 2, None, 1);
+    assert_eq!(error(world.produce(3, -1, b"a")), refused);
+    decided(&mut world, 3, Some(NodeId(1)), 2);
+    assert_eq!(error(world.produce(4, -1, b"a")), None, "it waits for the disk");
+    assert_eq!(world.describe().log_end_offset, Offset(1));
 }
 
 #[test]

@@ -362,11 +362,14 @@ impl<D: Disk> Shard<D> {
             }
         }
         let mut has_coordinators = false;
+        // Of a copy that was the only one others may have been made since, and one of them may lead:
+        // before that is known it leads no more than any replica, though it stays alone.
+        let is_known = self.is_current || apply.is_current;
         for log in apply.adopted {
             has_coordinators |= log.name().as_str() == OFFSETS_TOPIC;
             let topic_partition = log.topic_partition();
             decided.insert(topic_partition);
-            let is_replicated = self.decision(topic_partition).is_some();
+            let is_replicated = !is_known || self.decision(topic_partition).is_some();
             let broker_epoch = is_replicated.then_some(self.identity().broker_epoch);
             self.back.adopt(now, log, broker_epoch);
         }
