@@ -26,6 +26,10 @@ use crate::load::field;
 /// Time between two records of a partition.
 const PAUSE: Duration = Duration::from_millis(4);
 
+/// So many records of a partition are on their way at most: what is sent is what the machine bears,
+/// and a site that was away has no hour's work to make up for.
+const BACKLOG: usize = 200;
+
 /// How a stream of our own client is to behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
@@ -42,6 +46,8 @@ pub struct Kind {
 struct Told {
     /// Partition, offset and value of what was acknowledged.
     acked: Vec<(i32, i64, String)>,
+    /// How many of each partition that is.
+    counts: BTreeMap<i32, usize>,
     /// What became of all others.
     failed: Vec<ClientError>,
     /// Whatever kept records from being acknowledged for some time.
@@ -75,7 +81,12 @@ impl Stream {
         let thread = thread::spawn(move || {
             let mut sent = vec![0; partitions as usize];
             while !end.load(Ordering::Relaxed) {
+                let acked = sink.lock().expect("nobody panics with the lock").counts.clone();
                 for (partition, count) in (0..).zip(&mut sent) {
+                    let acked = acked.get(&partition).copied().unwrap_or_default();
+                    if acked + BACKLOG <= *count as usize {
+                        continue;
+                    }
                     send(&producer, &topic, &format!("{}:{partition}:{count}", kind.name), &sink);
                     *count += 1;
                 }
@@ -109,12 +120,7 @@ impl Stream {
     }
 
     fn counts(&self) -> BTreeMap<i32, usize> {
-        let told = self.told.lock().expect("nobody panics with the lock");
-        let mut counts = BTreeMap::new();
-        for (partition, ..) in &told.acked {
-            *counts.entry(*partition).or_default() += 1;
-        }
-        counts
+        self.told.lock().expect("nobody panics with the lock").counts.clone()
     }
 
     /// The longest time any partition went without an acknowledgement since this was asked last.
@@ -145,6 +151,7 @@ fn send(producer: &Producer, topic: &str, value: &str, sink: &Arc<Mutex<Told>>) 
                 let last = told.last.insert(partition, now).unwrap_or(now);
                 let longest = told.longest.entry(partition).or_default();
                 *longest = (now - last).max(*longest);
+                *told.counts.entry(partition).or_default() += 1;
                 told.acked.push((place.partition.0, place.offset.0, kept));
             }
         }
@@ -238,13 +245,14 @@ fn kcat() -> Option<Command> {
 pub struct Kcat {
     child: Child,
     is_ended: Arc<AtomicBool>,
-    feeder: JoinHandle<u64>,
+    feeder: Option<JoinHandle<u64>>,
     words: PathBuf,
 }
 
 impl Kcat {
-    /// Begins to send; librdkafka chooses the partitions. `None` where there is none that can.
-    pub fn start(boards: &Boards, topic: &str) -> Option<Kcat> {
+    /// Begins to send, no faster than another stream comes along; librdkafka chooses the partitions.
+    /// `None` where there is none that can.
+    pub fn start(boards: &Boards, topic: &str, beside: &Stream) -> Option<Kcat> {
         let mut command = kcat()?;
         command.args(["-E", "-b", &boards.doors(), "-P", "-t", topic]);
         command.args(["-X", "enable.idempotence=true", "-X", "linger.ms=1"]);
@@ -258,10 +266,15 @@ impl Kcat {
         let mut child = command.spawn().expect("kcat starts");
         let mut input = child.stdin.take().expect("piped");
         let is_ended = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&is_ended);
+        let (end, told) = (Arc::clone(&is_ended), Arc::clone(&beside.told));
         let feeder = thread::spawn(move || {
-            let mut sent = 0;
+            let mut sent: usize = 0;
             while !end.load(Ordering::Relaxed) {
+                let acked = told.lock().expect("nobody panics with the lock").acked.len();
+                if acked + BACKLOG <= sent {
+                    thread::sleep(PAUSE);
+                    continue;
+                }
                 // A kcat that ended is heard of in the end.
                 if input.write_all(format!("kcat:-:{sent}\n").as_bytes()).is_err() {
                     break;
@@ -269,29 +282,38 @@ impl Kcat {
                 sent += 1;
                 thread::sleep(PAUSE);
             }
-            sent
+            sent as u64
         });
-        Some(Kcat { child, is_ended, feeder, words })
+        Some(Kcat { child, is_ended, feeder: Some(feeder), words })
     }
 
     /// Ends it; it exits well only when everything is acknowledged. How many records it sent.
-    pub fn finish(self, boards: &Boards) -> u64 {
-        let Kcat { mut child, is_ended, feeder, words } = self;
-        is_ended.store(true, Ordering::Relaxed);
+    pub fn finish(mut self, boards: &Boards) -> u64 {
+        self.is_ended.store(true, Ordering::Relaxed);
+        let feeder = self.feeder.take().expect("it is ended once");
         let sent = feeder.join().expect("it does not panic");
+        let words = self.words.clone();
         let said = || fs::read_to_string(&words).unwrap_or_default();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = child.try_wait().expect("our child") {
+            if let Some(status) = self.child.try_wait().expect("our child") {
                 assert!(status.success(), "kcat: {status}\n{}{}", said(), boards.words());
                 return sent;
             }
             if deadline < Instant::now() {
-                let _ = child.kill();
                 panic!("kcat does not get rid of its records\n{}{}", said(), boards.words());
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+impl Drop for Kcat {
+    /// One of a test that failed would send for ever, and be in the way of all others.
+    fn drop(&mut self) {
+        self.is_ended.store(true, Ordering::Relaxed);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -36,7 +36,7 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
     boards.create_topic(TOPIC, PARTITIONS);
     let [once, patient] =
         [ONCE, PATIENT].map(|kind| Stream::start(boards, TOPIC, PARTITIONS, kind));
-    let kcat = Kcat::start(boards, TOPIC);
+    let kcat = Kcat::start(boards, TOPIC, &once);
     let readers = Readers::start(boards, TOPIC, 2);
     let began = Instant::now();
     let pass = |what: &str| eprintln!("{:.1} s: {what}", began.elapsed().as_secs_f32());
