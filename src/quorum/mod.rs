@@ -80,7 +80,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use raft::{ProgressState, RawNode, StateRole};
 
-use crate::ids::{NodeId, Offset};
+use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::limits::{
     QUORUM_BATCH_BYTES_MAX, QUORUM_IMAGE_BYTES_MAX, QUORUM_MEMBERS_MAX, QUORUM_VOTERS_MAX,
 };
@@ -293,6 +293,13 @@ impl Quorum {
     /// The end of what is known to be committed.
     pub fn high_watermark(&self) -> Offset {
         self.end_of(self.raw.raft.raft_log.committed)
+    }
+
+    /// The epoch of the batch at an offset, as far as this node has it in memory; what is on stable
+    /// storage may lag behind.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let index = u64::try_from(offset.0).ok()?;
+        self.raw.raft.raft_log.term(index).ok().filter(|term| 0 < *term).map(entry::epoch_of)
     }
 
     /// Every member, and how far it is.

@@ -26,7 +26,7 @@ use crate::ids::Offset;
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
 use crate::log::{Cut, CutDone, Log, ReadError, Truncation};
-use crate::quorum::Persist;
+use crate::quorum::{HardState, Persist};
 use crate::record::BatchHeader;
 use crate::time::Now;
 
@@ -186,7 +186,7 @@ impl<D: Disk> Storage<D> {
             if self.must_keep(&persist) {
                 let mut keeps = Vec::new();
                 if let Some(state) = persist.hard_state {
-                    self.state = self.state.with(state);
+                    self.state = self.state.with(self.promised(state, &persist));
                 }
                 keeps.push(Keep::State(self.state));
                 keeps.extend(persist.snapshot.clone().map(Keep::Snapshot));
@@ -201,10 +201,20 @@ impl<D: Disk> Storage<D> {
     fn must_keep(&self, persist: &Persist) -> bool {
         // How far the log is committed may lag behind: that is no promise, unless it comes alone.
         let is_alone = persist.batches.is_empty();
-        let is_promise = |state: &crate::quorum::HardState| {
+        let is_promise = |state: &HardState| {
             is_alone || (state.epoch, state.vote) != (self.state.epoch, self.state.vote)
         };
         persist.snapshot.is_some() || persist.hard_state.as_ref().is_some_and(is_promise)
+    }
+
+    /// What may be promised before the batches of the same step are durable. How far the log is
+    /// committed is said of them, and what lies in their place until then may be something else: a
+    /// start would take that for committed.
+    fn promised(&self, state: HardState, persist: &Persist) -> HardState {
+        if persist.batches.is_empty() && persist.snapshot.is_none() {
+            return state;
+        }
+        HardState { high_watermark: self.state.high_watermark, ..state }
     }
 
     fn must_cut(&self, persist: &Persist) -> bool {
@@ -314,4 +324,72 @@ impl<D: Disk> Storage<D> {
 fn first_offset(persist: &Persist) -> Option<Offset> {
     let first = persist.batches.first()?;
     Some(BatchHeader::parse(first).expect("a batch of our own").base_offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::broker::control::{METADATA_TOPIC, metadata_topic_config};
+    use crate::ids::{LeaderEpoch, TopicName};
+    use crate::log::testing::{MemoryDisk, at};
+    use crate::quorum::HardState;
+    use crate::record::{BatchBuilder, Compression, stamp};
+
+    fn persist(number: u64, epoch: LeaderEpoch, committed: i64) -> Persist {
+        let mut builder = BatchBuilder::new();
+        builder.push(at(0).wall, None, Some(b"changes"), &[]);
+        let mut batch = builder.finish(Compression::None);
+        stamp(&mut batch, Offset::ZERO, epoch);
+        let high_watermark = Offset(committed);
+        Persist {
+            number,
+            hard_state: Some(HardState { epoch, vote: None, high_watermark }),
+            snapshot: None,
+            begins_anew: false,
+            batches: vec![batch.into()],
+        }
+    }
+
+    /// Found by tests/sim: a node with a batch that nobody else had heard of a new leader by a batch in
+    /// its place that was committed already. It noted the new epoch and how far the log was committed
+    /// first, so that a power cut before the old batch was cut left that one, committed.
+    #[test]
+    fn nothing_is_noted_as_committed_before_it_is_there() {
+        let name = TopicName::new(METADATA_TOPIC).expect("legal");
+        let (disk, config) = (MemoryDisk::default(), metadata_topic_config());
+        let log = Log::create(disk, Path::new("/data"), &name, METADATA, config, at(0));
+        let state = KeptState {
+            incarnation: 1,
+            is_founder: true,
+            epoch: LeaderEpoch(0),
+            vote: None,
+            high_watermark: Offset::ZERO,
+        };
+        let mut storage = Storage::new(log.expect("the disk works"), state);
+        let mut kept = Vec::new();
+        for persist in [persist(1, LeaderEpoch(5), 0), persist(2, LeaderEpoch(6), 1)] {
+            storage.persist(at(1), persist);
+            while let Some(output) = storage.poll() {
+                if let StorageOutput::Work(Work::Keep(keeps)) = output {
+                    kept.extend(keeps);
+                    storage.worked(at(1), Worked::Kept(Ok(())));
+                }
+            }
+            let end = storage.log().end_offset();
+            let flushed = Flushed {
+                topic_partition: METADATA,
+                durable_offset: Some(end),
+                log_start_offset: None,
+                is_truncated: false,
+            };
+            storage.flushed(at(1), &flushed);
+        }
+        let noted = kept.iter().map(|keep| match keep {
+            Keep::State(state) => (state.epoch.0, state.high_watermark.0),
+            Keep::Snapshot(_) => unreachable!("there is none"),
+        });
+        assert_eq!(noted.collect::<Vec<_>>(), [(5, 0), (6, 0)]);
+    }
 }
