@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cleaned::Cleaned;
+use super::damage::Damage;
 use super::identity::{self, DirIdentity, OpenError};
 use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS};
 use super::recovery::{self, CutAt, Evidence, LogReport, remove_if_there};
@@ -413,6 +414,14 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             if is_old && !self.disk.exists(&path)? {
                 return Ok(None);
             }
+            let there_bytes = match self.disk.open(&path, Open::Read) {
+                Ok(file) => file.len()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(error),
+            };
+            if there_bytes < position {
+                suspect(self.disk, &found.dir, segment_base)?;
+            }
             let file = self.disk.open(&path, Open::CreateOrWrite)?;
             self.last = Some((topic_partition, segment_base, file));
         }
@@ -462,6 +471,14 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
         }
         found.state.get_or_insert_with(PartitionState::default).take(state);
     }
+}
+
+/// Notes that a segment lacks bytes before those that are about to be redone, which were durable when
+/// these were written. Afterwards it is as long as ever, and only a scan finds out; so the note is
+/// durable before.
+fn suspect(disk: &impl Disk, dir: &Path, segment_base: Offset) -> io::Result<()> {
+    let mut damage = Damage::load(disk, dir)?;
+    if damage.suspects.insert(segment_base) { damage.save(disk, dir) } else { Ok(()) }
 }
 
 /// Whether a partition's directory holds nothing but what making one writes: identity, and a

@@ -65,7 +65,7 @@ mod scrub;
 mod segment;
 mod small_file;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod timestamps;

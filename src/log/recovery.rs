@@ -343,28 +343,53 @@ impl<'a, D: Disk> Recovery<'a, D> {
     }
 
     /// Where the scan of a segment begins: position and offset. `None` when it is not needed.
-    fn scan_start(&self, number: usize) -> Option<(u64, Offset)> {
+    fn scan_start(&self, number: usize) -> io::Result<Option<(u64, Offset)>> {
         let segment = &self.segments[number];
         let state = &self.state;
         let whole = Some((0, segment.base));
         if self.damage.suspects.contains(&segment.base) {
-            return whole;
+            return Ok(whole);
         }
         if segment.base < state.recovery_segment {
             // The segment of the recovery point is missing: this one is the last, and its end must
-            // be known.
-            return if self.next_base(number).is_none() { whole } else { None };
+            // be known. Or its end is not where the next one begins.
+            let Some(next) = self.next_base(number) else { return Ok(whole) };
+            return Ok(if self.may_end_at(number, next)? { None } else { whole });
         }
         if segment.base == state.recovery_segment && state.recovery_position <= segment.bytes {
-            return Some((state.recovery_position, state.recovery_offset.max(segment.base)));
+            let offset = state.recovery_offset.max(segment.base);
+            return Ok(Some((state.recovery_position, offset)));
         }
-        whole
+        Ok(whole)
+    }
+
+    /// Whether a sealed segment reaches up to the next one, or to a hole before that. Its summary
+    /// says so; where that is missing the headers do, as far as a start may wait for them.
+    fn may_end_at(&self, number: usize, next: Offset) -> io::Result<bool> {
+        let segment = &self.segments[number];
+        let derived = segment.derived.borrow();
+        let (covered, mut end) = (derived.covered, derived.covered_end);
+        if covered == segment.bytes {
+            // What is missing behind it is seen without a scan.
+            return Ok(true);
+        }
+        let file = segment.file(self.place)?;
+        let mut walk = Walk::new(&file, covered, segment.bytes, true);
+        while walk.reads < START_READS_MAX {
+            match walk.next() {
+                Ok(Some(met)) if met.header.base_offset == end => end = met.header.next_offset(),
+                Ok(None) => return Ok(end == next || self.damage.covers(end, next)),
+                Err(WalkError::Io(error)) => return Err(error),
+                Ok(Some(_)) | Err(WalkError::Bad(_) | WalkError::Cold(_)) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     fn scan_segments(&mut self) -> io::Result<()> {
         let mut number = 0;
         while number < self.segments.len() {
-            if let Some((position, offset)) = self.scan_start(number) {
+            if let Some((position, offset)) = self.scan_start(number)? {
                 if !self.scan(number, position, offset)? {
                     self.set_aside_behind(number)?;
                 }

@@ -112,7 +112,9 @@ impl<D: Disk> Recovery<'_, D> {
     }
 }
 
-/// Copies a part of a segment to a `.torn` file and syncs that; its name is the caller's to sync.
+/// Copies a part of a segment to a `.torn` file and syncs that; its name is the caller's to sync. On a
+/// full disk there is no copy: nobody was promised those bytes, or a peer has better ones, and a node
+/// that did not start for want of room would be the greater loss (reliability.md S7).
 pub(super) fn copy_torn<D: Disk>(
     place: Place<'_, D>,
     base: Offset,
@@ -123,8 +125,13 @@ pub(super) fn copy_torn<D: Disk>(
     let path = place.dir.join(file_name(base, &format!("{start}.torn")));
     let to = place.disk.open(&path, Open::CreateOrWrite)?;
     to.set_len(0)?;
-    copy(from, start, end, &to)?;
-    to.sync_data()
+    match copy(from, start, end, &to) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            log::warn!("{}: there is no room to set aside what is cut off", path.display());
+            place.disk.remove_file(&path)
+        }
+        copied => copied.and_then(|()| to.sync_data()),
+    }
 }
 
 /// Searches for the next good batch.

@@ -361,6 +361,12 @@ impl Inner {
         }
     }
 
+    /// The room of a file that has no name any more can be used again.
+    fn give_back(&mut self, file: Option<u64>) {
+        let freed = file.map_or(0, |id| self.files[&id].live.len() as u64);
+        self.free_bytes = self.free_bytes.map(|free| free + freed);
+    }
+
     /// Counts a sync, of one file or of all.
     fn sync(&mut self, file: Option<u64>) -> io::Result<bool> {
         self.operate()?;
@@ -409,14 +415,17 @@ impl Disk for SimDisk {
             return Ok(());
         }
         let id = inner.names.remove(from).ok_or_else(|| not_found(from))?;
-        inner.names.insert(to.to_owned(), id);
+        let replaced = inner.names.insert(to.to_owned(), id);
+        inner.give_back(replaced);
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.inner();
         inner.operate()?;
-        inner.names.remove(path).map(|_| ()).ok_or_else(|| not_found(path))
+        let removed = inner.names.remove(path);
+        inner.give_back(removed);
+        removed.map(|_| ()).ok_or_else(|| not_found(path))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -560,8 +569,12 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.disk.inner().operate()?;
-        self.image(|image| image.resize(bytes as usize));
+        let mut inner = self.disk.inner();
+        inner.operate()?;
+        let image = inner.files.get_mut(&self.id).expect("open files stay");
+        let freed = (image.live.len() as u64).saturating_sub(bytes);
+        image.resize(bytes as usize);
+        inner.free_bytes = inner.free_bytes.map(|free| free + freed);
         Ok(())
     }
 
