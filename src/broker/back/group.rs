@@ -36,6 +36,8 @@ use crate::wire::{ApiKey, ErrorCode};
 pub(super) struct Groups {
     rules: GroupRules,
     seed: u64,
+    /// Coordinators that were taken over in this process.
+    adopted_count: u64,
     hosted: BTreeMap<TopicPartition, Hosted>,
     asks: BTreeMap<RequestId, GroupWait>,
     /// Which item of which ask a coordinator will answer, and whose it is.
@@ -80,6 +82,7 @@ impl Groups {
         Groups {
             rules,
             seed,
+            adopted_count: 0,
             hosted: BTreeMap::new(),
             asks: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -90,14 +93,21 @@ impl Groups {
 
     /// Takes the coordinator of a partition over; its log holds nothing below `start`.
     pub(super) fn adopt(&mut self, topic_partition: TopicPartition, start: Offset) {
-        // Member ids are drawn from the seed, and must differ between coordinators and boots.
-        let seed = self.seed ^ (topic_partition.partition.0 as u64).rotate_left(32);
+        let seed = self.next_seed(topic_partition);
         let hosted = Hosted {
             coordinator: Coordinator::new(self.rules.clone(), seed),
             stage: Stage::Loading { next: start, is_waiting: false, deleted: Vec::new() },
             writes: VecDeque::new(),
         };
         self.hosted.insert(topic_partition, hosted);
+    }
+
+    /// Member ids are drawn from the seed, and must differ between coordinators, between boots, and
+    /// from those that the same partition's coordinator gave out here when it was here before.
+    fn next_seed(&mut self, topic_partition: TopicPartition) -> u64 {
+        self.adopted_count += 1;
+        let time = self.adopted_count.wrapping_mul(0xd1b5_4a32_d192_ed03);
+        self.seed ^ (topic_partition.partition.0 as u64).rotate_left(32) ^ time
     }
 
     pub(super) fn reconfigure(&mut self, rules: &GroupRules) {
@@ -505,5 +515,26 @@ fn replay_batch(
                 "{OFFSETS_TOPIC}-{place}: the record at {offset} is not understood, left out"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ids::Partition;
+
+    /// Found by tests/sim: a coordinator that went and came back drew the same names anew, and gave the
+    /// name of a member that was still there to another.
+    #[test]
+    fn a_coordinator_that_comes_back_draws_other_names() {
+        let mut groups = Groups::new(GroupRules::default(), 7);
+        let place = |number: i32| TopicPartition {
+            partition: Partition(number % 3),
+            ..TopicPartition::default()
+        };
+        let seeds: BTreeSet<u64> = (0..30).map(|number| groups.next_seed(place(number))).collect();
+        assert_eq!(seeds.len(), 30);
     }
 }
