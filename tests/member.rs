@@ -163,6 +163,35 @@ fn semantics_2_10_a_leader_has_its_isr_changed_by_the_controller_and_nobody_else
     assert_eq!(world.alter(other, "t", &kept), Err(ErrorCode::INVALID_REQUEST));
 }
 
+/// Found by tests/sim: two wishes of one leader, of which the first was out of date, went in one request.
+/// The answer to the first was taken for that to the second, which was granted nothing and not asked
+/// for again: the ISR never changed any more.
+#[test]
+fn a_leaders_newer_wish_takes_the_place_of_the_older() {
+    let mut world = site_of_three();
+    assert_eq!(world.create(1, "t", 3), ErrorCode::NONE);
+    assert_eq!(world.create(1, "u", 3), ErrorCode::NONE);
+    world.run_ms(1000);
+    let led = |world: &World, topic| {
+        world.partition(1, topic).and_then(|image| image.leader).expect("led").0
+    };
+    let (leader, other) = (led(&world, "t"), led(&world, "u"));
+    let without_one = |leader: i32| if leader == 1 { [1, 2] } else { [1, leader] };
+    world.alter(leader, "t", &without_one(leader)).expect("its leader may");
+    world.run_ms(1000);
+    // While this is on its way the others gather.
+    world.propose(leader, "u", &without_one(other), 0);
+    world.propose(leader, "t", &[leader], 1);
+    world.propose(leader, "t", &[1, 2, 3], 0);
+    let decided = loop {
+        let altered = world.altered(leader);
+        if altered.topic_partition == world.topic_partition("t") {
+            break altered;
+        }
+    };
+    assert_eq!(decided.outcome.expect("it is the newest").isr, [1, 2, 3].map(NodeId));
+}
+
 #[test]
 fn a_broker_that_leaves_is_let_go_once_it_leads_nothing() {
     let mut world = site_of_three();

@@ -312,6 +312,14 @@ impl World {
         image.partitions.first().cloned()
     }
 
+    /// The first partition of a topic.
+    pub fn topic_partition(&self, topic: &str) -> TopicPartition {
+        let node = self.running()[0];
+        let found =
+            self.image(node).find_partition(TopicRef::Name(topic), odradek::ids::Partition(0));
+        found.expect("it was created").0
+    }
+
     /// Asks a node; answers the number of the question.
     pub fn ask(&mut self, node: i32, api: ApiKey, body: &[u8]) -> u64 {
         self.sequence += 1;
@@ -392,6 +400,12 @@ impl World {
         topic: &str,
         isr: &[i32],
     ) -> Result<LeaderAndIsr, ErrorCode> {
+        self.propose(node, topic, isr, 0);
+        self.altered(node).outcome
+    }
+
+    /// The same, without waiting; a wish that builds on a version so much older than the newest.
+    pub fn propose(&mut self, node: i32, topic: &str, isr: &[i32], age: i32) {
         let image = self.image(node);
         let (topic_partition, partition) = image
             .find_partition(TopicRef::Name(topic), odradek::ids::Partition(0))
@@ -403,17 +417,21 @@ impl World {
         let proposal = AlterReplicas {
             topic_partition,
             leader_epoch: partition.leader_epoch,
-            partition_epoch: partition.partition_epoch,
+            partition_epoch: partition.partition_epoch - age,
             isr: isr.iter().map(in_sync).collect(),
         };
         let now = self.now();
         self.site(node).alter(now, ShardId(0), proposal);
         self.act(node);
+    }
+
+    /// What a leader of a node's shard is told next.
+    pub fn altered(&mut self, node: i32) -> Altered {
         for _ in 0..100 {
             let board = self.boards.get_mut(&node).expect("a board");
             let running = board.running.as_mut().expect("it runs");
             if let Some(altered) = running.altered.pop() {
-                return altered.outcome;
+                return altered;
             }
             self.run_ms(50);
         }

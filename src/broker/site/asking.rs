@@ -179,8 +179,12 @@ impl<D: Disk> Site<D> {
     /// A leader of a shard wants other in-sync replicas. What cannot be asked is forgotten: the leader
     /// asks again.
     pub fn alter(&mut self, now: Now, shard: ShardId, proposal: AlterReplicas) {
-        if self.asking.alterations.len() < REQUEST_PARTITIONS_MAX {
-            self.asking.alterations.push((shard, proposal));
+        let alterations = &mut self.asking.alterations;
+        // A leader has one wish at a time: what it wanted before is void, and an answer says which
+        // partition it is about, but not which of two wishes.
+        alterations.retain(|(_, one)| one.topic_partition != proposal.topic_partition);
+        if alterations.len() < REQUEST_PARTITIONS_MAX {
+            alterations.push((shard, proposal));
         }
         self.ask_alterations(now);
         self.settle(now);
