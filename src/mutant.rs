@@ -2,8 +2,8 @@
 //! Only the test feature `mutants` can switch one on; without it the question is answered at compile
 //! time, and nothing of this is in the binary.
 //!
-//! The simulation of a whole site is to find each. The replica's and the quorum's own are in
-//! `replica/mutant.rs` and `quorum/mutant.rs`.
+//! `tests/sim/mutants.rs` says where each is found. The replica's own are in `replica/mutant.rs`, and
+//! those of the quorum can be built into a single one, too (`quorum/mutant.rs`).
 
 /// What is done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,12 @@ pub enum Mutant {
     AppendsDuplicates,
     /// A produce that was answered goes on waiting.
     CompletesTwice,
+    /// Votes and acks of the quorum leave before what they promise is durable.
+    VotesUnsynced,
+    /// A vote of the quorum that was given is forgotten when the next one is asked for.
+    VotesTwice,
+    /// The quorum's leader commits what a majority has, whoever appended it.
+    CommitsOldEpoch,
 }
 
 #[cfg(feature = "mutants")]

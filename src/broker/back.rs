@@ -448,7 +448,7 @@ impl<D: Disk> Back<D> {
         let Ask { request, body } = ask;
         match body {
             AskBody::Produce { acks, items } => self.produce(now, request, acks, items),
-            AskBody::Fetch(fetch) => self.fetch(request, fetch),
+            AskBody::Fetch(fetch) => self.fetch(now, request, fetch),
             AskBody::Offsets(items) => self.offsets(request, items),
             AskBody::Trim(items) => self.trim(now, request, &items),
             AskBody::EpochEnds(items) => self.epoch_ends(request, &items),

@@ -227,6 +227,17 @@ impl<D: Disk> Leader<D> {
         ErrorCode::NOT_LEADER_OR_FOLLOWER
     }
 
+    /// What a read behind the log's end is told.
+    pub(super) fn refuse_offset(&mut self, now: Now, offset: Offset) -> ErrorCode {
+        let others = self.others_in_sync();
+        self.standing.conclude(&others);
+        if others.is_empty() || self.standing.is_certain(Refused::Read(offset)) {
+            return ErrorCode::OFFSET_OUT_OF_RANGE;
+        }
+        self.serve_all(now);
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+    }
+
     /// Who may lead next, as far as is known here.
     pub(super) fn others_in_sync(&self) -> Vec<NodeId> {
         let own = self.local.config.node_id;

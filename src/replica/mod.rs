@@ -488,6 +488,15 @@ impl<D: Disk> Replica<D> {
         }
     }
 
+    /// What a consumer is told whose offset lies behind this log's end. [`Replica::poll`] has something
+    /// to do then.
+    pub fn refuse_offset(&mut self, now: Now, offset: Offset) -> ErrorCode {
+        match self.role.as_mut().expect("a role is left only for another") {
+            Role::Leader(leader) => leader.refuse_offset(now, offset),
+            Role::Follower(_) => ErrorCode::OFFSET_NOT_AVAILABLE,
+        }
+    }
+
     /// Gives the log back, when the replica is closed or moved away. What waits is not answered.
     pub fn into_log(self) -> Log<D> {
         match self.role.expect("a role is left only for another") {

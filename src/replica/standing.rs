@@ -1,9 +1,11 @@
-//! Whether a leadership still stands, for the one answer that cannot be taken back: that a batch
-//! does not follow its producer's last one. To librdkafka that is the end of the producer.
+//! Whether a leadership still stands, for the two answers that cannot be taken back: that a batch
+//! does not follow its producer's last one, and that an offset lies behind the log's end. To librdkafka
+//! the first is the end of the producer; upon the second a consumer begins anew somewhere else.
 //!
-//! A leader that was deposed and has not heard of it lacks what its successor has acknowledged since,
-//! and takes the next batch for one behind a gap. So a gap is not believed at first: the producer
-//! is told that this node does not lead, asks who does, and comes back if it is this one after all.
+//! A leader that was deposed and has not heard of it lacks what its successor has acknowledged since:
+//! it takes the next batch for one behind a gap, and what was read already for what never was. So
+//! neither is believed at first: the client is told that this node does not lead, asks who does, and
+//! comes back if it is this one after all.
 //! Meanwhile the others in the ISR, of whom one would lead otherwise, show that they follow.
 //!
 //! **Invariant:** a *round* is over when each of them has sent a fetch of this leader epoch that it
@@ -13,24 +15,25 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Offset};
 use crate::limits::REPLICA_FETCHES_MAX;
 use crate::record::BatchHeader;
 
-/// So many refused batches are remembered: of the newest ones, for each must come again soon.
+/// So many refused requests are remembered: of the newest ones, for each must come again soon.
 const DOUBTS_MAX: usize = 64;
 
-/// What makes a batch known when it comes again.
+/// What makes a request known when it comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    producer_id: i64,
-    producer_epoch: i16,
-    base_sequence: i32,
+pub(super) enum Refused {
+    /// A batch.
+    Batch { producer_id: i64, producer_epoch: i16, base_sequence: i32 },
+    /// A read at this offset.
+    Read(Offset),
 }
 
 impl Refused {
     pub fn of(header: &BatchHeader) -> Refused {
-        Refused {
+        Refused::Batch {
             producer_id: header.producer_id,
             producer_epoch: header.producer_epoch,
             base_sequence: header.base_sequence,
@@ -53,7 +56,7 @@ pub(super) struct Standing {
     /// Rounds that are over.
     rounds: u64,
     shown: BTreeMap<NodeId, Shown>,
-    /// Batches, and how many rounds must be over until they are refused for good. Oldest first.
+    /// Requests, and how many rounds must be over until they are refused for good. Oldest first.
     doubts: VecDeque<(Refused, u64)>,
 }
 
@@ -63,7 +66,7 @@ impl Standing {
         self.doubts.back().is_some_and(|(_, rounds)| self.rounds < *rounds)
     }
 
-    /// Whether a batch that was refused before can be refused for good. One that was not is noted.
+    /// Whether a request that was refused before can be refused for good. One that was not is noted.
     pub fn is_certain(&mut self, refused: Refused) -> bool {
         let place = self.doubts.iter().position(|(known, _)| *known == refused);
         if let Some(place) = place {
@@ -127,7 +130,7 @@ mod tests {
     const OTHERS: [NodeId; 2] = [NodeId(2), NodeId(3)];
 
     fn refused(base_sequence: i32) -> Refused {
-        Refused { producer_id: 7, producer_epoch: 0, base_sequence }
+        Refused::Batch { producer_id: 7, producer_epoch: 0, base_sequence }
     }
 
     fn follow(standing: &mut Standing, follower: NodeId, from: u64) {

@@ -6,6 +6,7 @@
 //! brokers 1:10 2:20 3:30-             node:broker epoch; `-` is fenced
 //! produce TOKEN records=N [acks=1] [by=ID/SEQUENCE]
 //! delete TOKEN OFFSET
+//! read OFFSET                         a consumer's, behind the log's end
 //! flush                               the flusher commits
 //! cut                                 a cut ends on disk
 //! persist                             both
@@ -136,6 +137,12 @@ impl Rig {
             "delete" => {
                 let (token, offset) = (words.plain(1) as u64, Offset(words.plain(2)));
                 self.give(Input::DeleteRecords { token, offset });
+            }
+            "read" => {
+                let offset = Offset(words.plain(1));
+                let error = self.node.replica.refuse_offset(now_at(self.us), offset);
+                writeln!(self.shown, "read: {error}").expect("a String takes all");
+                self.give(Input::Tick);
             }
             "flush" => self.flush(),
             "persist" => {

@@ -300,9 +300,12 @@ impl Kcat {
                 assert!(status.success(), "kcat: {status}\n{}{}", said(), boards.words());
                 return sent;
             }
-            if deadline < Instant::now() {
-                panic!("kcat does not get rid of its records\n{}{}", said(), boards.words());
-            }
+            assert!(
+                Instant::now() <= deadline,
+                "kcat does not get rid of its records\n{}{}",
+                said(),
+                boards.words()
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -10,7 +10,7 @@ use crate::time::Now;
 use crate::wire::ErrorCode;
 
 impl<D: Disk> Back<D> {
-    pub(super) fn fetch(&mut self, request: RequestId, fetch: FetchAsk) {
+    pub(super) fn fetch(&mut self, now: Now, request: RequestId, fetch: FetchAsk) {
         // A later round replaces the watch of the one before.
         self.unwatch(request);
         let mut items = Vec::with_capacity(fetch.items.len());
@@ -26,6 +26,7 @@ impl<D: Disk> Back<D> {
                     self.load(ask, topic_partition, why);
                     return;
                 }
+                Err(ReadError::OffsetOutOfRange) => Fetched::failed(self.out_of_range(now, item)),
                 Err(why) => Fetched::failed(self.read_failed(item.topic_partition, &why)),
             };
             has_error |= !fetched.error.is_ok();
@@ -74,6 +75,19 @@ impl<D: Disk> Back<D> {
             log_start_offset: state.log.start_offset(),
             slice: (0 < slice.bytes).then_some(slice),
         })
+    }
+
+    /// A leader that was deposed and has not heard of it has less than was read already.
+    fn out_of_range(&mut self, now: Now, item: &FetchItem) -> ErrorCode {
+        let state = self.partitions.get_mut(&item.topic_partition);
+        let is_behind = state.as_ref().is_some_and(|state| state.log.end_offset() < item.offset);
+        let Some(kept) = state.filter(|_| is_behind).and_then(|state| state.log.kept_replica())
+        else {
+            return ErrorCode::OFFSET_OUT_OF_RANGE;
+        };
+        let error = kept.replica.refuse_offset(now, item.offset);
+        self.pump_replica(now, item.topic_partition);
+        error
     }
 
     /// Whether a read waits for bytes that can still be had.

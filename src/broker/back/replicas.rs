@@ -330,7 +330,7 @@ impl<D: Disk> Back<D> {
     }
 
     /// Does what a replica wants done.
-    fn pump_replica(&mut self, now: Now, topic_partition: TopicPartition) {
+    pub(super) fn pump_replica(&mut self, now: Now, topic_partition: TopicPartition) {
         let mut has_risen = false;
         loop {
             let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");
