@@ -208,7 +208,12 @@ impl Admin {
         let frame = cluster.call_any(ApiKey::FindCoordinator, &request, self.request_timeout())?;
         let response: FindCoordinatorResponse<'_> = frame.body()?;
         let found = one(response.coordinators)?;
-        Ok(if found.error.is_ok() { Ok(found.node_id) } else { Err(found.error) })
+        if !found.error.is_ok() {
+            return Ok(Err(found.error));
+        }
+        // Or whoever comes first would be asked in its place, and say that it is not the one.
+        cluster.meet(found.node_id, found.host, found.port);
+        Ok(Ok(found.node_id))
     }
 
     /// The groups of all brokers, ascending by id.

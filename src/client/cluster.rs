@@ -207,6 +207,11 @@ impl Cluster {
         }
     }
 
+    /// A broker was named, and where it is.
+    pub fn meet(&mut self, node: NodeId, host: &str, port: u16) {
+        self.brokers.insert(node, address(host, port));
+    }
+
     /// The known brokers, then the bootstrap servers.
     fn addresses(&self) -> Vec<String> {
         let mut addresses: Vec<String> = self.brokers.values().cloned().collect();
