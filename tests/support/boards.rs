@@ -235,9 +235,14 @@ impl Boards {
         admin_at(&self.servers())
     }
 
+    /// Asks this board, and whomever it names.
+    pub fn admin_of(&self, node: usize) -> Admin {
+        admin_at(&self.addresses[node - 1].0)
+    }
+
     /// A topic as one board sees it, if it answers.
     fn topic_at(&self, node: usize, name: &str) -> Option<TopicInfo> {
-        let admin = admin_at(&self.addresses[node - 1].0);
+        let admin = self.admin_of(node);
         admin.describe_topics(&[name]).ok()?.into_iter().next()?.ok()
     }
 
@@ -306,7 +311,7 @@ impl Boards {
 
     /// What a board thinks of every partition, and what it has of it.
     fn describe(&self, node: usize, all: &mut String) {
-        let admin = admin_at(&self.addresses[node - 1].0);
+        let admin = self.admin_of(node);
         let topics = admin.list_topics().unwrap_or_default();
         for topic in &topics {
             let Ok(logs) = admin.describe_log_dirs(&[&topic.name]) else { continue };

@@ -337,7 +337,17 @@ impl Readers {
             command.stdout(output).stderr(said);
             (command.spawn().expect("the binary starts"), printed)
         };
-        Readers { members: (0..count).map(start).collect() }
+        let members = (0..count).map(start).collect();
+        // Whoever has read nothing yet gives up when no board is there: they are in the group first.
+        boards.wait_for("the readers are in their group", |boards| {
+            // Whichever board is asked, it names the one that knows.
+            boards.running().into_iter().all(|node| {
+                let described = boards.admin_of(node).describe_groups(&["readers"]);
+                let group = described.ok().and_then(|mut groups| groups.pop()?.ok());
+                group.is_some_and(|group| group.members.len() == count)
+            })
+        });
+        Readers { members }
     }
 
     /// Waits until the group has read everything; it may read some twice.
