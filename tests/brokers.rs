@@ -6,6 +6,8 @@
 mod booted;
 #[path = "support/brokers.rs"]
 mod brokers;
+#[path = "support/plenty.rs"]
+mod plenty;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
@@ -158,6 +160,9 @@ fn who_may_be_read_from_and_written_to() {
     assert!(error.is_ok() && high_watermark == 1 && 0 < bytes, "KIP-392");
     // What the leader may have and this replica has not is no reason to begin anew.
     assert_eq!(site.fetch(TWO, 0, 9, true).0, ErrorCode::OFFSET_NOT_AVAILABLE);
+    // Nor does the leader say so before it is certain that it still leads.
+    assert_eq!(site.fetch(ONE, 0, 9, true).0, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    site.run(1000);
     assert_eq!(site.fetch(ONE, 0, 9, true).0, ErrorCode::OFFSET_OUT_OF_RANGE);
 }
 

@@ -8,6 +8,8 @@
 mod booted;
 #[path = "support/node.rs"]
 mod node;
+#[path = "support/plenty.rs"]
+mod plenty;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 

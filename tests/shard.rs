@@ -1,6 +1,8 @@
 //! A shard's core by itself, without threads or sockets: events in, outputs out, on a disk in
 //! memory. What is a matter of order between a shard and its neighbours is shown here.
 
+#[path = "support/plenty.rs"]
+mod plenty;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
@@ -15,7 +17,7 @@ use odradek::broker::mail::{
     RequestId, ShardId,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
-use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
+use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig};
 use odradek::controller::change::Change;
 use odradek::group::GroupRules;
 use odradek::ids::{
@@ -31,6 +33,7 @@ use odradek::topic_config::TopicConfig;
 use odradek::wire::describe_log_dirs::DescribedLog;
 use odradek::wire::metadata::{MetadataRequest, MetadataResponse};
 use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
+use plenty::Plenty;
 use sim_disk::{Cut, SimDisk};
 
 const TOPIC: TopicPartition =
@@ -39,22 +42,6 @@ const TOPIC: TopicPartition =
 fn at(ms: u64) -> Now {
     let wall = Timestamp(1_790_000_000_000 + ms as i64);
     Now { boot: Boot(0).plus_ms(ms), wall, wall_trusted: true }
-}
-
-/// Memory without end.
-#[derive(Debug)]
-struct Plenty;
-
-impl Memory for Plenty {
-    fn windows_bytes_max(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn try_hold_window(&self, _bytes: u64) -> bool {
-        true
-    }
-
-    fn release_window(&self, _bytes: u64) {}
 }
 
 /// A shard with one topic `t` of one partition, on a disk of its own.

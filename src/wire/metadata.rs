@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{LeaderEpoch, NodeId, Partition, TopicId, Uuid};
-use crate::limits::{REQUEST_TOPICS_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX};
+use crate::limits::{PARTITION_REPLICAS_MAX, REQUEST_TOPICS_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX};
 use crate::wire::{ErrorCode, TopicRef, frame};
 
 /// Asks for some topics, or for all.
@@ -67,10 +67,10 @@ pub struct MetadataPartition {
     /// Epoch of that leadership.
     pub leader_epoch: LeaderEpoch,
     /// All replicas, the preferred leader first.
-    #[serde(deserialize_with = "frame::list::<64, _, _>")]
+    #[serde(deserialize_with = "frame::list::<PARTITION_REPLICAS_MAX, _, _>")]
     pub replicas: Vec<NodeId>,
     /// Those in sync.
-    #[serde(deserialize_with = "frame::list::<64, _, _>")]
+    #[serde(deserialize_with = "frame::list::<PARTITION_REPLICAS_MAX, _, _>")]
     pub isr: Vec<NodeId>,
 }
 

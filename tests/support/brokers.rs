@@ -13,7 +13,7 @@ use odradek::broker::mail::{
     Ask, AskBody, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId, TrimItem,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
-use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
+use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig};
 use odradek::controller::change::{BrokerState, Change};
 use odradek::controller::{Controller, ControllerConfig, FEATURE_LEVEL};
 use odradek::group::GroupRules;
@@ -31,6 +31,7 @@ use odradek::wire::ErrorCode;
 use odradek::wire::replica::alter_partition::AlterPartitionRequest;
 
 use super::booted::{Booted, boot};
+use super::plenty::Plenty;
 use super::sim_disk::{SimDisk, SimFile};
 
 pub const ONE: NodeId = NodeId(1);
@@ -39,22 +40,6 @@ pub const THREE: NodeId = NodeId(3);
 pub const NODES: [NodeId; 3] = [ONE, TWO, THREE];
 const TOPIC: TopicId = TopicId(Uuid([3; 16]));
 const RING_BYTES: u64 = 1 << 20;
-
-/// Memory without end.
-#[derive(Debug)]
-struct Plenty;
-
-impl Memory for Plenty {
-    fn windows_bytes_max(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn try_hold_window(&self, _bytes: u64) -> bool {
-        true
-    }
-
-    fn release_window(&self, _bytes: u64) {}
-}
 
 pub fn place(partition: i32) -> TopicPartition {
     TopicPartition { topic_id: TOPIC, partition: Partition(partition) }

@@ -13,7 +13,7 @@ use odradek::broker::control::{
 use odradek::broker::front::{Answer, Request};
 use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Apply, Event, Output, Shard};
-use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig, Memory};
+use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig};
 use odradek::controller::ControllerConfig;
 use odradek::controller::image::Image;
 use odradek::group::GroupRules;
@@ -28,25 +28,10 @@ use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopic
 use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 
 use crate::booted::{Booted, boot};
+use crate::plenty::Plenty;
 use crate::sim_disk::{Cut, SimDisk, SimFile};
 
 const DIR: &str = "/data";
-
-/// Memory without end.
-#[derive(Debug)]
-struct Plenty;
-
-impl Memory for Plenty {
-    fn windows_bytes_max(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn try_hold_window(&self, _bytes: u64) -> bool {
-        true
-    }
-
-    fn release_window(&self, _bytes: u64) {}
-}
 
 /// How a node is made.
 #[derive(Clone, Debug)]
