@@ -7,9 +7,11 @@
 //! | votes, batches, images, acks, hints that cannot be | the quorum: [`lies_to_the_quorum`], [`lies_of_a_quorums_leader`] |
 //! | any message of the quorum at all, by the hundred thousand | `quorum::hostile_tests` |
 //! | what is not a leader's, not this broker's, not of this incarnation, not of this cluster | the controller: [`lies_to_the_controller`], [`lies_of_a_broker_about_itself`] |
-//! | a board's card copied or emptied | the controller: `controller::site_tests`, `design_6_…` |
+//! | a board's card copied, emptied, or restored from a backup | the controller: `controller::site_tests`, `design_6_…` |
+//! | the card of a board that was removed | the handshake, and whoever leads: `runtime::site::handshake`, `tests/member.rs` |
 //! | fetches of a stale incarnation, with ends that cannot be, out of order | the leader of a partition: [`lies_to_a_leader`] |
 //! | a clock a year off | nobody: [`a_clock_that_is_a_year_off_decides_nothing`] |
+//! | a board that was away for a year | nobody, it catches up: [`a_board_that_was_away_for_a_year_catches_up`] |
 //! | another secret, another cluster, this node's id, a node's id twice | the handshake: `runtime::site::handshake` |
 //! | a code that is wrong, replayed, expired, used, tried too often; a taken id | pairing: `runtime::site::pairing` |
 //! | frames that are too long or do not decode | the links: `broker::site::passed`, `wire::tests` |
@@ -502,4 +504,26 @@ fn a_clock_that_is_a_year_off_decides_nothing() {
         scene.nothing_follows(&before, "no session ends by the wall clock");
         assert_eq!(scene.world.create(board, "u", 3), ErrorCode::NONE);
     }
+}
+
+#[test]
+fn a_board_that_was_away_for_a_year_catches_up() {
+    const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+    let mut scene = Scene::new();
+    let away = scene.liar;
+    scene.world.cut_power(away);
+    let (leader, ms) = (scene.leader, YEAR_MS);
+    (1..4).for_each(|node| scene.world.skew(node, ms));
+    scene.world.run_until("it is fenced", |world| {
+        world.image(leader).broker(NodeId(away)).is_some_and(|broker| !broker.is_active())
+    });
+    for number in 0..20 {
+        assert_eq!(scene.world.create(leader, &format!("u{number}"), 2), ErrorCode::NONE);
+    }
+    let epoch = scene.world.quorum(leader).expect("it runs").epoch;
+    scene.world.start(away);
+    scene.world.run_until("all take part", |world| world.is_whole(3, 3));
+    assert!(scene.world.image(away).find(TopicRef::Name("u19")).is_some());
+    let quorum = scene.world.quorum(leader).expect("it runs");
+    assert_eq!((quorum.leader, quorum.epoch), (NodeId(leader), epoch), "no election");
 }
