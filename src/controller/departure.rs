@@ -1,16 +1,20 @@
 //! A broker leaves the site for good: what lives on it lives on without it.
 //!
-//! Its replicas are taken off the lists of their partitions, which have one replica fewer then; to
-//! have as many as before they are reassigned first. Nothing is decided about a partition of which
-//! nobody else has everything: the departure is refused, and says which.
+//! Its replicas move to brokers that have none of the partition, where there are such. Then those that
+//! are left are taken off the lists of their partitions, which have one replica fewer from there on.
+//! Nothing is decided about a partition of which nobody else has everything: the departure is refused,
+//! and says which.
 //!
 //! **Invariant:** a partition keeps an in-sync replica, save by force, where it keeps one that may
 //! lack records.
+
+use std::collections::BTreeMap;
 
 use crate::controller::Controller;
 use crate::controller::brokers::changed;
 use crate::controller::change::{BrokerState, Change};
 use crate::controller::election::{self, Assignment, Election, Wish};
+use crate::controller::image::PartitionImage;
 use crate::ids::{NodeId, Partition};
 use crate::wire::ErrorCode;
 
@@ -27,7 +31,78 @@ pub struct OnlyCopy {
     pub count: usize,
 }
 
+/// A broker's replicas on their way to others.
+#[derive(Debug, Default)]
+pub struct Moves {
+    /// What sends more of them on their way.
+    pub changes: Vec<Change>,
+    /// How many are on their way already.
+    pub under_way_count: usize,
+}
+
 impl Controller {
+    /// What moves a broker's replicas to others, so many at a time; never to those that `may_take`
+    /// does not let. Whatever nobody is left for, and nobody leads, stays.
+    pub fn move_off(
+        &self,
+        node_id: NodeId,
+        count_max: usize,
+        may_take: &dyn Fn(NodeId) -> bool,
+    ) -> Moves {
+        let may_take =
+            |node: NodeId| node != node_id && self.image.is_active(node) && may_take(node);
+        let brokers = self.image.brokers().map(|(node, _)| node).filter(|node| may_take(*node));
+        let mut loads: BTreeMap<NodeId, usize> = brokers.map(|node| (node, 0)).collect();
+        for (_, _, image) in self.partitions() {
+            image.target().for_each(|node| {
+                loads.entry(node).and_modify(|load| *load += 1);
+            });
+        }
+        let may_lead = |node| self.image.is_active(node);
+        let mut moves = Moves::default();
+        let mut begun_count = 0;
+        for (topic_partition, topic, image) in self.partitions_of(node_id) {
+            let is_leaving = image.removing.contains(&node_id);
+            if is_leaving && image.adding.iter().all(|node| self.image.is_active(*node)) {
+                moves.under_way_count += 1;
+                continue;
+            }
+            // One that is being brought to it needs no other place: that is called off.
+            let taker = match image.adding.contains(&node_id) {
+                true => Some(node_id),
+                false => self.taker(image, node_id, &loads),
+            };
+            let Some(taker) = taker.filter(|_| image.leader.is_some()) else { continue };
+            if count_max <= moves.under_way_count + begun_count {
+                break;
+            }
+            let assignment = in_place_of(image, node_id, taker);
+            let wish = Wish { assignment: Some(assignment), ..Wish::leader(image, Election::Keep) };
+            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            moves.changes.extend(changed(image, settled, topic_partition));
+            loads.entry(taker).and_modify(|load| *load += 1);
+            begun_count += 1;
+        }
+        moves
+    }
+
+    /// Who takes the place of a replica: of those that have none, one of a rack that has no other, with
+    /// few replicas.
+    fn taker(
+        &self,
+        image: &PartitionImage,
+        leaves: NodeId,
+        loads: &BTreeMap<NodeId, usize>,
+    ) -> Option<NodeId> {
+        let rack = |node: NodeId| self.image.broker(node).map(|broker| &*broker.rack);
+        let stays = image.target().filter(|node| *node != leaves);
+        let racks: Vec<_> = stays.map(rack).collect();
+        let is_free = |node: &NodeId| !image.replicas.contains(node);
+        let free = loads.iter().filter(|(node, _)| is_free(node));
+        let least = free.min_by_key(|(node, load)| (racks.contains(&rack(**node)), **load));
+        least.map(|(node, _)| *node)
+    }
+
     /// What takes a broker's replicas off it, or the first partition of which only it has everything.
     /// `is_forced` gives that up where another replica has some of it.
     pub fn vacate(&self, node_id: NodeId, is_forced: bool) -> Result<Vec<Change>, OnlyCopy> {
@@ -73,4 +148,25 @@ impl Controller {
         }
         Ok(vec![Change::RemoveBroker { node_id }])
     }
+}
+
+/// A partition that moves from one broker to another, whatever move was under way before: one that
+/// was bringing it to the first is called off.
+fn in_place_of(image: &PartitionImage, from: NodeId, to: NodeId) -> Assignment {
+    let stays = |node: &NodeId| !image.adding.contains(node);
+    let is_called_off = image.adding.contains(&from);
+    let is_wanted =
+        |node: &NodeId| is_called_off || *node == from || !image.removing.contains(node);
+    let settled: Vec<NodeId> = image.replicas.iter().copied().filter(stays).collect();
+    let target: Vec<NodeId> = settled
+        .iter()
+        .copied()
+        .filter(is_wanted)
+        .map(|node| if node == from { to } else { node })
+        .collect();
+    let removing: Vec<NodeId> =
+        image.replicas.iter().copied().filter(|node| !target.contains(node)).collect();
+    let adding = target.iter().copied().filter(|node| !settled.contains(node)).collect();
+    let replicas = target.iter().chain(&removing).copied().collect();
+    Assignment { replicas, adding, removing }
 }

@@ -429,6 +429,36 @@ fn a_broker_that_departs_leaves_every_partition_to_the_others() {
 }
 
 #[test]
+fn what_lives_on_a_broker_that_departs_moves_to_those_that_have_none_of_it() {
+    let any = |_| true;
+    let mut site = Site::of_three();
+    let moves = site.controller.move_off(NodeId(1), 9, &any);
+    assert_eq!((moves.changes.len(), moves.under_way_count), (0, 0), "all others have it");
+    site.join(4);
+    site.join(5);
+    let moves = site.controller.move_off(NodeId(1), 9, &|node| node != NodeId(4));
+    site.commit(&moves.changes);
+    assert_eq!(site.moving_text(), "on 5231 +5 -1 leader 1 epoch 0 isr 123 elr ");
+    let moves = site.controller.move_off(NodeId(1), 9, &any);
+    assert_eq!((moves.changes.len(), moves.under_way_count), (0, 1), "it is on its way");
+    // Who was to have it is gone: another is.
+    site.fence(5);
+    let moves = site.controller.move_off(NodeId(1), 9, &any);
+    site.commit(&moves.changes);
+    assert_eq!(site.moving_text(), "on 23451 +4 -51 leader 1 epoch 0 isr 123 elr ");
+    let request = site.request(1, &[1, 2, 3, 4]);
+    assert_eq!(site.alter(&request), ErrorCode::NEW_LEADER_ELECTED);
+    assert_eq!(site.moving_text(), "on 234 + - leader 2 epoch 1 isr 234 elr ");
+    let moves = site.controller.move_off(NodeId(1), 9, &any);
+    assert_eq!((moves.changes.len(), moves.under_way_count), (0, 0), "it is gone from there");
+    // One to whom a partition is on its way does not get it.
+    assert_eq!(site.reassign(Some(&[1, 2, 3])), ErrorCode::NONE);
+    let moves = site.controller.move_off(NodeId(1), 9, &any);
+    site.commit(&moves.changes);
+    assert_eq!(site.moving_text(), "on 234 + - leader 2 epoch 2 isr 234 elr ");
+}
+
+#[test]
 fn what_only_a_dead_broker_has_is_given_up_by_force_alone() {
     let mut site = Site::of_three();
     site.fence(2);

@@ -2,7 +2,8 @@
 //! and `move-voter` ask of the active controller.
 //!
 //! ```text
-//! leave, remove    put out (leads nothing, in sync with nothing) ─► replicas taken off
+//! leave, remove    replicas moved to others, where there are others
+//!                  ─► put out (leads nothing, in sync with nothing) ─► replicas taken off
 //!                  ─► unregistered, and noted as departed ─► out of the quorum ─► done
 //! move-voter       the other promoted ─► the one removed from the quorum ─► done
 //! ```
@@ -32,12 +33,17 @@ use crate::wire::{ErrorCode, frame};
 /// How long a node that is on its way out is not taken in again, since it was last asked about.
 const DEPARTURE_MS: u64 = 10_000;
 
+/// Replicas of a node that leaves which are on their way to others at a time.
+const MOVES_MAX: usize = 256;
+
 /// The next step of a change.
 enum Step {
     /// Of the metadata.
     Changes(Vec<Change>, &'static str),
     /// Of the quorum; nothing is left to do behind it, or something is.
     Quorum(MemberChange, bool),
+    /// What was begun goes on, as these words say.
+    Wait(String),
     /// None is needed any more.
     Done,
 }
@@ -75,6 +81,9 @@ impl<D: Disk> Site<D> {
             Ok(Step::Changes(changes, what)) => {
                 let reply = answer(ErrorCode::NONE, what, false);
                 self.propose_changes(now, origin, &changes, reply);
+            }
+            Ok(Step::Wait(what)) => {
+                self.reply_now(now, origin, Ok(answer(ErrorCode::NONE, &what, false)));
             }
             Ok(Step::Quorum(change, is_last)) => self.step_quorum(now, origin, change, is_last),
         }
@@ -193,6 +202,13 @@ impl<D: Disk> Site<D> {
                 )),
             };
         }
+        // From now on nothing moves to it either, from another that leaves.
+        self.active.departing.insert(node_id, now.boot.plus_ms(DEPARTURE_MS));
+        if !is_forced {
+            if let Some(step) = self.move_off(now, node_id) {
+                return Ok(step);
+            }
+        }
         let taken_off = self.controller.vacate(node_id, is_forced).map_err(|only| {
             let (topic, partition) = (&only.topic, only.partition);
             let more = match only.count {
@@ -207,7 +223,6 @@ impl<D: Disk> Site<D> {
                 "node {node_id} holds the only copy of {topic}-{partition}{more}: {advice}"
             ))
         })?;
-        self.active.departing.insert(node_id, now.boot.plus_ms(DEPARTURE_MS));
         match registered {
             Some(BrokerState::Active) => {
                 return Ok(Step::Changes(
@@ -235,6 +250,22 @@ impl<D: Disk> Site<D> {
         }
         let last = lives.last().copied().expect("one of the two is left");
         Ok(Step::Quorum(MemberChange::Remove(last), lives.len() == 1))
+    }
+
+    /// Has what lives on a node move to others; `None` when nothing does any more, or can.
+    fn move_off(&self, now: Now, node_id: NodeId) -> Option<Step> {
+        let may_take = |node| !self.is_departing(now, node);
+        let moves = self.controller.move_off(node_id, MOVES_MAX, &may_take);
+        match moves.under_way_count {
+            _ if !moves.changes.is_empty() => {
+                Some(Step::Changes(moves.changes, "its replicas move to other brokers"))
+            }
+            0 => None,
+            1 => Some(Step::Wait("1 of its replicas is on its way to another broker".into())),
+            count => Some(Step::Wait(format!(
+                "{count} of its replicas are on their way to other brokers"
+            ))),
+        }
     }
 
     /// What has none of a node's lives so far taken in again.

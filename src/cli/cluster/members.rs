@@ -15,7 +15,7 @@ use super::super::json::Json;
 use super::super::{CliError, connect, out, say};
 use super::kind;
 
-/// How long a change of members may take.
+/// How long a change of members may take to get on.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How soon its next step is asked for.
@@ -133,14 +133,14 @@ fn as_json(node: &DescribedNode) -> Json {
     ])
 }
 
-/// take a node out of its site for good: others take over what it leads, its replicas are taken off
-/// it, it votes no more, and its process ends
+/// take a node out of its site for good: its replicas move to others, which take over what it leads, it
+/// votes no more, and its process ends
 #[derive(FromArgs)]
 #[argh(
     subcommand,
     name = "leave",
     example = "{command_name} --server board-3.local:7092\n  node board-3 leaves",
-    note = "Its partitions have one replica fewer then; reassign them first to keep as many. Refused while the node holds the only copy of something, or while those who are left to vote would be no majority."
+    note = "Partitions that every other broker has a replica of have one fewer then. Refused while the node holds the only copy of something, or while those who are left to vote would be no majority."
 )]
 pub struct Leave {
     /// the broker that is to leave, as HOST:PORT (default: ODRADEK_SERVER, or 127.0.0.1:7092)
@@ -224,7 +224,7 @@ impl MoveVoter {
 /// Asks for a change until it is done, and says what happens on the way.
 fn change(server: &str, change: SiteChange) -> Result<(), CliError> {
     let admin: Admin = connect::admin(server)?;
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     let mut said = String::new();
     loop {
         let step = admin.change_members(change).map_err(|why| connect::failed(server, why))?;
@@ -238,9 +238,14 @@ fn change(server: &str, change: SiteChange) -> Result<(), CliError> {
         if message != said && !message.is_empty() {
             say(format_args!("{message}"));
             said = message;
+            deadline = Instant::now() + PATIENCE;
         }
         if deadline <= Instant::now() {
-            return Err(connect::failed(server, "the change takes too long; ask for it again"));
+            return Err(connect::failed(
+                server,
+                "the change does not get on; it goes on by itself where it can, and goes on from there when it is \
+                 asked for again",
+            ));
         }
         thread::sleep(STEP);
     }
