@@ -166,6 +166,23 @@ fn who_may_be_read_from_and_written_to() {
     assert_eq!(site.fetch(ONE, 0, 9, true).0, ErrorCode::OFFSET_OUT_OF_RANGE);
 }
 
+/// Seen with librdkafka after a leader's power was cut: its first batch reached the next leader before
+/// that led, its second when it did, and was stored; the first was out of order from then on.
+#[test]
+fn a_producers_second_batch_waits_for_the_first_one() {
+    let mut site = site();
+    let first = site.produce_by(Some((7, 0)), TWO, 0, -1, "first");
+    assert_eq!(site.produced(first), Some((ErrorCode::NOT_LEADER_OR_FOLLOWER, -1)));
+    site.elect(0, TWO, &NODES);
+    let second = site.produce_by(Some((7, 1)), TWO, 0, -1, "second");
+    assert_eq!(site.produced(second), Some((ErrorCode::NOT_LEADER_OR_FOLLOWER, -1)));
+    for (sequence, value) in [(0, "first"), (1, "second")] {
+        let again = site.produce_by(Some((7, sequence)), TWO, 0, -1, value);
+        site.run(1000);
+        assert_eq!(site.produced(again), Some((ErrorCode::NONE, i64::from(sequence))));
+    }
+}
+
 #[test]
 fn records_are_deleted_on_every_live_replica() {
     let mut site = site();

@@ -9,6 +9,7 @@
 //!
 //! Read semantics.md 2.2 steps 1–10, 2.3 and 2.22 before editing.
 
+mod awaited;
 mod clean;
 mod describe;
 mod fetch;
@@ -23,6 +24,7 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::awaited::Awaited;
 use self::group::Groups;
 use self::held::{Held, HeldShare};
 use self::kept::Kept;
@@ -186,6 +188,7 @@ pub struct Back<D: Disk> {
     scrub: ScrubPlan,
     clean: CleanPlan,
     held: Held,
+    awaited: Awaited,
     replicas: Replicas,
     is_writable: bool,
     has_space: bool,
@@ -222,6 +225,7 @@ impl<D: Disk> Back<D> {
                 config.live.cleaner_map_bytes,
             ),
             held: Held::new(config.shard_count),
+            awaited: Awaited::default(),
             replicas: Replicas::new(config),
             is_writable: true,
             has_space: true,

@@ -403,6 +403,11 @@ impl<D: Disk> Log<D> {
         self.producers.count()
     }
 
+    /// Whether this one is among them.
+    pub fn knows_producer(&self, producer_id: i64) -> bool {
+        self.producers.knows(producer_id)
+    }
+
     /// Raises what is known to be on stable storage.
     pub fn mark_durable(&mut self, end_offset: Offset) {
         assert!(end_offset <= self.end_offset(), "nothing beyond the end can be durable");

@@ -171,6 +171,11 @@ impl Producers {
         if header.base_sequence == next { Ok(()) } else { Err(SequenceError::OutOfOrder) }
     }
 
+    /// Whether anything is known of a producer.
+    pub fn knows(&self, producer_id: i64) -> bool {
+        self.by_id.contains_key(&producer_id)
+    }
+
     /// Takes note of a batch that lies in the log.
     pub fn observe(&mut self, header: &BatchHeader, now: Boot) {
         if header.producer_id < 0 || header.base_sequence < 0 || header.attributes.is_control() {

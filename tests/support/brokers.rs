@@ -427,7 +427,22 @@ impl Site {
 
     /// Sends a record; the name of the answer.
     pub fn produce(&mut self, node: NodeId, partition: i32, acks: i8, value: &str) -> u64 {
+        self.produce_by(None, node, partition, acks, value)
+    }
+
+    /// The same, by an idempotent producer: its id, and the sequence.
+    pub fn produce_by(
+        &mut self,
+        producer: Option<(i64, i32)>,
+        node: NodeId,
+        partition: i32,
+        acks: i8,
+        value: &str,
+    ) -> u64 {
         let mut builder = BatchBuilder::new();
+        if let Some((id, sequence)) = producer {
+            builder.set_producer(id, 0, sequence);
+        }
         builder.push(self.now().wall, None, Some(value.as_bytes()), &[]);
         let batch = builder.finish(Compression::None)[..].into();
         let items = vec![ProduceItem { place: 0, topic_partition: place(partition), batch }];

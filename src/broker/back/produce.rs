@@ -54,7 +54,39 @@ impl<D: Disk> Back<D> {
         }
     }
 
-    pub(super) fn append(
+    fn append(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        acks: i8,
+        batch: BytesMut,
+        bad_records: &mut Vec<u32>,
+    ) -> Result<(ProducedPartition, Offset), ErrorCode> {
+        let stranger = self.stranger(topic_partition, &batch);
+        let must_wait = stranger
+            .as_ref()
+            .is_some_and(|header| self.awaited.is_behind_one(now.boot, topic_partition, header));
+        if must_wait {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let outcome = self.append_fit(now, topic_partition, acks, batch, bad_records);
+        if let (Some(header), Err(error)) = (&stranger, &outcome) {
+            if error.is_retriable() {
+                self.awaited.refuse(now.boot, topic_partition, header);
+            }
+        }
+        outcome
+    }
+
+    /// The header of an idempotent producer's batch, where the log knows nothing of that producer.
+    fn stranger(&self, topic_partition: TopicPartition, batch: &[u8]) -> Option<BatchHeader> {
+        let header = BatchHeader::parse(batch).ok().filter(|header| 0 <= header.producer_id)?;
+        let state = self.partitions.get(&topic_partition)?;
+        (!state.log.knows_producer(header.producer_id)).then_some(header)
+    }
+
+    /// Appends a batch if it is sound, and if this node leads.
+    fn append_fit(
         &mut self,
         now: Now,
         topic_partition: TopicPartition,
