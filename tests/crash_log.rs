@@ -176,7 +176,7 @@ impl Site {
     fn open(disk: &SimDisk, ms: u64, next_value: u64) -> Option<(Site, RecoveryReport)> {
         let parameters = site_parameters(ms);
         let path = Path::new("/data");
-        let Booted { dir, journal, damage, mut logs, report } =
+        let Booted { dir, journal, damage, mut logs, report, .. } =
             boot(disk, path, RING_BYTES, 77, &parameters)?;
         assert_eq!(damage, None);
         for number in logs.len() as i32..2 {

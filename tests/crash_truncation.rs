@@ -79,7 +79,7 @@ impl Site {
     fn open(disk: &SimDisk, ms: u64, next_value: u64) -> Option<Site> {
         let parameters = parameters(ms);
         let path = Path::new("/data");
-        let Booted { dir, journal, damage, mut logs, report } =
+        let Booted { dir, journal, damage, mut logs, report, .. } =
             boot(disk, path, RING_BYTES, 77, &parameters)?;
         assert_eq!(damage, None);
         assert!(report.partitions.iter().all(LogReport::is_sound), "{report:?}");

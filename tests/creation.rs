@@ -1,12 +1,15 @@
 //! Making many partitions at once: one sync for all of them, and a stop anywhere in between leaves
 //! either the whole topic or nothing of it.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use booted::Booted;
 use bytes::BytesMut;
 use odradek::broker::back::Flushed;
 use odradek::broker::control::{
@@ -18,7 +21,7 @@ use odradek::controller::ControllerConfig;
 use odradek::ids::{NodeId, TopicName, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal};
-use odradek::log::{LogDir, OpenParameters, RecoveryReport};
+use odradek::log::{OpenParameters, RecoveryReport};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
@@ -53,11 +56,8 @@ impl Node {
             now: now(),
             config: TopicConfig::default(),
         };
-        let mut dir = LogDir::claim(disk.clone(), path, &parameters).expect("claims");
-        let opened = Journal::open(disk.clone(), path, 16 << 20, 3).expect("opens");
-        let mut journal = opened.journal;
-        journal.replay(&mut dir.redo(opened.states)).expect("replays");
-        let (logs, report) = dir.recover(&parameters, opened.damage.is_none()).expect("recovers");
+        let booted = booted::boot(&disk, path, 16 << 20, 3, &parameters).expect("boots");
+        let Booted { dir, mut journal, logs, report, .. } = booted;
         let mut found: BTreeMap<_, _> =
             logs.into_iter().map(|log| (log.topic_partition(), log)).collect();
         let name = TopicName::new(METADATA_TOPIC).expect("legal");

@@ -1,6 +1,8 @@
 //! A site of nodes in memory: its metadata is one, whoever fails (semantics.md 2.11 to 2.13,
 //! reliability.md Q5, Q6, R8).
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/member_world.rs"]
 mod member_world;
 #[path = "support/sim_disk.rs"]

@@ -59,22 +59,27 @@ fn batch_bytes(world: &World) -> u64 {
     header.size_bytes() as u64
 }
 
-#[test]
-fn bytes_above_the_mark_are_torn() {
+/// Five batches, and two more that were never committed; the second of these is cut in the middle.
+/// With it the file of what is torn.
+fn cut_in_the_seventh() -> (World, SimDisk, PathBuf) {
     let mut world = world_of(5);
     let bytes = batch_bytes(&world);
-    // Two more that were never committed; the second is cut in the middle.
     world.append(1, 111).expect("the disk works");
     world.append(1, 111).expect("the disk works");
     let disk = world.disk.after_kill();
     disk.open(&log_path(0), Open::Write).expect("there").set_len(6 * bytes + 100).expect("cut");
+    (world, disk, Path::new(DIR).join(format!("{:020}.{}.torn", 0, 6 * bytes)))
+}
+
+#[test]
+fn bytes_above_the_mark_are_torn() {
+    let (mut world, disk, torn) = cut_in_the_seventh();
     let report = world.open(disk);
     let log_report = &report.partitions[0];
     assert!(log_report.is_sound());
     assert_eq!(log_report.torn_bytes, 100);
     assert_eq!(world.log().end_offset(), Offset(6), "the longest good prefix stays");
     assert_eq!(world.log().durable_offset(), Offset(6), "and is durable now");
-    let torn = Path::new(DIR).join(format!("{:020}.{}.torn", 0, 6 * bytes));
     assert_eq!(world.disk.len_of(&torn), 100);
     world.check();
 }
@@ -83,17 +88,11 @@ fn bytes_above_the_mark_are_torn() {
 /// so the log could neither be cut nor, with such a cut to finish, opened (reliability.md S7).
 #[test]
 fn a_full_disk_has_no_room_for_what_is_torn_and_opens() {
-    let mut world = world_of(5);
-    let bytes = batch_bytes(&world);
-    world.append(1, 111).expect("the disk works");
-    world.append(1, 111).expect("the disk works");
-    let disk = world.disk.after_kill();
-    disk.open(&log_path(0), Open::Write).expect("there").set_len(6 * bytes + 100).expect("cut");
+    let (mut world, disk, torn) = cut_in_the_seventh();
     disk.set_free_bytes(Some(60));
     let report = world.open(disk);
     assert!(report.partitions[0].is_sound());
     assert_eq!(world.log().end_offset(), Offset(6), "the longest good prefix stays");
-    let torn = Path::new(DIR).join(format!("{:020}.{}.torn", 0, 6 * bytes));
     assert_eq!(world.disk.len_of(&torn), 0);
     world.disk.set_free_bytes(None);
     world.check();

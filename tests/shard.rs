@@ -1,6 +1,8 @@
 //! A shard's core by itself, without threads or sockets: events in, outputs out, on a disk in
 //! memory. What is a matter of order between a shard and its neighbours is shown here.
 
+#[path = "support/booted.rs"]
+mod booted;
 #[path = "support/plenty.rs"]
 mod plenty;
 #[path = "support/sim_disk.rs"]
@@ -25,7 +27,7 @@ use odradek::ids::{
 };
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
-use odradek::log::{DamageNote, Log, LogDir, OpenParameters, Scrubbed};
+use odradek::log::{DamageNote, Log, OpenParameters, Scrubbed};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
@@ -246,11 +248,8 @@ fn after_power_cut(disk: &SimDisk) -> Log<SimDisk> {
         now: at(5000),
         config: TopicConfig::default(),
     };
-    let mut dir = LogDir::claim(disk.clone(), Path::new("/d"), &parameters).expect("claims");
-    let mut opened = Journal::open(disk, Path::new("/d"), 16 << 20, 2).expect("opens");
-    opened.journal.replay(&mut dir.redo(opened.states)).expect("replays");
-    let (mut logs, _) = dir.recover(&parameters, opened.damage.is_none()).expect("recovers");
-    logs.pop().expect("the topic is there")
+    let booted = booted::boot(&disk, Path::new("/d"), 16 << 20, 2, &parameters).expect("boots");
+    booted.logs.into_iter().next_back().expect("the topic is there")
 }
 
 fn segment(base: i64) -> std::path::PathBuf {

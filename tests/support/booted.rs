@@ -15,6 +15,8 @@ pub struct Booted {
     pub journal: Journal<SimDisk>,
     /// What was wrong with the journal before it was replayed.
     pub damage: Option<JournalDamage>,
+    /// Whether the card may be an old one (see `journal::Opened`).
+    pub is_unproven: bool,
     pub logs: Vec<Log<SimDisk>>,
     pub report: RecoveryReport,
 }
@@ -29,9 +31,10 @@ pub fn boot(
 ) -> Option<Booted> {
     let mut dir = LogDir::claim(disk.clone(), path, parameters).ok()?;
     let opened = Journal::open(disk.clone(), path, ring_bytes, salt).ok()?;
+    let is_unproven = opened.is_unproven;
     let mut journal = opened.journal;
     let replayed = journal.replay(&mut dir.redo(opened.states)).ok()?;
     let damage = opened.damage.or(replayed.damage);
     let (logs, report) = dir.recover(parameters, damage.is_none()).ok()?;
-    Some(Booted { dir, journal, damage, logs, report })
+    Some(Booted { dir, journal, damage, is_unproven, logs, report })
 }

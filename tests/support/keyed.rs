@@ -129,7 +129,7 @@ impl Keyed {
             config: self.config.clone(),
         };
         let path = Path::new("/data");
-        let Booted { dir, journal, damage, mut logs, report } =
+        let Booted { dir, journal, damage, mut logs, report, .. } =
             boot(disk, path, RING_BYTES, 77, &parameters)?;
         assert_eq!(damage, None);
         assert!(report.partitions.iter().all(LogReport::is_sound), "{report:?}");

@@ -23,7 +23,7 @@ use odradek::ids::{NodeId, Offset, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
 use odradek::journal::{Entry, Journal, SmallState};
 use odradek::limits::FRAME_PREFIX_BYTES;
-use odradek::log::{Log, LogDir, OpenParameters};
+use odradek::log::{Log, OpenParameters};
 use odradek::quorum::Timeouts;
 use odradek::replica::LeaderAndIsr;
 use odradek::time::{Boot, Now, Timestamp};
@@ -41,6 +41,7 @@ use odradek::wire::peer::hello::{BROKER, CONTROLLER};
 use odradek::wire::replica::alter_partition::{AlterReplicas, InSync};
 use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 
+use crate::booted::{self, Booted};
 use crate::sim_disk::{Cut, SimDisk, SimFile};
 
 const DIR: &str = "/data";
@@ -573,11 +574,8 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         now,
         config: TopicConfig::default(),
     };
-    let mut dir = LogDir::claim(disk.clone(), path, &parameters).expect("claims");
-    let opened = Journal::open(disk.clone(), path, 16 << 20, seed).expect("opens");
-    let mut journal = opened.journal;
-    journal.replay(&mut dir.redo(opened.states)).expect("replays");
-    let (logs, _) = dir.recover(&parameters, opened.damage.is_none()).expect("recovers");
+    let booted = booted::boot(disk, path, 16 << 20, seed, &parameters).expect("boots");
+    let Booted { dir, journal, damage, is_unproven, logs, .. } = booted;
     let mut found: BTreeMap<TopicPartition, Log<SimDisk>> =
         logs.into_iter().map(|log| (log.topic_partition(), log)).collect();
     let name = TopicName::new(METADATA_TOPIC).expect("legal");
@@ -587,7 +585,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
     log.set_config(metadata_topic_config());
     let state = read_state(disk, path).expect("the disk works");
     let snapshot = read_snapshot(disk, path).expect("the disk works");
-    let standing = examine(NodeId(node), &log, state, snapshot, opened.damage.is_none());
+    let standing = examine(NodeId(node), &log, state, snapshot, damage.is_none());
     assert!(!matches!(standing, Standing::Lost(_)), "node {node}: {standing:?}");
     let start = SiteStart {
         disk: disk.clone(),
@@ -613,7 +611,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         found.keys().copied().filter(|place| !is_here(place)).collect();
     let unclaimed =
         unclaimed.into_iter().map(|place| (place, found.remove(&place).expect("there")));
-    site.note_found(unclaimed.collect(), BTreeSet::new(), opened.is_unproven);
+    site.note_found(unclaimed.collect(), BTreeSet::new(), is_unproven);
     site.note_given(found.keys().copied());
     Running {
         site,

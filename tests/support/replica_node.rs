@@ -58,7 +58,7 @@ impl Node {
         };
         let path = Path::new("/data");
         let booted = boot(disk, path, RING_BYTES, 77, &parameters).expect("the disk works");
-        let Booted { dir, mut journal, damage, mut logs, report } = booted;
+        let Booted { dir, mut journal, damage, mut logs, report, .. } = booted;
         assert_eq!(damage, None);
         let log = logs.pop().unwrap_or_else(|| {
             dir.create(&setup.name, setup.topic_partition, setup.topic.clone(), now)

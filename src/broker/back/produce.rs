@@ -62,27 +62,27 @@ impl<D: Disk> Back<D> {
         batch: BytesMut,
         bad_records: &mut Vec<u32>,
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
-        let stranger = self.stranger(topic_partition, &batch);
-        let must_wait = stranger
-            .as_ref()
-            .is_some_and(|header| self.awaited.is_behind_one(now.boot, topic_partition, header));
-        if must_wait {
-            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        // Kept for a batch that is refused; the log is asked only where something was.
+        let header = BatchHeader::parse(&batch).ok().filter(|header| 0 <= header.producer_id);
+        if let Some(header) = &header {
+            let is_behind_one = self.awaited.is_behind_one(now.boot, topic_partition, header);
+            if is_behind_one && self.is_stranger(topic_partition, header) {
+                return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+            }
         }
         let outcome = self.append_fit(now, topic_partition, acks, batch, bad_records);
-        if let (Some(header), Err(error)) = (&stranger, &outcome) {
-            if error.is_retriable() {
+        if let (Some(header), Err(error)) = (&header, &outcome) {
+            if error.is_retriable() && self.is_stranger(topic_partition, header) {
                 self.awaited.refuse(now.boot, topic_partition, header);
             }
         }
         outcome
     }
 
-    /// The header of an idempotent producer's batch, where the log knows nothing of that producer.
-    fn stranger(&self, topic_partition: TopicPartition, batch: &[u8]) -> Option<BatchHeader> {
-        let header = BatchHeader::parse(batch).ok().filter(|header| 0 <= header.producer_id)?;
-        let state = self.partitions.get(&topic_partition)?;
-        (!state.log.knows_producer(header.producer_id)).then_some(header)
+    /// Whether the log is here and knows nothing of a batch's producer.
+    fn is_stranger(&self, topic_partition: TopicPartition, header: &BatchHeader) -> bool {
+        let state = self.partitions.get(&topic_partition);
+        state.is_some_and(|state| !state.log.knows_producer(header.producer_id))
     }
 
     /// Appends a batch if it is sound, and if this node leads.
