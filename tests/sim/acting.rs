@@ -1,0 +1,270 @@
+//! What a node's machines want done: mail between its threads, frames, work for the disk.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use odradek::broker::control::ControlOutput;
+use odradek::broker::front::Response;
+use odradek::broker::mail::ShardId;
+use odradek::broker::shard::{Event as ShardEvent, Output};
+use odradek::broker::site::{Altered, Work, Worked};
+use odradek::broker::{CloseReason, ConnectionId};
+use odradek::ids::NodeId;
+use odradek::journal::disk::{Disk, DiskFile};
+use odradek::journal::{Entry, SmallState};
+
+use super::event::{DialFor, Event, Life, ToControl};
+use super::node::{DIR, ScrubWork};
+use super::world::World;
+use crate::sim_disk::SimFile;
+
+/// A response as bytes, or nothing when the disk has lost some of it.
+fn bytes_of(response: Response<SimFile>) -> Option<Bytes> {
+    let mut bytes = response.head;
+    for (slice, behind) in response.tail {
+        let start = bytes.len();
+        bytes.resize(start + slice.bytes as usize, 0);
+        slice.file.read_exact_at(&mut bytes[start..], slice.position).ok()?;
+        bytes.extend(behind);
+    }
+    Some(bytes.into())
+}
+
+impl World {
+    /// Hands an entry to the flusher.
+    fn persist(&mut self, life: Life, entry: Entry<SimFile>) {
+        if let Entry::State { topic_partition, state } = &entry {
+            if !matches!(state, SmallState::HighWatermark(_)) {
+                self.trace.note(|| format!("node {}: {topic_partition} {state:?}", life.node));
+            }
+        }
+        self.checkers.persist(life.node, &entry);
+        if let Some(running) = self.life(life) {
+            running.flusher.queue.push(entry);
+        }
+    }
+
+    /// Does what a shard wants done.
+    pub fn act_shard(&mut self, life: Life, number: u16) {
+        let at = usize::from(number);
+        let from = ShardId(number);
+        loop {
+            let Some(running) = self.life(life) else { return };
+            let Some(output) = running.shards[at].poll() else { return };
+            match output {
+                Output::Persist(entry) => self.persist(life, entry),
+                Output::Respond(connection, response) => self.respond(life, connection, response),
+                Output::Close(connection, reason) => {
+                    if !matches!(reason, CloseReason::UnackedError(_)) {
+                        self.trace.note(|| format!("node {} closes: {reason}", life.node));
+                    }
+                    self.hang_up(life, number, connection);
+                }
+                Output::Ask(to, ask) => self.mail_shard(life, at + 1, to, ShardEvent::Ask(ask)),
+                Output::Reply(to, reply) => {
+                    self.mail_shard(life, at + 1, to, ShardEvent::Reply(from, reply));
+                }
+                Output::Notice(to, notice) => {
+                    self.mail_shard(life, at + 1, to, ShardEvent::Notice(from, notice));
+                }
+                Output::Peer(to, mail) => {
+                    self.mail_shard(life, at + 1, to, ShardEvent::Peer(mail));
+                }
+                Output::Load(load) => {
+                    let mut bytes = vec![0; load.bytes as usize];
+                    let is_lost = load.file.read_at(&mut bytes, load.position).is_err();
+                    let event = ShardEvent::Loaded { token: load.token, is_lost };
+                    let at = self.soon(100, 20_000);
+                    self.at(at, Event::Shard(life, number, Box::new(event)));
+                }
+                Output::Control(ask) => self.mail_control(life, at + 1, ToControl::Ask(ask)),
+                Output::Applied(version) => {
+                    self.mail_control(life, at + 1, ToControl::Applied(version));
+                }
+                Output::Retired(log) => {
+                    self.mail_control(life, at + 1, ToControl::Retired(log));
+                }
+                Output::Alter(proposal) => {
+                    self.mail_control(life, at + 1, ToControl::Alter(from, proposal));
+                }
+                Output::Dial(node, address) => self.dial_replica(life, number, node, address),
+                Output::Note(note) => self.give_scrubber(life, ScrubWork::Note(note)),
+                Output::NoteProducers(topic_partition, note) => {
+                    let work = ScrubWork::NoteProducers(number, topic_partition, note);
+                    self.give_scrubber(life, work);
+                }
+                Output::Cut(topic_partition, cut) => {
+                    self.give_scrubber(life, ScrubWork::Cut(number, topic_partition, cut));
+                }
+                Output::Scrub(job) => {
+                    self.give_scrubber(life, ScrubWork::Verify(number, Box::new(job)));
+                }
+                Output::Release(_) => {}
+                Output::Answer(..) | Output::Clean(_) | Output::HandOver(..) => {
+                    unreachable!("no doors, no cleaner, and peers meet without a handshake")
+                }
+            }
+        }
+    }
+
+    /// Does what a control machine wants done.
+    pub fn act_control(&mut self, life: Life) {
+        loop {
+            let Some(running) = self.life(life) else { return };
+            let Some(output) = running.site.poll() else { break };
+            match output {
+                ControlOutput::Prepare => {
+                    let at = self.sync_done_at(life.node);
+                    let synced = self.boards[&life.node].disk.sync_all(Path::new(DIR)).is_ok();
+                    self.at(at, Event::Control(life, ToControl::Prepared(synced)));
+                }
+                ControlOutput::Persist(entry) => self.persist(life, entry),
+                ControlOutput::Apply(shard, apply) => {
+                    self.checkers.applied(life.node, &apply, &mut self.trace);
+                    self.mail_shard(life, 0, shard, ShardEvent::Apply(apply));
+                }
+                ControlOutput::Answer(request, body) => {
+                    let event = ShardEvent::Controlled(request, body);
+                    self.mail_shard(life, 0, request.shard, event);
+                }
+                ControlOutput::Altered(shard, altered) => {
+                    let Altered { topic_partition, partition_epoch, outcome } = altered;
+                    if let Err(error) = &outcome {
+                        let words = || format!("node {}: {topic_partition}: {error}", life.node);
+                        self.trace.note(words);
+                    }
+                    let event = ShardEvent::Altered { topic_partition, partition_epoch, outcome };
+                    self.mail_shard(life, 0, shard, event);
+                }
+                ControlOutput::Inform => {
+                    for shard in 0..self.plan.shard_count(life.node) {
+                        self.mail_shard(life, 0, ShardId(shard), ShardEvent::Informed);
+                    }
+                }
+                // No board leaves its site here.
+                ControlOutput::Configure | ControlOutput::Depart => {}
+                ControlOutput::Remove(log) => {
+                    if let Ok(path) = log.retire() {
+                        let _ = self.boards[&life.node].disk.remove_dir_all(&path);
+                    }
+                }
+                ControlOutput::Work(work) => {
+                    running.works.push_back(work);
+                    if running.works.len() == 1 {
+                        let at = self.sync_done_at(life.node);
+                        self.at(at, Event::Work(life));
+                    }
+                }
+                ControlOutput::Send(to, said) => {
+                    self.checkers.said(life, to, &said);
+                    if let Some(&(number, side)) = running_links(self, life, to) {
+                        self.send(number, side, said.encode().into());
+                    }
+                }
+            }
+        }
+        self.begin_flush(life);
+    }
+
+    fn mail_control(&mut self, life: Life, from: usize, input: ToControl) {
+        self.mail(life, from, 0, Event::Control(life, input));
+    }
+
+    fn respond(&mut self, life: Life, connection: ConnectionId, response: Response<SimFile>) {
+        let (number, side) = (connection.0 / 2, (connection.0 % 2) as usize);
+        match bytes_of(response) {
+            Some(bytes) => self.send(number, side, bytes),
+            None => self.break_conn(number),
+        }
+        let _ = life;
+    }
+
+    fn hang_up(&mut self, life: Life, shard: u16, connection: ConnectionId) {
+        let (number, side) = (connection.0 / 2, (connection.0 % 2) as usize);
+        self.close_conn(number, side);
+        let event = ShardEvent::Closed(connection);
+        self.at(self.us, Event::Shard(life, shard, Box::new(event)));
+    }
+
+    fn give_scrubber(&mut self, life: Life, work: ScrubWork) {
+        let Some(running) = self.life(life) else { return };
+        running.scrubs.push_back(work);
+        if running.scrubs.len() == 1 {
+            let at = self.sync_done_at(life.node);
+            self.at(at, Event::Scrub(life));
+        }
+    }
+
+    /// The worker of the control thread has done the first of its works.
+    pub fn work(&mut self, life: Life) {
+        let disk = self.boards[&life.node].disk.clone();
+        let Some(running) = self.life(life) else { return };
+        let Some(work) = running.works.pop_front() else { return };
+        let has_more = !running.works.is_empty();
+        let worked = match work {
+            Work::Keep(keeps) => {
+                self.checkers.kept(life.node, &keeps);
+                let path = Path::new(DIR);
+                Worked::Kept(keeps.iter().try_for_each(|keep| keep.run(&disk, path)))
+            }
+            Work::Cut(cut) => Worked::Cut(cut.run()),
+            Work::Prove => Worked::Proven(odradek::journal::prove(&disk, Path::new(DIR))),
+            Work::Load(file, position, bytes) => {
+                let mut buffer = vec![0; bytes as usize];
+                Worked::Loaded(file.read_at(&mut buffer, position).map(|_| ()))
+            }
+        };
+        self.at(self.us + 1, Event::Control(life, ToControl::Worked(worked)));
+        if has_more {
+            let at = self.sync_done_at(life.node);
+            self.at(at, Event::Work(life));
+        }
+    }
+
+    /// The scrubber has done the first of its works.
+    pub fn scrub(&mut self, life: Life) {
+        let Some(running) = self.life(life) else { return };
+        let Some(work) = running.scrubs.pop_front() else { return };
+        let has_more = !running.scrubs.is_empty();
+        let told = match work {
+            ScrubWork::Note(note) => {
+                let _ = note.save();
+                let at = self.soon(2_000_000, 2_000_000);
+                self.at(at, Event::Repair(life.node));
+                None
+            }
+            ScrubWork::NoteProducers(shard, topic_partition, note) => {
+                let saved = note.save().ok();
+                Some((shard, ShardEvent::ProducersNoted(topic_partition, saved)))
+            }
+            ScrubWork::Cut(shard, topic_partition, cut) => {
+                let done = cut.run();
+                self.counts.truncations += u64::from(done.is_ok());
+                Some((shard, ShardEvent::CutDone(topic_partition, done)))
+            }
+            ScrubWork::Verify(shard, mut job) => {
+                let found = job.scrub.step(1 << 20).ok();
+                Some((shard, ShardEvent::Scrubbed(*job, found)))
+            }
+        };
+        if let Some((shard, event)) = told {
+            self.at(self.us + 1, Event::Shard(life, shard, Box::new(event)));
+        }
+        if has_more {
+            let at = self.sync_done_at(life.node);
+            self.at(at, Event::Scrub(life));
+        }
+    }
+
+    fn dial_replica(&mut self, life: Life, shard: u16, node: NodeId, address: Option<String>) {
+        let us = match address {
+            Some(_) => self.dial_us(life.node, node.0),
+            None => 100,
+        };
+        self.at(self.us + us, Event::Dialed(DialFor::Replica(life, shard), node.0));
+    }
+}
+
+fn running_links(world: &World, life: Life, to: NodeId) -> Option<&(u64, usize)> {
+    world.running(life.node)?.links.get(&to.0)
+}

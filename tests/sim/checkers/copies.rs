@@ -1,0 +1,259 @@
+//! R2, R6, R7, I8 and S1: what each node has of each partition, as it handed it to its flusher, and
+//! what of that is on stable storage.
+//!
+//! - Batches of the same epoch and offset are the same bytes everywhere (R7; for the metadata, log
+//!   matching).
+//! - Nothing that is committed is cut off (R6), unless it was damaged there.
+//! - A node that starts has everything that was on its stable storage (S1).
+
+use std::collections::BTreeMap;
+
+use odradek::broker::control::METADATA;
+use odradek::ids::{NodeId, TopicPartition};
+use odradek::journal::{Entry, SmallState};
+use odradek::record::crc::crc32c;
+
+use super::rules::{i8, r6, r7, r8, s1};
+use super::{Batch, Batches, Place, Verdict};
+use crate::sim::event::Life;
+use crate::sim::node::{Found, FoundLog};
+use crate::sim_disk::SimFile;
+
+/// One node's copy of a partition.
+#[derive(Clone, Debug, Default)]
+pub struct Copy {
+    pub batches: Batches,
+    /// Its end, which may lie behind its last batch where it begins anew.
+    pub end: i64,
+    /// End of what is on stable storage.
+    pub durable: i64,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Copies {
+    pub copies: BTreeMap<Place, Copy>,
+    /// What each epoch has at an offset.
+    seen: BTreeMap<(TopicPartition, i32, i64), u32>,
+    /// Copies that were damaged on purpose.
+    pub damaged: BTreeMap<Place, Damaged>,
+}
+
+/// A copy that was damaged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Damaged {
+    /// Whether it has left the in-sync replicas since.
+    has_left: bool,
+    /// The life that started on it.
+    pub life: u64,
+    /// A batch that rotted in a segment which a start does not read: the scrub is to find it.
+    pub rot: Option<i64>,
+}
+
+impl Copies {
+    /// A node's copy.
+    pub fn copy(&self, node: i32, topic_partition: TopicPartition) -> Option<&Copy> {
+        self.copies.get(&Place { node, topic_partition })
+    }
+
+    /// Whether nothing is damaged, or only on this node.
+    pub fn is_whole_but(&self, node: i32) -> bool {
+        self.damaged.keys().all(|place| place.node == node)
+    }
+
+    /// Whether no copy of a partition goes beyond an offset.
+    pub fn is_behind(&self, topic_partition: TopicPartition, end: i64) -> bool {
+        let copies = self.copies.iter().filter(|(at, _)| at.topic_partition == topic_partition);
+        copies.map(|(_, copy)| copy.end).all(|has| has <= end)
+    }
+
+    /// A node's disk has lost something.
+    pub fn damage(&mut self, node: i32) {
+        for place in self.copies.keys().filter(|place| place.node == node) {
+            let damaged = self.damaged.entry(*place).or_default();
+            (damaged.life, damaged.rot) = (0, None);
+        }
+    }
+
+    /// A batch of a node's copy is no longer what it was.
+    pub fn rot(&mut self, place: Place, base: i64) {
+        self.damaged.insert(place, Damaged { rot: Some(base), ..Damaged::default() });
+    }
+
+    /// Whether a node has a batch that rotted and was not healed.
+    pub fn is_rotten(&self, node: i32) -> bool {
+        self.damaged.iter().any(|(place, one)| place.node == node && one.rot.is_some())
+    }
+
+    /// Whether some copy of a partition has such a batch.
+    pub fn has_rot(&self, topic_partition: TopicPartition) -> bool {
+        let mut damaged = self.damaged.iter();
+        damaged.any(|(at, one)| at.topic_partition == topic_partition && one.rot.is_some())
+    }
+
+    /// Who is in sync has changed: a copy that had left and is back is healed.
+    pub fn note_isr(&mut self, topic_partition: TopicPartition, isr: &[NodeId]) {
+        self.damaged.retain(|place, damaged| {
+            let is_meant = place.topic_partition == topic_partition;
+            let is_in = isr.contains(&NodeId(place.node));
+            // Before it starts nobody knows.
+            damaged.has_left |= is_meant && !is_in && 0 < damaged.life;
+            !(is_meant && is_in && damaged.has_left)
+        });
+    }
+
+    /// See the module.
+    pub fn persist(
+        &mut self,
+        node: i32,
+        entry: &Entry<SimFile>,
+        committed: Option<&Batches>,
+        verdict: &mut Verdict,
+    ) {
+        let topic_partition = entry.topic_partition();
+        let place = Place { node, topic_partition };
+        match entry {
+            Entry::Append { leader_epoch, base_offset, end_offset, bytes, .. } => {
+                let copy = self.copies.entry(place).or_default();
+                let (base, end, epoch) = (base_offset.0, end_offset.0, leader_epoch.0);
+                let at = (node, topic_partition);
+                r7::at_the_end(verdict, at, base, copy.end);
+                let hash = crc32c(bytes);
+                let known = *self.seen.entry((topic_partition, epoch, base)).or_insert(hash);
+                r7::same_bytes(verdict, at, (base, epoch), (hash, known));
+                copy.batches.0.insert(base, Batch { end, epoch, hash });
+                copy.end = end;
+            }
+            Entry::State { state: SmallState::Truncated { start, end, .. }, .. } => {
+                let copy = self.copies.entry(place).or_default();
+                let is_excused = self.damaged.contains_key(&place);
+                for (base, batch) in copy.batches.0.range(end.0..) {
+                    let is_kept = committed.is_some_and(|kept| kept.0.get(base) == Some(batch));
+                    r6::cuts(verdict, (node, topic_partition), *base, (is_kept, is_excused));
+                }
+                // One that begins anew, behind what is deleted or in a snapshot, has nothing of what it
+                // had.
+                let is_anew = start == end;
+                copy.batches.0.retain(|_, batch| batch.end <= end.0 && !is_anew);
+                copy.end = end.0;
+                copy.durable = copy.durable.min(end.0);
+                // It is fetched anew.
+                let is_gone = |one: &Damaged| one.rot.is_some_and(|base| end.0 <= base);
+                if self.damaged.get(&place).is_some_and(is_gone) {
+                    self.damaged.remove(&place);
+                }
+            }
+            Entry::State { state: SmallState::Forget, .. } => {
+                self.copies.remove(&place);
+            }
+            _ => {}
+        }
+    }
+
+    /// See the module.
+    pub fn committed(&mut self, node: i32, entries: &[Entry<SimFile>]) {
+        for entry in entries {
+            let place = Place { node, topic_partition: entry.topic_partition() };
+            let Some(copy) = self.copies.get_mut(&place) else { continue };
+            match entry {
+                // What was cut since is no longer meant.
+                Entry::Append { end_offset, .. } => {
+                    copy.durable = copy.durable.max(end_offset.0.min(copy.end));
+                }
+                // It begins anew behind what is deleted, or in a snapshot.
+                Entry::State { state: SmallState::Truncated { start, end, .. }, .. }
+                    if start == end =>
+                {
+                    copy.durable = copy.durable.max(end.0.min(copy.end));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// See the module.
+    pub fn booted(
+        &mut self,
+        life: Life,
+        found: &Found,
+        is_in_sync: impl Fn(Place) -> bool,
+        verdict: &mut Verdict,
+    ) {
+        for log in &found.logs {
+            let place = Place { node: life.node, topic_partition: log.topic_partition };
+            let is_lost = log.topic_partition == METADATA && found.is_quorum_lost;
+            let copy = self.copies.entry(place).or_default();
+            let lacking = lacking(copy, log);
+            let is_told = found.is_unsound(log.topic_partition);
+            match self.damaged.get_mut(&place) {
+                _ if is_lost => {}
+                Some(damaged) if damaged.rot.is_some() && !is_told => {
+                    s1::starts_with_all(verdict, place, lacking.as_ref(), damaged.rot);
+                    if lacking.is_none() {
+                        // The journal had it.
+                        self.damaged.remove(&place);
+                    }
+                }
+                None => s1::starts_with_all(verdict, place, lacking.as_ref(), None),
+                // It was looked at before, and what it lacks is known.
+                Some(damaged) if 0 < damaged.life => {
+                    damaged.life = life.number;
+                    damaged.has_left |= !is_in_sync(place);
+                }
+                Some(damaged) => {
+                    (damaged.life, damaged.rot) = (life.number, None);
+                    damaged.has_left |= !is_in_sync(place);
+                    r8::notices(verdict, place, lacking.as_ref(), is_told);
+                    // What it lacked before is known, and stays so.
+                    if lacking.is_none() && !is_told {
+                        self.damaged.remove(&place);
+                    }
+                }
+            }
+            self.take_found(place, log, found, is_lost, verdict);
+        }
+        self.damaged.remove(&Place { node: life.node, topic_partition: METADATA });
+    }
+
+    fn take_found(
+        &mut self,
+        place: Place,
+        log: &FoundLog,
+        found: &Found,
+        is_lost: bool,
+        verdict: &mut Verdict,
+    ) {
+        let FoundLog { topic_partition, batches, end, durable, .. } = log;
+        let rot = self.damaged.get(&place).and_then(|damaged| damaged.rot);
+        let before = self.copies.get(&place).map(|copy| copy.batches.clone()).unwrap_or_default();
+        // What rotted is not what it was, and what is behind it may be out of reach.
+        let batches = match rot {
+            Some(_) => Batches(before.0.into_iter().filter(|(_, one)| one.end <= *end).collect()),
+            None => batches.clone(),
+        };
+        for (base, Batch { epoch, hash, .. }) in &batches.0 {
+            let key = (*topic_partition, *epoch, *base);
+            let known = *self.seen.entry(key).or_insert(*hash);
+            let at = (place.node, *topic_partition);
+            r7::same_bytes(verdict, at, (*base, *epoch), (*hash, known));
+        }
+        let safe = found.safe.get(topic_partition).copied().unwrap_or(0);
+        if !is_lost {
+            i8::takes_for_safe(verdict, place, *durable, safe);
+        }
+        let end = (*end).max(batches.end());
+        let kept = Copy { batches, end, durable: safe.min(end) };
+        self.copies.insert(place, if is_lost { Copy::default() } else { kept });
+    }
+}
+
+/// What was on stable storage of a copy, and is not there: its offset, and what there is.
+fn lacking(copy: &Copy, log: &FoundLog) -> Option<(i64, Option<Batch>)> {
+    if log.end < copy.durable {
+        return Some((log.end, None));
+    }
+    let safe = copy.batches.0.iter().filter(|(_, batch)| batch.end <= copy.durable);
+    let mut safe = safe.filter(|(base, _)| log.start <= **base);
+    let missing = safe.find(|(base, batch)| log.batches.0.get(base) != Some(batch));
+    missing.map(|(base, _)| (*base, log.batches.0.get(base).copied()))
+}

@@ -1,0 +1,230 @@
+//! What must hold, looked at after every event as far as that event could have broken it.
+//!
+//! What was seen is kept here: each node's copies, who leads and what is committed, what the controllers
+//! decided, the quorum's votes, and what clients were told. `rules` has one file for each invariant
+//! of reliability.md.
+
+pub mod copies;
+pub mod decisions;
+pub mod groups;
+pub mod history;
+pub mod leaders;
+pub mod quorum;
+pub mod rules;
+
+use std::collections::BTreeMap;
+
+use odradek::broker::control::METADATA;
+use odradek::broker::shard::Apply;
+use odradek::broker::site::{Keep, Said};
+use odradek::controller::change::Change;
+use odradek::ids::{NodeId, TopicPartition};
+use odradek::journal::Entry;
+
+use self::copies::Copies;
+use self::decisions::Decisions;
+use self::groups::Groups;
+use self::history::{History, Lane, Value};
+use self::leaders::Leaders;
+use self::quorum::Votes;
+use self::rules::r8;
+use super::counts::Counts;
+use super::event::Life;
+use super::node::{Found, Running};
+use super::trace::Trace;
+use super::world::Board;
+use crate::sim_disk::{SimDisk, SimFile};
+
+/// A rule that was broken.
+#[derive(Clone, Debug)]
+pub struct Violation(pub String);
+
+/// The first rule that was broken, if one was.
+#[derive(Default)]
+pub struct Verdict(pub Option<Violation>);
+
+impl Verdict {
+    /// Says that something must be so.
+    pub fn hold(&mut self, condition: bool, rule: &str, words: impl FnOnce() -> String) {
+        if !condition && self.0.is_none() {
+            self.0 = Some(Violation(format!("{rule}: {}", words())));
+        }
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Checkers {
+    pub verdict: Verdict,
+    pub copies: Copies,
+    pub leaders: Leaders,
+    pub decisions: Decisions,
+    pub quorum: Votes,
+    pub history: History,
+    pub groups: Groups,
+}
+
+impl Checkers {
+    /// Whether all held so far.
+    pub fn verdict(&mut self) -> Result<(), Violation> {
+        self.verdict.0.clone().map_or(Ok(()), Err)
+    }
+
+    /// Something that must not be was seen elsewhere.
+    pub fn blame(&mut self, rule: &str, words: &str) {
+        self.verdict.hold(false, rule, || words.to_owned());
+    }
+
+    /// What an answer to a client must be.
+    pub fn hold(&mut self, condition: bool, rule: &str, words: impl FnOnce() -> String) {
+        self.verdict.hold(condition, rule, words);
+    }
+
+    /// A client was told that a record is safe.
+    pub fn acked(&mut self, lane: Lane, offset: i64, value: Value) {
+        self.history.acked(lane, offset, value, &mut self.verdict);
+    }
+
+    /// A client has read a record.
+    pub fn read(&mut self, lane: Lane, offset: i64, value: Value) {
+        self.history.read(lane, offset, value, &mut self.verdict);
+    }
+
+    /// A member was given a partition.
+    pub fn assigned(&mut self, group: u8, generation: i32, lane: Lane, member: u32) {
+        self.groups.assigned(group, generation, lane, member, &mut self.verdict);
+    }
+
+    /// A member's commit was answered.
+    pub fn committed_offset(&mut self, group: u8, sent: (i32, i32), lane: Lane, offset: i64) {
+        self.groups.committed(group, sent, lane, offset, &mut self.verdict);
+    }
+
+    /// A member was told what its group has committed.
+    pub fn fetched_offset(&mut self, lane: Lane, least: i64, offset: i64) {
+        self.groups.fetched(lane, least, offset, &mut self.verdict);
+    }
+
+    /// All was read.
+    pub fn check_the_end(&mut self, ends: &BTreeMap<Lane, i64>) {
+        self.history.check_the_end(ends, &mut self.verdict);
+    }
+
+    /// A node hands an entry to its flusher.
+    pub fn persist(&mut self, node: i32, entry: &Entry<SimFile>) {
+        let committed = match entry.topic_partition() {
+            METADATA => Some(self.quorum.committed()),
+            place => self.leaders.committed.get(&place),
+        };
+        self.copies.persist(node, entry, committed, &mut self.verdict);
+    }
+
+    /// A commit of a node's journal is on stable storage.
+    pub fn committed(&mut self, node: i32, entries: &[Entry<SimFile>]) {
+        self.copies.committed(node, entries);
+    }
+
+    /// A process has started on what its disk holds.
+    pub fn booted(&mut self, running: &Running, found: &Found, counts: &mut Counts) {
+        counts.damaged += found.damage.len() as u64;
+        let decisions = &self.decisions;
+        let is_in_sync =
+            |place: Place| decisions.isr(place.topic_partition).contains(&NodeId(place.node));
+        self.copies.booted(running.life, found, is_in_sync, &mut self.verdict);
+        self.leaders.booted(running.life.node);
+        self.quorum.booted(running.life.node, found.is_quorum_lost);
+    }
+
+    /// Whether no node has something of the metadata on its disk that may yet be committed.
+    pub fn is_metadata_settled(&self) -> bool {
+        self.quorum.committed_end().is_some_and(|end| self.copies.is_behind(METADATA, end))
+    }
+
+    /// A node's control machine hands changes to its shards.
+    pub fn applied(&mut self, node: i32, apply: &Apply<SimDisk>, trace: &mut Trace) {
+        for change in &apply.changes {
+            let Some(topic_partition) = self.decisions.take(node, change, &mut self.verdict) else {
+                continue;
+            };
+            trace.note(|| self.decisions.words(topic_partition));
+            let isr = self.decisions.isr(topic_partition);
+            self.copies.note_isr(topic_partition, isr);
+            self.leaders.isr_changed(topic_partition, isr, &self.copies, &mut self.verdict);
+        }
+        for change in &apply.changes {
+            if let Change::Registration { node_id, incarnation, .. } = change {
+                self.registered(*node_id, u64::from(incarnation.0[1]));
+            }
+        }
+    }
+
+    /// A process belongs to the site (R8): where its copy is damaged it is not in sync, unless it is
+    /// the last one.
+    fn registered(&mut self, node_id: NodeId, life: u64) {
+        for (place, damaged) in &self.copies.damaged {
+            if place.node != node_id.0 || damaged.life != life {
+                continue;
+            }
+            let isr = self.decisions.isr(place.topic_partition);
+            r8::leaves(&mut self.verdict, *place, isr);
+        }
+    }
+
+    /// A node says something to a peer.
+    pub fn said(&mut self, life: Life, _to: NodeId, said: &Said) {
+        self.quorum.said(life.node, said, &mut self.verdict);
+    }
+
+    /// A node makes files of the quorum durable.
+    pub fn kept(&mut self, node: i32, keeps: &[Keep]) {
+        self.quorum.kept(node, keeps);
+    }
+
+    /// A control machine has done something.
+    pub fn control(&mut self, board: &Board, counts: &mut Counts, trace: &mut Trace) {
+        let Some(running) = &board.running else { return };
+        self.quorum.look(running, &self.copies, &mut self.verdict, trace);
+        counts.elections = self.decisions.elections;
+        counts.commits = self.groups.commits;
+    }
+
+    /// A shard has done something.
+    pub fn shard(&mut self, board: &Board, shard: u16, trace: &mut Trace) {
+        let Some(running) = &board.running else { return };
+        for (log, replica) in running.shards[usize::from(shard)].partitions() {
+            let Some(replica) = replica else { continue };
+            let topic_partition = log.topic_partition();
+            let isr = self.decisions.isr(topic_partition);
+            let seen = leaders::Seen { life: running.life, replica, isr };
+            self.leaders.look(&seen, &self.copies, &mut self.verdict, trace);
+        }
+    }
+}
+
+/// A batch, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The offset behind it.
+    pub end: i64,
+    pub epoch: i32,
+    /// Checksum of all its bytes.
+    pub hash: u32,
+}
+
+/// Batches of one copy, by base offset.
+#[derive(Clone, Debug, Default)]
+pub struct Batches(pub BTreeMap<i64, Batch>);
+
+impl Batches {
+    /// The offset behind the last.
+    pub fn end(&self) -> i64 {
+        self.0.last_key_value().map_or(0, |(_, batch)| batch.end)
+    }
+}
+
+/// A partition of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub node: i32,
+    pub topic_partition: TopicPartition,
+}

@@ -1,0 +1,8 @@
+//! G4: whoever joins without a name is given one first, and counts when it comes back with it.
+
+use crate::sim::checkers::Verdict;
+
+/// A member joins, and is in.
+pub fn has_a_name(verdict: &mut Verdict, member: u32, asked_as: &str) {
+    verdict.hold(!asked_as.is_empty(), "G4", || format!("member {member} is in without a name"));
+}

@@ -1,0 +1,36 @@
+//! I1, no lost write: what was acknowledged is read where it was said to be, and at the end all of it.
+
+use std::collections::BTreeMap;
+
+use crate::sim::checkers::Verdict;
+use crate::sim::checkers::history::{Lane, Value};
+
+/// A record is read.
+pub fn read(
+    verdict: &mut Verdict,
+    (lane, offset): (Lane, i64),
+    value: Value,
+    acked: Option<Value>,
+) {
+    verdict.hold(acked.is_none_or(|acked| acked == value), "I1", || {
+        format!("{value:?} is read at {offset} of {lane:?}, {acked:?} was acknowledged")
+    });
+}
+
+/// Everything was read, up to these ends.
+pub fn all_read(
+    verdict: &mut Verdict,
+    acked: &BTreeMap<(Lane, i64), Value>,
+    read: &BTreeMap<(Lane, i64), Value>,
+    ends: &BTreeMap<Lane, i64>,
+) {
+    for ((lane, offset), value) in acked {
+        let read = read.get(&(*lane, *offset));
+        verdict.hold(read == Some(value), "I1", || {
+            let end = ends.get(lane);
+            format!(
+                "{value:?} is acknowledged at {offset} of {lane:?}; read {read:?} up to {end:?}"
+            )
+        });
+    }
+}

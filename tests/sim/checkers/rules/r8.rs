@@ -1,0 +1,38 @@
+//! R8: a replica that is not what it was says so and leaves the ISR, unless it is the last; and
+//! somebody is always left. (That a sound one stays is liveness: a site that lost its power heals by
+//! itself.)
+
+use odradek::ids::{NodeId, TopicPartition};
+
+use crate::sim::checkers::{Batch, Place, Verdict};
+
+/// A node starts on a card that has lost something, and is told so or not. `lacks` is the first batch
+/// it lacks: its offset, and what is there.
+pub fn notices(
+    verdict: &mut Verdict,
+    place: Place,
+    lacks: Option<&(i64, Option<Batch>)>,
+    is_told: bool,
+) {
+    verdict.hold(lacks.is_none() || is_told, "R8", || {
+        format!("{place:?} does not notice that it lacks {lacks:?}")
+    });
+}
+
+/// The process of a node belongs to the site, and has a copy that is not what it was.
+pub fn leaves(verdict: &mut Verdict, place: Place, isr: &[NodeId]) {
+    let is_out = !isr.contains(&NodeId(place.node)) || isr.len() == 1;
+    verdict.hold(is_out, "R8", || format!("{place:?} is damaged, and in sync"));
+}
+
+/// Who is left, where somebody was.
+pub fn somebody_is_left(
+    verdict: &mut Verdict,
+    topic_partition: TopicPartition,
+    before: &[NodeId],
+    left: usize,
+) {
+    verdict.hold(0 < left || before.is_empty(), "R8", || {
+        format!("nobody is left of {topic_partition}: {before:?} were in sync")
+    });
+}

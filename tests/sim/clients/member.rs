@@ -1,0 +1,487 @@
+//! A member of a consumer group, by the classic protocol: it joins, reads what it is given from
+//! where the group has committed, and commits how far it is.
+
+use std::collections::BTreeMap;
+
+use odradek::ids::{LeaderEpoch, Offset, Partition};
+use odradek::record::Batch;
+use odradek::wire::fetch::{FetchPartition, FetchRequest, FetchResponse};
+use odradek::wire::find_coordinator::{
+    CoordinatorKind, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use odradek::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use odradek::wire::join_group::{JoinGroupRequest, JoinGroupResponse, JoinProtocol};
+use odradek::wire::kafka::consumer_protocol::{
+    ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition,
+};
+use odradek::wire::offset_commit::{CommitPartition, OffsetCommitRequest, OffsetCommitResponse};
+use odradek::wire::offset_fetch::{
+    FetchOffset, FetchOffsetsGroup, OffsetFetchRequest, OffsetFetchResponse,
+};
+use odradek::wire::sync_group::{SyncAssignment, SyncGroupRequest, SyncGroupResponse};
+use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
+
+use super::link::Asked;
+use super::{Leaders, Link, TOPICS};
+use crate::sim::checkers::history::Lane;
+use crate::sim::checkers::rules::g4;
+use crate::sim::event::{Event, NodeNumber};
+use crate::sim::world::World;
+
+/// The groups' names, by number.
+const GROUPS: [&str; 2] = ["dashboard", "archive"];
+
+const FIND: u64 = 1;
+const JOIN: u64 = 2;
+const SYNC: u64 = 3;
+const HEARTBEAT: u64 = 4;
+const OFFSETS: u64 = 5;
+const COMMIT: u64 = 6;
+const FETCH: u64 = 7;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Joining,
+    Syncing,
+    /// It knows what it has, and asks from where to read.
+    Beginning,
+    Reading,
+}
+
+/// See the module.
+pub struct Member {
+    id: u32,
+    group: u8,
+    coordinator: Option<NodeNumber>,
+    member_id: String,
+    generation: i32,
+    stage: Stage,
+    /// What the leader of the group gives each member.
+    assignments: Vec<(String, Vec<u8>)>,
+    positions: BTreeMap<Lane, i64>,
+    out: BTreeMap<u64, ()>,
+    heartbeat_at: u64,
+    commit_at: u64,
+    fetch_at: u64,
+    rest_until: u64,
+    /// Of the commit and the question for offsets that are under way: what was known then.
+    committing: Vec<(Lane, i64, i32)>,
+    least: BTreeMap<Lane, i64>,
+    turn: usize,
+}
+
+impl Member {
+    pub fn new(id: u32, group: u8) -> Member {
+        Member {
+            id,
+            group,
+            coordinator: None,
+            member_id: String::new(),
+            generation: -1,
+            stage: Stage::Joining,
+            assignments: Vec::new(),
+            positions: BTreeMap::new(),
+            out: BTreeMap::new(),
+            heartbeat_at: 0,
+            commit_at: 0,
+            fetch_at: 0,
+            rest_until: 0,
+            committing: Vec::new(),
+            least: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+
+    fn wake(&self, world: &mut World, at: u64) {
+        world.at(at, Event::Client(self.id, 6));
+    }
+
+    fn rest(&mut self, world: &mut World) {
+        self.rest_until = world.us + 100_000 + world.random.below(200_000);
+        self.wake(world, self.rest_until);
+    }
+
+    fn is_out(&self, token: u64) -> bool {
+        self.out.contains_key(&token)
+    }
+
+    fn ask(
+        &mut self,
+        world: &mut World,
+        link: &mut Link,
+        (node, api, token): (NodeNumber, ApiKey, u64),
+        body: &impl serde::Serialize,
+    ) {
+        self.out.insert(token, ());
+        link.ask(world, node, api, (body, &[]), Some(Asked::Role(token)));
+    }
+
+    /// Does what its stage wants.
+    pub fn go_on(&mut self, world: &mut World, link: &mut Link, leaders: &mut Leaders) {
+        if world.us < self.rest_until || !link.refresh(world) {
+            return;
+        }
+        let Some(coordinator) = self.coordinator else {
+            if !self.is_out(FIND) {
+                let node = 1 + world.random.below(world.boards.len() as u64) as i32;
+                let keys = vec![GROUPS[self.group as usize]];
+                let body = FindCoordinatorRequest { kind: CoordinatorKind::Group, keys };
+                self.ask(world, link, (node, ApiKey::FindCoordinator, FIND), &body);
+            }
+            return;
+        };
+        match self.stage {
+            Stage::Joining => self.join(world, link, coordinator),
+            Stage::Syncing => self.sync(world, link, coordinator),
+            Stage::Beginning => {
+                self.beat(world, link, coordinator);
+                self.begin(world, link, coordinator);
+            }
+            Stage::Reading => {
+                self.beat(world, link, coordinator);
+                self.commit(world, link, coordinator);
+                self.fetch(world, link, leaders);
+            }
+        }
+    }
+
+    fn join(&mut self, world: &mut World, link: &mut Link, node: NodeNumber) {
+        if self.is_out(JOIN) {
+            return;
+        }
+        let topics = TOPICS.iter().map(|(name, _)| *name).collect();
+        let subscription = ConsumerProtocolSubscription { topics, ..<_>::default() };
+        let metadata = subscription.encode(0);
+        let member_id = self.member_id.clone();
+        let body = JoinGroupRequest {
+            group_id: GROUPS[self.group as usize],
+            session_timeout_ms: 6000,
+            rebalance_timeout_ms: 6000,
+            member_id: &member_id,
+            group_instance_id: None,
+            protocol_type: "consumer",
+            protocols: vec![JoinProtocol { name: "range", metadata: &metadata }],
+            reason: None,
+            needs_known_member_id: true,
+            can_skip_assignment: false,
+        };
+        self.ask(world, link, (node, ApiKey::JoinGroup, JOIN), &body);
+    }
+
+    fn sync(&mut self, world: &mut World, link: &mut Link, node: NodeNumber) {
+        if self.is_out(SYNC) {
+            return;
+        }
+        let (member_id, assignments) = (self.member_id.clone(), self.assignments.clone());
+        let assignment =
+            |(member_id, assignment): &(String, Vec<u8>)| (member_id.clone(), assignment.clone());
+        let owned: Vec<(String, Vec<u8>)> = assignments.iter().map(assignment).collect();
+        let body = SyncGroupRequest {
+            group_id: GROUPS[self.group as usize],
+            generation_id: self.generation,
+            member_id: &member_id,
+            group_instance_id: None,
+            protocol_type: Some("consumer"),
+            protocol_name: Some("range"),
+            assignments: owned
+                .iter()
+                .map(|(member_id, assignment)| SyncAssignment { member_id, assignment })
+                .collect(),
+        };
+        self.ask(world, link, (node, ApiKey::SyncGroup, SYNC), &body);
+    }
+
+    fn beat(&mut self, world: &mut World, link: &mut Link, node: NodeNumber) {
+        if self.is_out(HEARTBEAT) || world.us < self.heartbeat_at {
+            return;
+        }
+        self.heartbeat_at = world.us + 800_000;
+        self.wake(world, self.heartbeat_at);
+        let member_id = self.member_id.clone();
+        let body = HeartbeatRequest {
+            group_id: GROUPS[self.group as usize],
+            generation_id: self.generation,
+            member_id: &member_id,
+            group_instance_id: None,
+        };
+        self.ask(world, link, (node, ApiKey::Heartbeat, HEARTBEAT), &body);
+    }
+
+    fn begin(&mut self, world: &mut World, link: &mut Link, node: NodeNumber) {
+        if self.is_out(OFFSETS) {
+            return;
+        }
+        let lanes: Vec<Lane> = self.positions.keys().copied().collect();
+        let groups = &world.checkers.groups;
+        let least = |lane: &Lane| (*lane, groups.committed_offset(self.group, *lane));
+        self.least = lanes.iter().map(least).collect();
+        let partition = |lane: &Lane| FetchOffset {
+            topic: TopicRef::Name(TOPICS[lane.0 as usize].0),
+            partition: Partition(lane.1),
+        };
+        let body = OffsetFetchRequest {
+            require_stable: true,
+            groups: vec![FetchOffsetsGroup {
+                group_id: GROUPS[self.group as usize],
+                member_id: None,
+                member_epoch: -1,
+                partitions: Some(lanes.iter().map(partition).collect()),
+            }],
+        };
+        self.ask(world, link, (node, ApiKey::OffsetFetch, OFFSETS), &body);
+    }
+
+    fn commit(&mut self, world: &mut World, link: &mut Link, node: NodeNumber) {
+        if self.is_out(COMMIT) || world.us < self.commit_at || self.positions.is_empty() {
+            return;
+        }
+        self.commit_at = world.us + 300_000 + world.random.below(500_000);
+        self.wake(world, self.commit_at);
+        let groups = &world.checkers.groups;
+        let newest = |lane: Lane| groups.newest(self.group, lane);
+        let committing = self.positions.iter().map(|(lane, at)| (*lane, *at, newest(*lane)));
+        self.committing = committing.collect();
+        let partition = |(lane, offset): (&Lane, &i64)| CommitPartition {
+            topic: TopicRef::Name(TOPICS[lane.0 as usize].0),
+            partition: Partition(lane.1),
+            offset: Offset(*offset),
+            leader_epoch: LeaderEpoch::NONE,
+            metadata: "",
+        };
+        let member_id = self.member_id.clone();
+        let body = OffsetCommitRequest {
+            group_id: GROUPS[self.group as usize],
+            generation_id_or_member_epoch: self.generation,
+            member_id: &member_id,
+            group_instance_id: None,
+            retention_time_ms: -1,
+            knows_member_epochs: false,
+            partitions: self.positions.iter().map(partition).collect(),
+        };
+        self.ask(world, link, (node, ApiKey::OffsetCommit, COMMIT), &body);
+    }
+
+    fn fetch(&mut self, world: &mut World, link: &mut Link, leaders: &mut Leaders) {
+        if self.is_out(FETCH) || world.us < self.fetch_at || self.positions.is_empty() {
+            return;
+        }
+        self.turn += 1;
+        let place = self.turn % self.positions.len();
+        let (lane, offset) = self.positions.iter().nth(place).expect("it is one of them");
+        let (lane, offset) = (*lane, *offset);
+        let Some(&(leader, _)) = leaders.0.get(&lane) else { return link.doubt() };
+        let body = FetchRequest {
+            max_wait_ms: 100,
+            min_bytes: 1,
+            max_bytes: 50_000,
+            partitions: vec![FetchPartition {
+                topic: TopicRef::Name(TOPICS[lane.0 as usize].0),
+                partition: Partition(lane.1),
+                offset: Offset(offset),
+                current_leader_epoch: LeaderEpoch::NONE,
+                max_bytes: 20_000,
+            }],
+        };
+        self.least = BTreeMap::from([(lane, offset)]);
+        self.ask(world, link, (leader, ApiKey::Fetch, FETCH), &body);
+    }
+
+    /// No answer will come.
+    pub fn unanswered(&mut self, world: &mut World, token: u64) {
+        self.out.remove(&token);
+        if token != FETCH {
+            self.coordinator = None;
+        }
+        self.rest(world);
+    }
+
+    fn rejoin(&mut self) {
+        self.stage = Stage::Joining;
+        self.positions.clear();
+    }
+
+    /// An error of a coordinator: where to go on.
+    fn stumble(&mut self, world: &mut World, error: ErrorCode) {
+        self.rest(world);
+        match error {
+            ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => {
+                if error == ErrorCode::UNKNOWN_MEMBER_ID {
+                    self.member_id.clear();
+                }
+                self.rejoin();
+            }
+            ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
+                self.coordinator = None;
+            }
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+            | ErrorCode::REQUEST_TIMED_OUT
+            | ErrorCode::UNSTABLE_OFFSET_COMMIT => {}
+            other => {
+                world.checkers.blame("an answer to a member", &format!("{other:?}"));
+            }
+        }
+    }
+
+    /// An answer came; whether the leaders are to be asked for.
+    pub fn answered(&mut self, world: &mut World, token: u64, body: &[u8]) -> bool {
+        self.out.remove(&token);
+        match token {
+            FIND => {
+                let response: FindCoordinatorResponse<'_> = frame::decode(body).expect("found");
+                let found = response.coordinators[0];
+                self.coordinator = found.error.is_ok().then_some(found.node_id.0);
+                if self.coordinator.is_none() {
+                    self.rest(world);
+                }
+            }
+            JOIN => self.joined(world, body),
+            SYNC => self.synced(world, body),
+            HEARTBEAT => {
+                let response: HeartbeatResponse = frame::decode(body).expect("an answer");
+                if !response.error.is_ok() {
+                    self.stumble(world, response.error);
+                }
+            }
+            OFFSETS => self.begun(world, body),
+            COMMIT => self.has_committed(world, body),
+            _ => return self.has_fetched(world, body),
+        }
+        false
+    }
+
+    fn joined(&mut self, world: &mut World, body: &[u8]) {
+        let response: JoinGroupResponse<'_> = frame::decode(body).expect("an answer");
+        if response.error == ErrorCode::MEMBER_ID_REQUIRED {
+            response.member_id.clone_into(&mut self.member_id);
+            return;
+        }
+        if !response.error.is_ok() {
+            return self.stumble(world, response.error);
+        }
+        g4::has_a_name(&mut world.checkers.verdict, self.id, &self.member_id);
+        response.member_id.clone_into(&mut self.member_id);
+        self.generation = response.generation_id;
+        self.stage = Stage::Syncing;
+        self.assignments.clear();
+        if response.leader != response.member_id {
+            return;
+        }
+        let lanes: Vec<Lane> = TOPICS
+            .iter()
+            .enumerate()
+            .flat_map(|(place, (_, count))| (0..*count).map(move |one| (place as u8, one)))
+            .collect();
+        let count = response.members.len();
+        for (place, member) in response.members.iter().enumerate() {
+            let own = lanes.iter().skip(place).step_by(count);
+            let partitions = own.map(|lane| TopicPartition {
+                topic: TOPICS[lane.0 as usize].0,
+                partitions: vec![Partition(lane.1)],
+            });
+            let assignment = ConsumerProtocolAssignment {
+                assigned_partitions: partitions.collect(),
+                user_data: None,
+            };
+            self.assignments.push((member.member_id.to_owned(), assignment.encode(0)));
+        }
+    }
+
+    fn synced(&mut self, world: &mut World, body: &[u8]) {
+        let response: SyncGroupResponse<'_> = frame::decode(body).expect("an answer");
+        if !response.error.is_ok() {
+            return self.stumble(world, response.error);
+        }
+        let assignment = ConsumerProtocolAssignment::decode(response.assignment);
+        let assignment = assignment.expect("as the leader wrote it");
+        self.positions.clear();
+        for given in assignment.assigned_partitions {
+            let place = TOPICS.iter().position(|(name, _)| *name == given.topic);
+            for partition in given.partitions {
+                let lane = (place.expect("one of ours") as u8, partition.0);
+                let (group, generation) = (self.group, self.generation);
+                world.checkers.assigned(group, generation, lane, self.id);
+                self.positions.insert(lane, 0);
+            }
+        }
+        let (id, generation, node) = (self.id, self.generation, self.coordinator);
+        let lanes: Vec<Lane> = self.positions.keys().copied().collect();
+        world.trace.note(|| {
+            let of = GROUPS[usize::from(self.group)];
+            format!("member {id} of {of} is given {lanes:?} in generation {generation} by {node:?}")
+        });
+        self.stage = Stage::Beginning;
+        if self.positions.is_empty() {
+            self.stage = Stage::Reading;
+        }
+    }
+
+    fn begun(&mut self, world: &mut World, body: &[u8]) {
+        if self.stage != Stage::Beginning {
+            return;
+        }
+        let response: OffsetFetchResponse<'_> = frame::decode(body).expect("an answer");
+        let found = &response.groups[0];
+        if !found.error.is_ok() {
+            return self.stumble(world, found.error);
+        }
+        let failed = found.partitions.iter().find(|one| !one.error.is_ok());
+        if let Some(failed) = failed {
+            return self.stumble(world, failed.error);
+        }
+        let lanes: Vec<Lane> = self.positions.keys().copied().collect();
+        for (lane, one) in lanes.into_iter().zip(&found.partitions) {
+            let least = self.least.get(&lane).copied().unwrap_or(-1);
+            world.checkers.fetched_offset(lane, least, one.offset.0);
+            self.positions.insert(lane, one.offset.0.max(0));
+        }
+        self.stage = Stage::Reading;
+    }
+
+    fn has_committed(&mut self, world: &mut World, body: &[u8]) {
+        let response: OffsetCommitResponse = frame::decode(body).expect("an answer");
+        let committing = std::mem::take(&mut self.committing);
+        let mut failed = None;
+        for ((lane, offset, newest), error) in committing.into_iter().zip(response.partitions) {
+            if error.is_ok() {
+                let (group, generation) = (self.group, self.generation);
+                world.checkers.committed_offset(group, (generation, newest), lane, offset);
+            } else {
+                failed = Some(error);
+            }
+        }
+        if let Some(error) = failed {
+            self.stumble(world, error);
+        }
+    }
+
+    fn has_fetched(&mut self, world: &mut World, body: &[u8]) -> bool {
+        let (response, mut raw): (FetchResponse, _) = frame::take(body).expect("an answer");
+        let rest = world.plan.pace_us;
+        self.fetch_at = world.us + 5000 + world.random.below(rest * 2);
+        self.wake(world, self.fetch_at);
+        let error = response.partitions[0].error;
+        if !error.is_ok() {
+            world.checkers.hold(error != ErrorCode::OFFSET_OUT_OF_RANGE, "G6", || {
+                "what a group has committed is out of range".into()
+            });
+            return true;
+        }
+        let Some((lane, asked)) = self.least.pop_first() else { return false };
+        // The lane may be another's by now.
+        if self.positions.get(&lane) != Some(&asked) {
+            return false;
+        }
+        while let Ok((batch, rest)) = Batch::split_first(raw) {
+            if !batch.crc_is_valid() {
+                world.checkers.hold(world.is_rotten(lane), "S4", || {
+                    format!("a member gets a bad batch of {lane:?}")
+                });
+                break;
+            }
+            self.positions.insert(lane, batch.header().next_offset().0);
+            raw = rest;
+        }
+        false
+    }
+}

@@ -1,0 +1,176 @@
+//! What a seed decides before anything happens: sizes, timeouts, how good disks and links are.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use odradek::broker::metrics::ProcessMetrics;
+use odradek::broker::site::SiteConfig;
+use odradek::broker::{BrokerConfig, LiveConfig, Memory};
+use odradek::controller::change::Endpoint;
+use odradek::controller::{ControllerConfig, OffsetsTopic};
+use odradek::group::GroupRules;
+use odradek::group_config::{GroupBounds, GroupConfig};
+use odradek::ids::NodeId;
+use odradek::quorum::Timeouts;
+use odradek::replica::ReplicaConfig;
+use odradek::topic_config::TopicConfig;
+use odradek::wire::peer::hello::{BROKER, CONTROLLER};
+
+use crate::sim_disk::Rng;
+
+/// Memory without end.
+#[derive(Debug)]
+struct Plenty;
+
+impl Memory for Plenty {
+    fn windows_bytes_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn try_hold_window(&self, _bytes: u64) -> bool {
+        true
+    }
+
+    fn release_window(&self, _bytes: u64) {}
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub node_count: i32,
+    pub ring_bytes: u64,
+    pub segment_bytes: u32,
+    pub min_insync: i32,
+    pub session_timeout_ms: u64,
+    pub lag_time_max_ms: u64,
+    pub fetch_timeout_ms: u64,
+    shards: [u16; 3],
+    /// What a sync takes, at least and beyond.
+    pub sync_us: (u64, u64),
+    /// How long a client rests between two requests, about.
+    pub pace_us: u64,
+    /// What replicas do wrong on purpose.
+    #[cfg(feature = "mutants")]
+    pub replica_mutant: Option<odradek::replica::mutant::Mutant>,
+}
+
+impl Plan {
+    /// Draws one.
+    pub fn draw(seed: u64, random: &mut Rng) -> Plan {
+        let mut shard = || 1 + random.below(2) as u16;
+        let shards = [shard(), shard(), shard()];
+        Plan {
+            seed,
+            node_count: 3,
+            ring_bytes: [1 << 19, 1 << 20][random.below(2) as usize],
+            segment_bytes: [6_000, 30_000, 200_000][random.below(3) as usize],
+            min_insync: 1 + random.below(2) as i32,
+            session_timeout_ms: [3000, 9000][random.below(2) as usize],
+            lag_time_max_ms: [1500, 4000, 10_000][random.below(3) as usize],
+            fetch_timeout_ms: [4000, 30_000][random.below(2) as usize],
+            shards,
+            sync_us: [(100, 400), (1000, 8000), (5000, 40_000)][random.below(3) as usize],
+            pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
+            #[cfg(feature = "mutants")]
+            replica_mutant: None,
+        }
+    }
+
+    pub fn shard_count(&self, node: i32) -> u16 {
+        self.shards[node as usize - 1]
+    }
+
+    pub fn topic_defaults(&self) -> TopicConfig {
+        TopicConfig {
+            segment_bytes: self.segment_bytes,
+            index_interval_bytes: 600,
+            retention_ms: -1,
+            retention_bytes: -1,
+            min_insync_replicas: self.min_insync,
+            // A clock that jumps must not make records unwelcome.
+            message_timestamp_before_max_ms: i64::MAX,
+            message_timestamp_after_max_ms: i64::MAX,
+            ..TopicConfig::default()
+        }
+    }
+
+    pub fn site_config(&self, node: i32) -> SiteConfig {
+        SiteConfig {
+            roles: BROKER | CONTROLLER,
+            voters: (1..=self.node_count).map(NodeId).collect(),
+            endpoints: vec![Endpoint {
+                protocol: "wire".into(),
+                host: format!("board-{node}").into(),
+                port: 7092,
+            }],
+            rack: "".into(),
+            timeouts: Timeouts::default(),
+            voters_max: 3,
+            may_found: node == 1,
+            session_timeout_ms: self.session_timeout_ms,
+            heartbeat_interval_ms: self.session_timeout_ms / 4,
+            leader_imbalance_check_ms: Some(7000),
+        }
+    }
+
+    pub fn controller_config(&self, node: i32) -> ControllerConfig {
+        ControllerConfig {
+            node_id: NodeId(node),
+            num_partitions: 1,
+            default_replication_factor: 3,
+            delete_topic_enable: true,
+            partitions_max: 100,
+            offsets_topic: OffsetsTopic {
+                partition_count: 2,
+                replication_factor: 3,
+                segment_bytes: self.segment_bytes.max(20_000),
+            },
+            topic_defaults: self.topic_defaults(),
+            group_defaults: GroupConfig::default(),
+            group_bounds: GroupBounds::default(),
+        }
+    }
+
+    pub fn broker_config(&self, node: i32, seed: u64) -> BrokerConfig {
+        static PROCESS: OnceLock<ProcessMetrics> = OnceLock::new();
+        let node_id = NodeId(node);
+        BrokerConfig {
+            node_id,
+            shard_count: self.shard_count(node),
+            has_peers: true,
+            is_broker: true,
+            is_informed: false,
+            frame_bytes_max: 1 << 20,
+            fetch_bytes_max: 1 << 20,
+            handles_max: 100,
+            producers_max: 1000,
+            process: PROCESS.get_or_init(ProcessMetrics::default),
+            memory: &Plenty,
+            seed,
+            replica: ReplicaConfig {
+                lag_time_max_ms: self.lag_time_max_ms,
+                fetch_timeout_ms: self.fetch_timeout_ms,
+                #[cfg(feature = "mutants")]
+                mutant: self.replica_mutant,
+                ..ReplicaConfig::new(node_id, 0)
+            },
+            live: LiveConfig {
+                groups: GroupRules::default(),
+                advertised: None,
+                advertised_kafka: None,
+                auto_create_topics_enable: false,
+                replication_throttled: Default::default(),
+                retention_check_interval_ms: 20_000,
+                scrub_interval_ms: 3000,
+                cleaner_backoff_ms: 1_000_000_000,
+                cleaner_map_bytes: None,
+                producer_id_expiration_ms: 86_400_000,
+                topic_defaults: self.topic_defaults(),
+                topic_sources: BTreeMap::new(),
+                shown: Vec::new(),
+                alterable: Vec::new(),
+            },
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What a run counts, and the line it ends with.
+
+/// What a run counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub events: u64,
+    pub simulated_us: u64,
+    pub acks: u64,
+    pub elections: u64,
+    pub truncations: u64,
+    pub power_cuts: u64,
+    pub power_cuts_of_all: u64,
+    pub partitions: u64,
+    pub damages: u64,
+    pub lost_journals: u64,
+    pub damaged: u64,
+    pub kills: u64,
+    pub read: u64,
+    pub commits: u64,
+    pub rots: u64,
+}
+
+impl Counts {
+    /// Adds what another run counted.
+    pub fn add(&mut self, other: &Counts) {
+        self.events += other.events;
+        self.simulated_us += other.simulated_us;
+        self.acks += other.acks;
+        self.elections += other.elections;
+        self.truncations += other.truncations;
+        self.power_cuts += other.power_cuts;
+        self.power_cuts_of_all += other.power_cuts_of_all;
+        self.partitions += other.partitions;
+        self.damages += other.damages;
+        self.lost_journals += other.lost_journals;
+        self.damaged += other.damaged;
+        self.kills += other.kills;
+        self.read += other.read;
+        self.commits += other.commits;
+        self.rots += other.rots;
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hours = self.simulated_us as f64 / 3.6e9;
+        write!(
+            f,
+            "{hours:.1} simulated hours, {} acks, {} elections, {} truncations, {} power cuts \
+             (all-node: {}), {} partitions, {} damaged recoveries",
+            self.acks,
+            self.elections,
+            self.truncations,
+            self.power_cuts,
+            self.power_cuts_of_all,
+            self.partitions,
+            self.damaged
+        )
+    }
+}

@@ -1,0 +1,214 @@
+//! The flusher of a node, and its checkpoints: `runtime::flusher`, with syncs that take their time.
+
+use odradek::broker::back::Flushed;
+use odradek::broker::control::METADATA;
+use odradek::broker::mail::ShardId;
+use odradek::broker::shard::Event as ShardEvent;
+use odradek::journal::{Entry, SmallState};
+
+use super::event::{Event, Life, NodeNumber, ToControl};
+use super::world::World;
+use crate::sim_disk::SimFile;
+
+/// A thread that is none of those which get mail in order.
+const FLUSHER: usize = 99;
+
+impl World {
+    /// When a sync that begins now returns.
+    pub fn sync_done_at(&mut self, node: NodeNumber) -> u64 {
+        let (least, beyond) = self.boards[&node].sync_us;
+        // A card that thinks for a while.
+        if !self.is_calm && self.random.below(4000) == 0 {
+            self.trace.note(|| format!("the disk of node {node} stalls"));
+            return self.soon(2_000_000, 2_000_000);
+        }
+        self.soon(least, beyond)
+    }
+
+    /// Begins a commit, if there is something to commit and none is under way.
+    pub fn begin_flush(&mut self, life: Life) {
+        let early = self.random_bit();
+        let Some(running) = self.life(life) else { return };
+        let flusher = &mut running.flusher;
+        if flusher.in_flight.is_some() || flusher.queue.is_empty() {
+            return;
+        }
+        if flusher.is_failed {
+            flusher.queue.clear();
+            return;
+        }
+        if flusher.is_checkpointing && !flusher.journal.has_room(&flusher.queue) {
+            return;
+        }
+        let entries = std::mem::take(&mut flusher.queue);
+        // The bytes are on their way at once, or only when the sync returns: either may be.
+        let is_done = early && flusher.journal.commit(&entries).is_ok();
+        if is_done {
+            self.checkers.committed(life.node, &entries);
+        }
+        let running = self.life(life).expect("it was there");
+        running.flusher.in_flight = Some((entries, is_done));
+        let at = self.sync_done_at(life.node);
+        self.at(at, Event::FlushDone(life));
+    }
+
+    fn random_bit(&mut self) -> bool {
+        // Not drawn anew each time: a flush that does not begin must not change what follows.
+        self.us & 4 == 0
+    }
+
+    /// A sync returns.
+    pub fn flush_done(&mut self, life: Life) {
+        let Some(running) = self.life(life) else { return };
+        let flusher = &mut running.flusher;
+        let Some((entries, is_done)) = flusher.in_flight.take() else { return };
+        if !is_done {
+            if let Err(why) = flusher.journal.commit(&entries) {
+                self.trace.note(|| format!("node {}: a commit fails: {why}", life.node));
+                return self.fail_storage(life);
+            }
+            self.checkers.committed(life.node, &entries);
+        }
+        self.announce(life, &entries);
+        self.begin_checkpoint(life);
+        self.begin_flush(life);
+    }
+
+    fn announce(&mut self, life: Life, entries: &[Entry<SimFile>]) {
+        let shard_count = self.plan.shard_count(life.node);
+        let mut commits: Vec<Vec<Flushed>> = Vec::new();
+        commits.resize_with(usize::from(shard_count), Vec::new);
+        for flushed in entries.iter().filter_map(flushed) {
+            let topic_partition = flushed.topic_partition;
+            if topic_partition == METADATA {
+                let event = Event::Control(life, ToControl::Flushed(flushed));
+                self.mail(life, FLUSHER, 0, event);
+                continue;
+            }
+            let owner = ShardId::owner(topic_partition, shard_count);
+            let commit = &mut commits[usize::from(owner.0)];
+            match commit.last_mut() {
+                Some(last) if last.topic_partition == topic_partition && !last.is_truncated => {
+                    last.durable_offset = last.durable_offset.max(flushed.durable_offset);
+                    last.log_start_offset = last.log_start_offset.max(flushed.log_start_offset);
+                    last.is_truncated = flushed.is_truncated;
+                }
+                _ => commit.push(flushed),
+            }
+        }
+        for (shard, commit) in commits.into_iter().enumerate() {
+            if !commit.is_empty() {
+                let event = ShardEvent::Flushed(commit);
+                self.mail_shard(life, FLUSHER, ShardId(shard as u16), event);
+            }
+        }
+    }
+
+    /// The log dir failed: all are told.
+    fn fail_storage(&mut self, life: Life) {
+        let Some(running) = self.life(life) else { return };
+        running.flusher.is_failed = true;
+        running.flusher.queue.clear();
+        for shard in 0..self.plan.shard_count(life.node) {
+            self.mail_shard(life, FLUSHER, ShardId(shard), ShardEvent::StorageFailed);
+        }
+        let event = Event::Control(life, ToControl::StorageFailed);
+        self.mail(life, FLUSHER, 0, event);
+        // Whoever looks after it starts it anew.
+        let at = self.soon(3_000_000, 5_000_000);
+        self.at(at, Event::Restart(life.node));
+    }
+
+    fn begin_checkpoint(&mut self, life: Life) {
+        let Some(running) = self.life(life) else { return };
+        let flusher = &mut running.flusher;
+        if flusher.is_checkpointing || flusher.is_failed {
+            return;
+        }
+        let Some(job) = flusher.journal.checkpoint_due() else { return };
+        flusher.job = Some(job);
+        flusher.is_checkpointing = true;
+        let at = self.soon(50, 5000);
+        self.at(at, Event::Checkpoint(life, 0));
+    }
+
+    /// One shard after the other settles, then the job runs.
+    pub fn checkpoint(&mut self, life: Life, stage: usize) {
+        let Some(running) = self.life(life) else { return };
+        if let Some(shard) = running.shards.get_mut(stage) {
+            let is_settled = shard.settle_all();
+            if !is_settled {
+                running.flusher.done = Some(Err(std::io::ErrorKind::Other.into()));
+                return self.at(self.us + 1, Event::CheckpointDone(life));
+            }
+            let at = self.soon(50, 5000);
+            return self.at(at, Event::Checkpoint(life, stage + 1));
+        }
+        let job = running.flusher.job.take().expect("it was taken at the start");
+        running.flusher.done = Some(job.run());
+        let at = self.sync_done_at(life.node) + 2000;
+        self.at(at, Event::CheckpointDone(life));
+    }
+
+    /// A checkpoint is done: its half is free.
+    pub fn checkpoint_done(&mut self, life: Life) {
+        let Some(running) = self.life(life) else { return };
+        let flusher = &mut running.flusher;
+        let done = flusher.done.take().expect("it was kept for this");
+        flusher.is_checkpointing = false;
+        let freed = done.map_err(|why| why.to_string());
+        let freed = freed
+            .and_then(|done| flusher.journal.checkpoint_done(done).map_err(|why| why.to_string()));
+        if let Err(why) = freed {
+            flusher.journal.checkpoint_failed();
+            self.trace.note(|| format!("node {}: a checkpoint fails: {why}", life.node));
+            return self.fail_storage(life);
+        }
+        self.begin_flush(life);
+    }
+
+    /// The power goes: a commit or checkpoint that is under way gets somewhere, or nowhere.
+    pub fn interrupt(&mut self, node: NodeNumber) {
+        let choice = self.random.below(4);
+        let after = self.random.below(6);
+        let board = self.boards.get_mut(&node).expect("a board");
+        let disk = board.disk.clone();
+        let Some(running) = &mut board.running else { return };
+        let flusher = &mut running.flusher;
+        if choice == 0 || flusher.is_failed {
+            return;
+        }
+        disk.fail_after(after);
+        let mut entries = match flusher.in_flight.take() {
+            Some((entries, false)) => entries,
+            _ => Vec::new(),
+        };
+        if choice == 2 {
+            for shard in &mut running.shards {
+                shard.settle(usize::MAX);
+            }
+        }
+        if let Some(job) = flusher.job.take().filter(|_| choice == 3) {
+            let _ = job.run();
+        }
+        entries.append(&mut flusher.queue);
+        if !entries.is_empty() && flusher.journal.has_room(&entries) {
+            let _ = flusher.journal.commit(&entries);
+        }
+    }
+}
+
+/// What became durable with an entry, if a partition's owner must hear of it.
+fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
+    let topic_partition = entry.topic_partition();
+    let is_truncated = matches!(entry, Entry::State { state: SmallState::Truncated { .. }, .. });
+    let (durable_offset, log_start_offset) = match entry {
+        Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
+            (Some(*end_offset), None)
+        }
+        Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
+        Entry::State { .. } if is_truncated => (None, None),
+        Entry::State { .. } => return None,
+    };
+    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
+}
