@@ -87,7 +87,9 @@ impl World {
                 Output::Alter(proposal) => {
                     self.mail_control(life, at + 1, ToControl::Alter(from, proposal));
                 }
-                Output::Dial(node, address) => self.dial_replica(life, number, node, address),
+                Output::Dial(node, address) => {
+                    self.dial_replica(life, number, node, address.is_some());
+                }
                 Output::Note(note) => self.give_scrubber(life, ScrubWork::Note(note)),
                 Output::NoteProducers(topic_partition, note) => {
                     let work = ScrubWork::NoteProducers(number, topic_partition, note);
@@ -256,11 +258,8 @@ impl World {
         }
     }
 
-    fn dial_replica(&mut self, life: Life, shard: u16, node: NodeId, address: Option<String>) {
-        let us = match address {
-            Some(_) => self.dial_us(life.node, node.0),
-            None => 100,
-        };
+    fn dial_replica(&mut self, life: Life, shard: u16, node: NodeId, is_known: bool) {
+        let us = if is_known { self.dial_us(life.node, node.0) } else { 100 };
         self.at(self.us + us, Event::Dialed(DialFor::Replica(life, shard), node.0));
     }
 }

@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 
+use odradek::broker::shard::Shard;
 use odradek::ids::{Partition, TopicPartition};
 use odradek::record::Batch;
-use odradek::replica::Role;
+use odradek::replica::{Replica, Role};
 
 use super::checkers::Place;
 use super::event::{Event, NodeNumber};
@@ -77,9 +78,9 @@ impl World {
             let quorum = running.site.quorum();
             let is_committed =
                 quorum.is_none_or(|one| one.epoch_at(one.high_watermark()).is_none());
-            let mut partitions = running.shards.iter().flat_map(|shard| shard.partitions());
+            let mut partitions = running.shards.iter().flat_map(Shard::partitions);
             let is_altering = partitions.any(|(_, replica)| {
-                matches!(replica.map(|one| one.role()), Some(Role::Leader(one)) if one.is_altering())
+                matches!(replica.map(Replica::role), Some(Role::Leader(one)) if one.is_altering())
             });
             is_committed && !is_altering
         };

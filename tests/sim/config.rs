@@ -12,7 +12,7 @@ use odradek::group::GroupRules;
 use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::NodeId;
 use odradek::quorum::Timeouts;
-use odradek::replica::ReplicaConfig;
+use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::peer::hello::{BROKER, CONTROLLER};
 
@@ -160,7 +160,7 @@ impl Plan {
                 advertised: None,
                 advertised_kafka: None,
                 auto_create_topics_enable: false,
-                replication_throttled: Default::default(),
+                replication_throttled: ThrottledRates::default(),
                 retention_check_interval_ms: 20_000,
                 scrub_interval_ms: 3000,
                 cleaner_backoff_ms: 1_000_000_000,

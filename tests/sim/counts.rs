@@ -13,7 +13,7 @@ pub struct Counts {
     pub partitions: u64,
     pub damages: u64,
     pub lost_journals: u64,
-    pub damaged: u64,
+    pub damaged_recoveries: u64,
     pub kills: u64,
     pub read: u64,
     pub commits: u64,
@@ -33,7 +33,7 @@ impl Counts {
         self.partitions += other.partitions;
         self.damages += other.damages;
         self.lost_journals += other.lost_journals;
-        self.damaged += other.damaged;
+        self.damaged_recoveries += other.damaged_recoveries;
         self.kills += other.kills;
         self.read += other.read;
         self.commits += other.commits;
@@ -54,7 +54,7 @@ impl std::fmt::Display for Counts {
             self.power_cuts,
             self.power_cuts_of_all,
             self.partitions,
-            self.damaged
+            self.damaged_recoveries
         )
     }
 }

@@ -100,12 +100,11 @@ fn every_fault_is_found() {
             scope.spawn(|| {
                 loop {
                     let Some((fault, seed)) = left.lock().expect("alive").pop() else { return };
-                    match search(fault, seed) {
-                        Some((events, words)) => println!("{fault:?}: {events} events, {words}"),
-                        None => {
-                            println!("{fault:?}: not found");
-                            missed.lock().expect("alive").push(fault);
-                        }
+                    if let Some((events, words)) = search(fault, seed) {
+                        println!("{fault:?}: {events} events, {words}");
+                    } else {
+                        println!("{fault:?}: not found");
+                        missed.lock().expect("alive").push(fault);
                     }
                 }
             });

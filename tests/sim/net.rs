@@ -130,7 +130,7 @@ impl World {
             None => way.is_scheduled = false,
         }
         self.trace.frame(number, &frame);
-        self.take_frame(number, 1 - side, frame);
+        self.take_frame(number, 1 - side, &frame);
     }
 
     /// Both ends are told, each after a while, unless it knows.

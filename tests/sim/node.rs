@@ -70,6 +70,40 @@ pub struct Running {
     pub wall_floor: Timestamp,
 }
 
+impl Running {
+    fn new(
+        life: Life,
+        site: Site<SimDisk>,
+        shards: Vec<Shard<SimDisk>>,
+        opened: OpenDir,
+    ) -> Running {
+        let flusher = Flusher {
+            journal: opened.journal,
+            queue: Vec::new(),
+            in_flight: None,
+            job: None,
+            done: None,
+            is_checkpointing: false,
+            is_failed: false,
+        };
+        Running {
+            life,
+            site,
+            flusher,
+            works: VecDeque::new(),
+            scrubs: VecDeque::new(),
+            links: BTreeMap::new(),
+            dialling: BTreeMap::new(),
+            wakes: vec![u64::MAX; shards.len() + 1],
+            is_settling: vec![false; shards.len()],
+            mail_at: BTreeMap::new(),
+            has_space: true,
+            wall_floor: opened.wall_floor,
+            shards,
+        }
+    }
+}
+
 /// Why a node did not start; the disk failed under it.
 #[derive(Debug)]
 pub struct BootError(pub String);
@@ -221,6 +255,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether something was missing that had been safe.
+    pub fn is_damaged(&self) -> bool {
+        !self.damage.is_empty() || self.is_quorum_lost || self.is_unproven
+    }
+
     /// Whether a copy is known not to be what it was.
     pub fn is_unsound(&self, topic_partition: TopicPartition) -> bool {
         self.is_unproven || self.unsound.contains(&topic_partition)
@@ -315,6 +354,34 @@ fn begin(
     }
 }
 
+/// Starts the shards, each with its share of the logs.
+fn begin_shards(
+    (life, seed): (Life, u64),
+    plan: &Plan,
+    now: Now,
+    image: &Image,
+    logs: Vec<Log<SimDisk>>,
+) -> Vec<Shard<SimDisk>> {
+    let shard_count = plan.shard_count(life.node);
+    let config = plan.broker_config(life.node, seed);
+    let mut shares: Vec<Vec<Log<SimDisk>>> = Vec::new();
+    shares.resize_with(usize::from(shard_count), Vec::new);
+    for log in logs {
+        let owner = ShardId::owner(log.topic_partition(), shard_count);
+        shares[usize::from(owner.0)].push(log);
+    }
+    let shards = shares.into_iter().enumerate().map(|(number, adopted)| {
+        let mut shard = Shard::new(now, ShardId(number as u16), config.clone());
+        let changes = image.as_changes();
+        shard.step(
+            now,
+            ShardEvent::Apply(Apply { version: 0, changes, adopted, is_current: false }),
+        );
+        shard
+    });
+    shards.collect()
+}
+
 /// Starts a process on a disk: `runtime::boot` and `runtime::joining`.
 pub fn boot(
     disk: &SimDisk,
@@ -341,7 +408,6 @@ pub fn boot(
         safe: BTreeMap::new(),
     };
     let seed = plan.seed.wrapping_mul(31) ^ (life.number << 8 | life.node as u64);
-    let shard_count = plan.shard_count(life.node);
     let mut site = begin(&mut opened, disk, (life, seed), plan, now, (log, standing), &mut found)?;
     let image = site.controller().image().clone();
     let mut entries: Vec<Entry<SimFile>> = Vec::new();
@@ -357,47 +423,9 @@ pub fn boot(
     }
     found.unsound.clone_from(&settled.unsound);
     found.is_unproven = opened.is_unproven;
-    site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
     site.note_given(settled.logs.iter().map(Log::topic_partition));
-    let config = plan.broker_config(life.node, seed);
-    let mut shares: Vec<Vec<Log<SimDisk>>> = Vec::new();
-    shares.resize_with(usize::from(shard_count), Vec::new);
-    for log in settled.logs {
-        let owner = ShardId::owner(log.topic_partition(), shard_count);
-        shares[usize::from(owner.0)].push(log);
-    }
-    let shards = shares.into_iter().enumerate().map(|(number, adopted)| {
-        let mut shard = Shard::new(now, ShardId(number as u16), config.clone());
-        let changes = image.as_changes();
-        shard.step(
-            now,
-            ShardEvent::Apply(Apply { version: 0, changes, adopted, is_current: false }),
-        );
-        shard
-    });
-    let running = Running {
-        life,
-        site,
-        shards: shards.collect(),
-        flusher: Flusher {
-            journal: opened.journal,
-            queue: Vec::new(),
-            in_flight: None,
-            job: None,
-            done: None,
-            is_checkpointing: false,
-            is_failed: false,
-        },
-        works: VecDeque::new(),
-        scrubs: VecDeque::new(),
-        links: BTreeMap::new(),
-        dialling: BTreeMap::new(),
-        wakes: vec![u64::MAX; usize::from(shard_count) + 1],
-        is_settling: vec![false; usize::from(shard_count)],
-        mail_at: BTreeMap::new(),
-        has_space: true,
-        wall_floor: opened.wall_floor,
-    };
+    site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
     found.safe = survey(disk, life, plan, now);
-    Ok((running, found))
+    let shards = begin_shards((life, seed), plan, now, &image, settled.logs);
+    Ok((Running::new(life, site, shards, opened), found))
 }

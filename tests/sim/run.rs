@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use odradek::broker::shard::Shard;
 use odradek::ids::{LeaderEpoch, Partition, TopicPartition};
-use odradek::replica::Replica;
+use odradek::quorum::Quorum;
+use odradek::replica::{self, Replica};
 
 use super::checkers::Violation;
 use super::checkers::history::Lane;
@@ -38,6 +40,7 @@ pub fn run(seed: u64, tune: impl Fn(&mut World)) -> Outcome {
         let words = words.or_else(|| why.downcast_ref::<&str>().map(|words| (*words).to_owned()));
         Err(Violation(format!("panic: {}", words.unwrap_or_default())))
     });
+    world.trace.mix(world.counts.events);
     let (counts, hash, trace) = (world.counts, world.trace.hash(), world.trace.text());
     Outcome { counts, hash, verdict, trace }
 }
@@ -198,50 +201,47 @@ fn check_the_end(world: &mut World) -> Result<(), Violation> {
 }
 
 fn state(world: &World) -> String {
-    let mut words = String::new();
+    let mut lines = Vec::new();
     for node in world.boards.keys() {
         let Some(running) = world.running(*node) else {
-            words += &format!("node {node} is down\n");
+            lines.push(format!("node {node} is down"));
             continue;
         };
-        let quorum = running.site.quorum().map(odradek::quorum::Quorum::leadership);
-        let image = running.site.controller().image();
-        let brokers: Vec<String> = image
-            .brokers()
-            .map(|(id, one)| format!("{id} {:?} {}", one.state, one.broker_epoch))
-            .collect();
-        words +=
-            &format!("node {node} {quorum:?} {brokers:?} failed {}\n", running.flusher.is_failed);
-        for (log, replica) in
-            running.shards.iter().flat_map(odradek::broker::shard::Shard::partitions)
-        {
-            let Some(replica) = replica else { continue };
-            let role = match replica.role() {
-                odradek::replica::Role::Leader(leader) => {
-                    format!("leads, isr {:?} of {:?}", leader.isr(), leader.maximal_isr())
-                }
-                odradek::replica::Role::Follower(one) => format!("follows {}", one.is_fetching()),
-            };
-            words += &format!(
-                "  {}-{} {role} {:?} end {} durable {} mark {}\n",
-                log.name(),
-                log.topic_partition().partition,
-                replica.state(),
-                log.end_offset(),
-                log.durable_offset(),
-                replica.high_watermark()
-            );
+        let quorum = running.site.quorum().map(Quorum::leadership);
+        let brokers = running.site.controller().image().brokers();
+        let brokers: Vec<String> =
+            brokers.map(|(id, one)| format!("{id} {:?} {}", one.state, one.broker_epoch)).collect();
+        let is_failed = running.flusher.is_failed;
+        lines.push(format!("node {node} {quorum:?} {brokers:?} failed {is_failed}"));
+        let partitions = running.shards.iter().flat_map(Shard::partitions);
+        lines.extend(partitions.filter_map(|(_, replica)| Some(state_of(replica?))));
+    }
+    let decided = world.checkers.decisions.partitions.iter();
+    lines.extend(decided.map(|(place, one)| format!("{place}: {one:?}")));
+    for Reader { lane, offset, end, .. } in readers(world) {
+        let acked = world.acked_end(*lane);
+        lines.push(format!("reader {lane:?} at {offset} of {end}, {acked}"));
+    }
+    lines.join("\n")
+}
+
+fn state_of(replica: &Replica<SimDisk>) -> String {
+    let role = match replica.role() {
+        replica::Role::Leader(leader) => {
+            format!("leads, isr {:?} of {:?}", leader.isr(), leader.maximal_isr())
         }
-    }
-    for (place, one) in &world.checkers.decisions.partitions {
-        words += &format!("{place}: {one:?}\n");
-    }
-    for reader in readers(world) {
-        let acked = world.acked_end(reader.lane);
-        words +=
-            &format!("reader {:?} at {} of {}, {acked}\n", reader.lane, reader.offset, reader.end);
-    }
-    words
+        replica::Role::Follower(one) => format!("follows {}", one.is_fetching()),
+    };
+    let log = replica.log();
+    format!(
+        "  {}-{} {role} {:?} end {} durable {} mark {}",
+        log.name(),
+        log.topic_partition().partition,
+        replica.state(),
+        log.end_offset(),
+        log.durable_offset(),
+        replica.high_watermark()
+    )
 }
 
 impl World {
@@ -249,7 +249,7 @@ impl World {
     pub fn epoch_at(&self, node: i32, (topic, partition): Lane) -> LeaderEpoch {
         let topic_id = self.checkers.decisions.topics.get(TOPICS[topic as usize].0);
         let Some(running) = self.running(node) else { return LeaderEpoch::NONE };
-        let partitions = running.shards.iter().flat_map(odradek::broker::shard::Shard::partitions);
+        let partitions = running.shards.iter().flat_map(Shard::partitions);
         let mut replicas = partitions.filter_map(|(_, replica)| replica);
         let is_it = |replica: &&Replica<SimDisk>| {
             let place = replica.log().topic_partition();

@@ -187,15 +187,17 @@ impl World {
     /// Until when the process that an event is for is paused.
     fn paused(&self, event: &Event) -> Option<u64> {
         let life = match event {
-            Event::Control(life, _) | Event::Shard(life, ..) | Event::Wake(life, _) => *life,
-            Event::Settle(life, _)
+            Event::Control(life, _)
+            | Event::Shard(life, ..)
+            | Event::Wake(life, _)
+            | Event::Settle(life, _)
             | Event::FlushDone(life)
             | Event::Checkpoint(life, _)
             | Event::CheckpointDone(life)
             | Event::Work(life)
             | Event::Scrub(life)
-            | Event::Links(life) => *life,
-            Event::Gone(_, End::Control(life) | End::Shard(life, _)) => *life,
+            | Event::Links(life)
+            | Event::Gone(_, End::Control(life) | End::Shard(life, _)) => *life,
             Event::Arrive(number, side) => match self.net.conns.get(number)?.ends[1 - side] {
                 End::Control(life) | End::Shard(life, _) => life,
                 End::Client(_) => return None,
@@ -430,7 +432,7 @@ impl World {
     // What comes by the network.
 
     /// A frame is at its end.
-    pub fn take_frame(&mut self, number: u64, side: usize, frame: Bytes) {
+    pub fn take_frame(&mut self, number: u64, side: usize, frame: &Bytes) {
         let Some(conn) = self.net.conns.get(&number) else { return };
         let far = conn.ends[1 - side];
         match conn.ends[side] {
@@ -449,7 +451,7 @@ impl World {
                 let bytes = BytesMut::from(&frame[FRAME_PREFIX_BYTES..]);
                 self.step_shard(life, shard, ShardEvent::Frame { connection, bytes });
             }
-            End::Client(client) => self.client_frame(client, number, &frame),
+            End::Client(client) => self.client_frame(client, number, frame),
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Copy {
 /// All of them.
 #[derive(Default)]
 pub struct Copies {
-    pub copies: BTreeMap<Place, Copy>,
+    pub all: BTreeMap<Place, Copy>,
     /// What each epoch has at an offset.
     seen: BTreeMap<(TopicPartition, i32, i64), u32>,
     /// Copies that were damaged on purpose.
@@ -53,7 +53,7 @@ pub struct Damaged {
 impl Copies {
     /// A node's copy.
     pub fn copy(&self, node: i32, topic_partition: TopicPartition) -> Option<&Copy> {
-        self.copies.get(&Place { node, topic_partition })
+        self.all.get(&Place { node, topic_partition })
     }
 
     /// Whether nothing is damaged, or only on this node.
@@ -63,13 +63,13 @@ impl Copies {
 
     /// Whether no copy of a partition goes beyond an offset.
     pub fn is_behind(&self, topic_partition: TopicPartition, end: i64) -> bool {
-        let copies = self.copies.iter().filter(|(at, _)| at.topic_partition == topic_partition);
+        let copies = self.all.iter().filter(|(at, _)| at.topic_partition == topic_partition);
         copies.map(|(_, copy)| copy.end).all(|has| has <= end)
     }
 
     /// A node's disk has lost something.
     pub fn damage(&mut self, node: i32) {
-        for place in self.copies.keys().filter(|place| place.node == node) {
+        for place in self.all.keys().filter(|place| place.node == node) {
             let damaged = self.damaged.entry(*place).or_default();
             (damaged.life, damaged.rot) = (0, None);
         }
@@ -114,7 +114,7 @@ impl Copies {
         let place = Place { node, topic_partition };
         match entry {
             Entry::Append { leader_epoch, base_offset, end_offset, bytes, .. } => {
-                let copy = self.copies.entry(place).or_default();
+                let copy = self.all.entry(place).or_default();
                 let (base, end, epoch) = (base_offset.0, end_offset.0, leader_epoch.0);
                 let at = (node, topic_partition);
                 r7::at_the_end(verdict, at, base, copy.end);
@@ -125,7 +125,7 @@ impl Copies {
                 copy.end = end;
             }
             Entry::State { state: SmallState::Truncated { start, end, .. }, .. } => {
-                let copy = self.copies.entry(place).or_default();
+                let copy = self.all.entry(place).or_default();
                 let is_excused = self.damaged.contains_key(&place);
                 for (base, batch) in copy.batches.0.range(end.0..) {
                     let is_kept = committed.is_some_and(|kept| kept.0.get(base) == Some(batch));
@@ -144,7 +144,7 @@ impl Copies {
                 }
             }
             Entry::State { state: SmallState::Forget, .. } => {
-                self.copies.remove(&place);
+                self.all.remove(&place);
             }
             _ => {}
         }
@@ -154,7 +154,7 @@ impl Copies {
     pub fn committed(&mut self, node: i32, entries: &[Entry<SimFile>]) {
         for entry in entries {
             let place = Place { node, topic_partition: entry.topic_partition() };
-            let Some(copy) = self.copies.get_mut(&place) else { continue };
+            let Some(copy) = self.all.get_mut(&place) else { continue };
             match entry {
                 // What was cut since is no longer meant.
                 Entry::Append { end_offset, .. } => {
@@ -182,7 +182,7 @@ impl Copies {
         for log in &found.logs {
             let place = Place { node: life.node, topic_partition: log.topic_partition };
             let is_lost = log.topic_partition == METADATA && found.is_quorum_lost;
-            let copy = self.copies.entry(place).or_default();
+            let copy = self.all.entry(place).or_default();
             let lacking = lacking(copy, log);
             let is_told = found.is_unsound(log.topic_partition);
             match self.damaged.get_mut(&place) {
@@ -225,7 +225,7 @@ impl Copies {
     ) {
         let FoundLog { topic_partition, batches, end, durable, .. } = log;
         let rot = self.damaged.get(&place).and_then(|damaged| damaged.rot);
-        let before = self.copies.get(&place).map(|copy| copy.batches.clone()).unwrap_or_default();
+        let before = self.all.get(&place).map(|copy| copy.batches.clone()).unwrap_or_default();
         // What rotted is not what it was, and what is behind it may be out of reach.
         let batches = match rot {
             Some(_) => Batches(before.0.into_iter().filter(|(_, one)| one.end <= *end).collect()),
@@ -243,7 +243,7 @@ impl Copies {
         }
         let end = (*end).max(batches.end());
         let kept = Copy { batches, end, durable: safe.min(end) };
-        self.copies.insert(place, if is_lost { Copy::default() } else { kept });
+        self.all.insert(place, if is_lost { Copy::default() } else { kept });
     }
 }
 

@@ -52,7 +52,7 @@ impl Groups {
     }
 
     /// A member was told what is committed; it asked when `least` was.
-    pub fn fetched(&mut self, lane: Lane, least: i64, offset: i64, verdict: &mut Verdict) {
+    pub fn fetched(lane: Lane, least: i64, offset: i64, verdict: &mut Verdict) {
         g6::not_behind(verdict, lane, least, offset);
     }
 

@@ -102,7 +102,7 @@ impl Checkers {
 
     /// A member was told what its group has committed.
     pub fn fetched_offset(&mut self, lane: Lane, least: i64, offset: i64) {
-        self.groups.fetched(lane, least, offset, &mut self.verdict);
+        Groups::fetched(lane, least, offset, &mut self.verdict);
     }
 
     /// All was read.
@@ -126,7 +126,7 @@ impl Checkers {
 
     /// A process has started on what its disk holds.
     pub fn booted(&mut self, running: &Running, found: &Found, counts: &mut Counts) {
-        counts.damaged += found.damage.len() as u64;
+        counts.damaged_recoveries += u64::from(found.is_damaged());
         let decisions = &self.decisions;
         let is_in_sync =
             |place: Place| decisions.isr(place.topic_partition).contains(&NodeId(place.node));

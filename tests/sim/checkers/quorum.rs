@@ -20,7 +20,7 @@ use crate::sim::trace::Trace;
 /// See the module.
 #[derive(Default)]
 pub struct Votes {
-    votes: BTreeMap<(VoterId, u64), VoterId>,
+    given: BTreeMap<(VoterId, u64), VoterId>,
     leaders: BTreeMap<u64, VoterId>,
     kept: BTreeMap<i32, (VoterId, u64)>,
     marks: BTreeMap<i32, i64>,
@@ -73,7 +73,7 @@ impl Votes {
             }
             _ => return,
         };
-        let known = *self.votes.entry((envelope.from, envelope.epoch)).or_insert(vote);
+        let known = *self.given.entry((envelope.from, envelope.epoch)).or_insert(vote);
         q2::one_vote(verdict, (envelope.from, envelope.epoch), (vote, known));
         let kept = self.kept.get(&node);
         q1::kept_before(verdict, envelope.from, (vote, envelope.epoch), kept);
