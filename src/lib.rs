@@ -73,7 +73,8 @@
 //! - **Invariant:** an acknowledgement with `acks` −1 leaves after the sync it rests on returned.
 //! - **Invariant:** recovery never discards a batch that may have been acknowledged.
 //! - **Invariant:** the core has no clock, thread, socket or entropy: time and seeds are arguments,
-//!   the disk is a trait ([`journal::disk::Disk`]). There is no `HashMap` in it either.
+//!   the disk is a trait ([`journal::disk::Disk`]). There is no `HashMap` in it either. So `tests/sim.rs`
+//!   runs a whole site under a seed, and the same seed is the same run.
 //! - **Invariant:** a poll thread never waits for a disk; a shard's partitions have no locks.
 //! - **Invariant:** nothing from outside is allocated on the word of a count or length; every bound
 //!   has a name in [`limits`].
