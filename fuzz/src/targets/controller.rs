@@ -31,12 +31,15 @@ fn seeds() -> Vec<Vec<u8>> {
             node_id,
             broker_epoch: 7,
             incarnation: Uuid([4; 16]),
+            directory_id: Uuid([5; 16]),
             endpoints: vec![Endpoint {
                 protocol: "wire".into(),
                 host: "edge-1.local".into(),
                 port: 7092,
             }],
             rack: "attic".into(),
+            life: 2,
+            active_epoch: 6,
         },
         Change::BrokerState { node_id, state: BrokerState::Active },
         Change::PartitionChange {
@@ -48,6 +51,27 @@ fn seeds() -> Vec<Vec<u8>> {
             elr: vec![NodeId(2)],
             partition_epoch: 3,
         },
+        Change::Replicas {
+            topic_id,
+            partition: Partition(0),
+            replicas: vec![node_id, NodeId(2), NodeId(3)],
+            adding: vec![NodeId(3)],
+            removing: vec![NodeId(2)],
+        },
+        Change::ProducerIds { next_id: 1000 },
+        Change::BrokerConfig {
+            node_id: Some(node_id),
+            key: "log.cleaner.backoff.ms".into(),
+            value: Some("15000".into()),
+        },
+        Change::GroupConfig {
+            group_id: "readers".into(),
+            key: "consumer.session.timeout.ms".into(),
+            value: None,
+        },
+        Change::BrokerLevel { node_id, feature_level: 1 },
+        Change::FeatureLevel { feature_level: 1 },
+        Change::Departed { node_id, life: 2 },
         Change::RemoveBroker { node_id },
     ];
     let mut seeds: Vec<Vec<u8>> =
