@@ -126,7 +126,9 @@ impl Checkers {
 
     /// A process has started on what its disk holds.
     pub fn booted(&mut self, running: &Running, found: &Found, counts: &mut Counts) {
-        counts.damaged_recoveries += u64::from(found.is_damaged());
+        // The first start finds nothing, and no journal that could say so.
+        let is_damaged = 1 < running.life.number && found.is_damaged();
+        counts.damaged_recoveries += u64::from(is_damaged);
         let decisions = &self.decisions;
         let is_in_sync =
             |place: Place| decisions.isr(place.topic_partition).contains(&NodeId(place.node));
