@@ -6,6 +6,7 @@ mod partition;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use odradek::ids::{NodeId, Offset, TopicId, TopicPartition, Uuid};
@@ -370,7 +371,7 @@ fn without_the_journal_what_is_missing_at_the_start_is_named() {
         let parameters = parameters(1, None);
         let dir = LogDir::claim(disk.clone(), Path::new("/data"), &parameters);
         let mut dir = dir.expect("claims");
-        dir.redo(std::collections::BTreeMap::new());
+        dir.redo(BTreeMap::new());
         let (mut logs, mut report) = dir.recover(&parameters, is_journal_whole).expect("recovers");
         let holes = report.partitions.remove(0).new_holes;
         let log = logs.remove(0);
@@ -405,6 +406,28 @@ fn without_the_journal_what_is_missing_at_the_start_is_named() {
     let stale = world.disk.after_kill();
     note(&stale, 79);
     assert_eq!(open(&stale, false), (Offset(0), vec![]));
+}
+
+/// Found by tests/sim: a log was cut and written anew, and then the card lost the journal that knew.
+/// The checkpoint's recovery point spoke of other bytes, and nobody looked at what a power cut had
+/// left of the new ones below it.
+#[test]
+fn without_the_journal_the_recovery_point_is_not_gone_by() {
+    let mut world = world_of(8);
+    world.checkpoint().expect("the disk works");
+    let bytes = batch_bytes(&world);
+    world.disk.flip(&log_path(0), 5 * bytes as usize + 100, 1);
+    let holes = |is_journal_whole: bool| {
+        let parameters = parameters(1, None);
+        let disk = world.disk.after_kill();
+        let dir = LogDir::claim(disk, Path::new("/data"), &parameters);
+        let mut dir = dir.expect("claims");
+        dir.redo(BTreeMap::from([(topic_partition(), world.state.clone())]));
+        let (_, mut report) = dir.recover(&parameters, is_journal_whole).expect("recovers");
+        report.partitions.remove(0).new_holes
+    };
+    assert_eq!(holes(true), [], "what was synced is left to the scrub");
+    assert_eq!(holes(false), [hole(5, 6)]);
 }
 
 #[test]

@@ -11,6 +11,9 @@
 //!   [`Hole`], written down and reported. The log's end never falls behind the mark, so that no
 //!   offset is given out twice.
 //!
+//! Where the journal or a part of it is lost, its recovery points are not gone by: every batch is read
+//! that compaction has not rewritten.
+//!
 //! **Invariant:** the log's start is never raised over records that the journal does not say were
 //! deleted: what is missing there is a hole like any other.
 //!
@@ -171,6 +174,8 @@ pub(super) struct Recovery<'a, D: Disk> {
     state: PartitionState,
     mark: Option<Offset>,
     is_journal_whole: bool,
+    /// Whether the journal, or what is left of it, says anything of this log.
+    is_known: bool,
     noted_start: Option<Offset>,
     start: Offset,
     pub segments: Vec<Segment<D>>,
@@ -192,7 +197,14 @@ impl<'a, D: Disk> Recovery<'a, D> {
         topic_partition: TopicPartition,
         evidence: Evidence,
     ) -> io::Result<Self> {
-        let state = evidence.state.unwrap_or_default();
+        let mut state = evidence.state.unwrap_or_default();
+        let is_known = state != PartitionState::default() || evidence.mark.is_some();
+        if !evidence.is_journal_whole {
+            // What is lost may have told of a cut, and of other bytes below the recovery point since.
+            state.recovery_segment = Offset::ZERO;
+            state.recovery_position = 0;
+            state.recovery_offset = Offset::ZERO;
+        }
         let damage = Damage::load(place.disk, place.dir)?;
         Ok(Recovery {
             place,
@@ -200,6 +212,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             now,
             mark: evidence.mark.map(|mark| mark.max(state.recovery_offset)),
             is_journal_whole: evidence.is_journal_whole,
+            is_known,
             noted_start: evidence.noted_start,
             start: state.log_start,
             segments: Vec::new(),
@@ -491,7 +504,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
 
     /// Sees to it that the log begins at its start and ends at or behind the mark.
     fn reach_the_mark(&mut self) -> io::Result<()> {
-        let is_known = self.state != PartitionState::default() || self.mark.is_some();
+        let is_known = self.is_known;
         if let Some(first) = self.segments.first().map(|segment| segment.base) {
             if !is_known && self.is_journal_whole {
                 // A directory that was put here begins where its files do.
