@@ -86,6 +86,13 @@ impl Leaders {
             r6::mark_rises(verdict, place, low, stand.high_watermark);
             self.commit(place, stand, seen, copies, verdict);
         } else {
+            // One that hears at once that a replica it waits for is away, and that it leads no more,
+            // waits no more and then leads no more: what it commits on its way out is looked at like
+            // anything else that it commits.
+            if let Some(before) = before.filter(|before| before.leads) {
+                let last = Stand { high_watermark: stand.high_watermark, ..before };
+                self.commit(place, last, seen, copies, verdict);
+            }
             let (durable, mark) = (replica.log().durable_offset().0, stand.high_watermark);
             let committed = self.committed_end(topic_partition);
             r10::shows(verdict, place, mark, (durable, committed));
@@ -128,8 +135,11 @@ impl Leaders {
         };
         let holders = replicas.iter().filter(has).count();
         let min = seen.replica.log().config().min_insync_replicas as usize;
-        let Role::Leader(leader) = seen.replica.role() else { unreachable!("it was looked at") };
-        let in_sync = leader.isr().len();
+        let in_sync = match seen.replica.role() {
+            Role::Leader(leader) => leader.isr().len(),
+            // It has forgotten whom it took for in sync: those who have it must do.
+            Role::Follower(_) => holders,
+        };
         r4::enough(verdict, place, to, (in_sync, holders, min.min(replicas.len())));
         for (base, batch) in own.batches.0.range(from..to) {
             for member in seen.isr {
