@@ -282,6 +282,9 @@ pub const QUORUM_UNCOMMITTED_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of batches behind the newest snapshot at which the next one is asked for.
 pub const QUORUM_LOG_BYTES: usize = 1 << 20;
 
+/// Steps of the quorum that may wait for room on a full disk; beyond these no batches are heard.
+pub const QUORUM_STEPS_WAITING_MAX: usize = 1024;
+
 /// Bytes of an image that a follower takes.
 pub const QUORUM_IMAGE_BYTES_MAX: usize = 32 << 20;
 

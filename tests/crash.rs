@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use odradek::ids::{LeaderEpoch, Offset, Partition, TopicId, TopicPartition};
 use odradek::journal::disk::{Disk, DiskFile, Open};
 use odradek::journal::{
-    CheckpointJob, Entry, Journal, JournalDamage, JournalError, Opened, PartitionState, Redo,
-    SegmentRef, SmallState,
+    Entry, Journal, JournalDamage, JournalError, Opened, PartitionState, Redo, SegmentRef,
+    SmallState,
 };
 use odradek::limits::JOURNAL_BYPASS_BYTES;
 use sim_disk::{Cut, Rng, SimDisk, SimFile};
@@ -207,7 +207,7 @@ impl World {
                 self.journal.checkpoint_done(done)?;
             }
             if running.is_none() && self.rng.below(2) == 0 {
-                running = self.journal.checkpoint_due().map(CheckpointJob::run).transpose()?;
+                running = self.journal.checkpoint_due().map(|job| job.run()).transpose()?;
             }
             if self.rng.below(4) == 0 {
                 self.journal.prewrite_step()?;

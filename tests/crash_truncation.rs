@@ -116,12 +116,12 @@ impl Site {
     fn commit(&mut self, entries: &[Entry<SimFile>]) -> Option<()> {
         if !self.journal.has_room(entries) {
             let job = self.journal.checkpoint_due()?;
-            self.checkpoint(job)?;
+            self.checkpoint(&job)?;
         }
         self.journal.commit(entries).ok().map(|_| ())
     }
 
-    fn checkpoint(&mut self, job: CheckpointJob<SimDisk>) -> Option<()> {
+    fn checkpoint(&mut self, job: &CheckpointJob<SimDisk>) -> Option<()> {
         // What the job syncs must have been written.
         self.log.settle().ok()?;
         let done = job.run().ok()?;
@@ -179,7 +179,7 @@ impl Site {
         let ends_at = random.below(3);
         let entries = [state_entry(plan.state())];
         if ends_at == 0 || !self.journal.has_room(&entries) {
-            job.take().map_or(Some(()), |job| self.checkpoint(job))?;
+            job.take().map_or(Some(()), |job| self.checkpoint(&job))?;
         }
         // From here on it may be durable, whatever the commit says.
         let SmallState::Truncated { start, end, .. } = plan.state() else { unreachable!("a cut") };
@@ -191,13 +191,13 @@ impl Site {
         let cut = self.log.begin_truncation(self.now(), plan).ok()?;
         assert_eq!(self.log.held_bytes(), 0);
         if ends_at == 1 {
-            job.take().map_or(Some(()), |job| self.checkpoint(job))?;
+            job.take().map_or(Some(()), |job| self.checkpoint(&job))?;
         }
         let done = cut.run().ok()?;
         self.log.finish_truncation(done);
         told.before = None;
         self.epoch += 1;
-        job.map_or(Some(()), |job| self.checkpoint(job))
+        job.map_or(Some(()), |job| self.checkpoint(&job))
     }
 
     fn run(&mut self, told: &mut Told) -> Option<()> {

@@ -97,6 +97,28 @@ fn r8_after_a_power_cut_of_all_the_cluster_is_the_same_and_everybody_in_sync() {
     assert!(before.leader_epoch < after.leader_epoch, "a new incarnation leads anew");
 }
 
+/// A full disk is no reason to give anything up: whoever makes room need not restart the node, and
+/// the site does not wait for it.
+#[test]
+fn a_node_whose_disk_was_full_takes_part_again_by_itself() {
+    let mut world = site_of_three();
+    let full = world.leader().expect("whole");
+    let others: Vec<i32> = world.running().into_iter().filter(|node| *node != full).collect();
+    world.disk(full).set_free_bytes(Some(0));
+    // What it decides it cannot write down, so it lets another lead; who asked may have to ask again.
+    let _ = world.create(others[0], "t", 3);
+    world.run_until("the others go on without it", |world| {
+        world.leader().is_some_and(|leader| leader != full)
+            && others.iter().all(|node| world.partition(*node, "t").is_some())
+    });
+    assert_eq!(world.create(others[1], "u", 3), ErrorCode::NONE);
+    world.run_ms(5000);
+    assert!(world.partition(full, "u").is_none(), "there was no room for it");
+    world.disk(full).set_free_bytes(None);
+    world.run_until("it has caught up", |world| world.is_whole(3, 3) && agree(world));
+    assert_eq!(world.create(full, "v", 3), ErrorCode::NONE);
+}
+
 #[test]
 fn q5_an_empty_card_is_another_voter_and_founds_nothing() {
     let mut world = site_of_three();

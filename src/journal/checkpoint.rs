@@ -54,8 +54,9 @@ pub struct CheckpointDone {
 
 impl<D: Disk> CheckpointJob<D> {
     /// Syncs the segments, then writes the checkpoint file, then the superblock: each rests on the
-    /// one before.
-    pub fn run(self) -> io::Result<CheckpointDone> {
+    /// one before. Where there was no room for the file (`StorageFull`) it may be run again: until
+    /// it is done the half stays as it is.
+    pub fn run(&self) -> io::Result<CheckpointDone> {
         if !mutant::is_on(Mutant::FreesUnsynced) {
             sync_segments(&self.disk, &self.dir, self.segments.values())?;
         }

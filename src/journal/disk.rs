@@ -69,7 +69,8 @@ pub trait DiskFile: Clone {
     fn try_read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes all of `buf` at `position`; the file grows as needed.
     fn write_all_at(&self, buf: &[u8], position: u64) -> io::Result<()>;
-    /// Makes the file's bytes and length durable (`fdatasync`).
+    /// Makes the file's bytes and length durable (`fdatasync`). What a failed sync leaves is never
+    /// known, so none fails with `StorageFull`, which says that nothing is lost.
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends (with zeros) the file.
     fn set_len(&self, bytes: u64) -> io::Result<()>;

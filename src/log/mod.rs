@@ -167,7 +167,12 @@ impl<D: Disk> Log<D> {
         config: TopicConfig,
         now: Now,
     ) -> Result<Self, LogError> {
-        Log::make(disk, log_dir, name, topic_partition, config, now).map(|(log, _)| log)
+        let made = Log::make(disk, log_dir, name, topic_partition, config, now);
+        // What there is of it is no log yet, and is made anew.
+        made.map(|(log, _)| log).map_err(|error| match error {
+            LogError::Io(error) => disk_error(error),
+            error => error,
+        })
     }
 
     fn make(
@@ -342,13 +347,15 @@ impl<D: Disk> Log<D> {
             *self.active_mut() = segment;
             return Ok(());
         }
-        let segment = Segment::create(self.place(), end, now).map_err(disk_error)?;
         let place = Place { disk: &self.disk, dir: &self.dir };
         let sealed = self.segments.last_mut().expect("a log has an active segment");
         if let Err(error) = sealed.seal(place) {
-            self.is_poisoned = true;
-            return Err(LogError::Io(error));
+            let error = disk_error(error);
+            // A full disk leaves it as it was, and the log goes on in it.
+            self.is_poisoned |= !matches!(error, LogError::DiskFull);
+            return Err(error);
         }
+        let segment = Segment::create(self.place(), end, now).map_err(disk_error)?;
         self.segments.push(segment);
         let _ = self.save_producers(now);
         self.invariants();

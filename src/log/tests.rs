@@ -153,6 +153,24 @@ fn a_full_disk_keeps_the_log_usable_and_other_failures_do_not_repeat_offsets() {
 }
 
 #[test]
+fn a_full_disk_does_not_end_a_log_that_is_to_roll() {
+    // The second batch begins a segment: the indexes of the first are written then.
+    let (disk, mut log) = log_with(TopicConfig { segment_bytes: 180, ..config() });
+    append(&mut log, 1, 100);
+    *disk.is_full.borrow_mut() = true;
+    for _ in 0..2 {
+        let full = log.append(at(0), &mut batch(1, 0, 100));
+        assert!(matches!(full, Err(LogError::DiskFull)));
+    }
+    *disk.is_full.borrow_mut() = false;
+    // A small one still has its place in the old one.
+    assert_eq!((append(&mut log, 1, 70), log.segment_count()), (1, 1));
+    assert_eq!((append(&mut log, 1, 100), log.segment_count()), (2, 2));
+    let slice = log.read(offset(0), 1000, offset(3), true).expect("in range");
+    assert_eq!(slice.end_offset, offset(2));
+}
+
+#[test]
 fn index_files_are_kafkas() {
     let (disk, mut log) = log_with(config());
     for _ in 0..21 {

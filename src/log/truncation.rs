@@ -47,7 +47,7 @@ use super::recovery::{remove_caches, remove_files};
 use super::repair;
 use super::segment::{Place, Segment};
 use super::types::{LogError, ReadError};
-use super::{Disk, Log};
+use super::{Disk, Log, disk_error};
 use crate::ids::{Offset, TopicId};
 use crate::journal::SmallState;
 use crate::journal::disk::{DiskFile, Open};
@@ -92,8 +92,8 @@ impl Truncation {
     }
 }
 
-/// A cut under way: what to do on disk.
-#[derive(Debug)]
+/// A cut under way: what to do on disk. It may be done again where it was not done.
+#[derive(Clone, Debug)]
 pub struct Cut<D> {
     disk: D,
     dir: Arc<Path>,
@@ -168,15 +168,17 @@ impl<D: Disk> Log<D> {
         let end_before = self.end_offset();
         let Truncation { start, end, segment: base, position, .. } = truncation;
         let known = self.segments.binary_search_by_key(&base, |segment| segment.base);
+        // Made first: where there is no room for it the log is as it was.
+        let anew = match known {
+            Ok(_) => None,
+            Err(_) => Some(Segment::create(self.place(), base, now.boot).map_err(disk_error)?),
+        };
         let first_gone = known.map_or(0, |number| number + 1);
         let gone = self.segments.drain(first_gone..).rev();
         let dropped: Vec<Offset> = gone.map(|segment| segment.base).collect();
-        if known.is_ok() {
-            self.active_mut().cut(position, end);
-        } else {
-            let segment =
-                Segment::create(Place { disk: &self.disk, dir: &self.dir }, base, now.boot);
-            self.segments.push(segment?);
+        match anew {
+            None => self.active_mut().cut(position, end),
+            Some(segment) => self.segments.push(segment),
         }
         self.start = start;
         self.durable = self.durable.min(end).max(start);

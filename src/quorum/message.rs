@@ -56,6 +56,17 @@ pub enum Body {
     CampaignNow,
 }
 
+impl Body {
+    /// Whether whoever hears it must write more than a promise.
+    pub fn grows_log(&self) -> bool {
+        match self {
+            Body::AppendRequest { batches, .. } => !batches.is_empty(),
+            Body::SnapshotRequest { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why a frame is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageError {

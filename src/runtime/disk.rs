@@ -86,11 +86,11 @@ impl Disk for FileDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        File::open(path)?.sync_all().map_err(in_doubt)
     }
 
     fn sync_all(&self, path: &Path) -> io::Result<()> {
-        Ok(syncfs(File::open(path)?)?)
+        syncfs(File::open(path)?).map_err(|why| in_doubt(why.into()))
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -99,6 +99,15 @@ impl Disk for FileDisk {
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
         })
+    }
+}
+
+/// A file system that finds out only now that it has no room has dropped bytes like one whose medium
+/// failed (reliability.md S6).
+fn in_doubt(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull => io::Error::other("no room was left for what was synced"),
+        _ => error,
     }
 }
 
@@ -142,7 +151,7 @@ impl DiskFile for OpenFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.sync_data().map_err(in_doubt)
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

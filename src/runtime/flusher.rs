@@ -22,7 +22,7 @@ use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
 use crate::journal::disk::Disk;
-use crate::journal::{CheckpointDone, Entry, Journal, JournalError, SmallState};
+use crate::journal::{CheckpointDone, CheckpointJob, Entry, Journal, JournalError, SmallState};
 use crate::limits::FLUSH_REQUESTS_MAX;
 use crate::metrics::{Histogram, Recent};
 use crate::runtime::clock;
@@ -40,6 +40,9 @@ const PUBLISH_MS: u64 = 500;
 
 /// How long the flusher sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
+
+/// How long a full disk is left alone before a checkpoint is tried again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// What the flusher is made of.
 pub struct Flusher<D: Disk>
@@ -207,11 +210,15 @@ where
         let done = done.clone();
         let flusher = thread::current();
         let shards = self.shards.clone();
+        let stop = Arc::clone(&self.stop);
         let spawned = thread::Builder::new().name("checkpoint".into()).spawn(move || {
             // What is to be synced must have been written; all shards, though one says no.
             let settled = shards.iter().filter(|shard| shard.settle()).count();
             let is_settled = settled == shards.len();
-            let result = if is_settled { job.run() } else { Err(ErrorKind::Other.into()) };
+            let result = match is_settled {
+                true => run_when_there_is_room(&job, &stop),
+                false => Err(ErrorKind::Other.into()),
+            };
             // The receiver lives as long as the flusher, which waits for this thread.
             let _ = done.send(result);
             flusher.unpark();
@@ -255,6 +262,30 @@ where
 
     fn discard(&self, entries: &[Entry<D::File>]) {
         self.ledger.release_flusher(held_bytes(entries));
+    }
+}
+
+/// Runs a checkpoint; on a full disk again and again. Meanwhile commits go on while their half of
+/// the ring has room, and then wait: a restart would find the same disk.
+fn run_when_there_is_room<D: Disk>(
+    job: &CheckpointJob<D>,
+    stop: &AtomicBool,
+) -> std::io::Result<CheckpointDone> {
+    let mut is_told = false;
+    loop {
+        let result = job.run();
+        let is_full = result.as_ref().is_err_and(|why| why.kind() == ErrorKind::StorageFull);
+        if !is_full || stop.load(Ordering::Acquire) {
+            if is_told && result.is_ok() {
+                log::warn!("the disk has room again: the journal goes on");
+            }
+            return result;
+        }
+        if !is_told {
+            log::warn!("the disk is full: the journal waits for room to write a checkpoint");
+            is_told = true;
+        }
+        thread::sleep(FULL_RETRY);
     }
 }
 

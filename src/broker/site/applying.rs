@@ -13,6 +13,7 @@ use crate::broker::control::{ControlOutput, share_out};
 use crate::broker::mail::ShardId;
 use crate::broker::shard::Apply;
 use crate::broker::site::Site;
+use crate::broker::site::storage::FULL_RETRY_MS;
 use crate::controller::change::{self, Change};
 use crate::controller::image::Image;
 use crate::ids::{Offset, TopicName, TopicPartition};
@@ -20,7 +21,7 @@ use crate::journal::disk::Disk;
 use crate::log::{Log, LogError};
 use crate::quorum::{Committed, Snapshot};
 use crate::record::Batch;
-use crate::time::Now;
+use crate::time::{Boot, Now};
 use crate::wire::TopicRef;
 
 /// A list of changes that take effect together, and the end of the metadata with them.
@@ -34,8 +35,20 @@ struct Step {
 
 enum State<D: Disk> {
     Idle,
-    Preparing { step: Step, logs: Vec<Log<D>> },
-    Applying { end_offset: Offset, due: u16 },
+    /// There is no room for the rest of the partitions: they are made later.
+    Full {
+        step: Step,
+        logs: Vec<Log<D>>,
+        retry_at: Boot,
+    },
+    Preparing {
+        step: Step,
+        logs: Vec<Log<D>>,
+    },
+    Applying {
+        end_offset: Offset,
+        due: u16,
+    },
 }
 
 /// What the shards do not know yet.
@@ -54,6 +67,13 @@ impl<D: Disk> Applying<D> {
     pub(super) fn new(applied_end: Offset) -> Applying<D> {
         let given = BTreeSet::new();
         Applying { waiting: VecDeque::new(), state: State::Idle, version: 0, applied_end, given }
+    }
+}
+
+impl<D: Disk> Applying<D> {
+    /// Whether there is no room for a partition.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.state, State::Full { .. })
     }
 }
 
@@ -118,15 +138,34 @@ impl<D: Disk> Site<D> {
 
     /// Begins with the next batch; answers whether there was one to begin with.
     pub(super) fn apply_next(&mut self, now: Now) -> bool {
-        if !matches!(self.applying.state, State::Idle) {
-            return false;
-        }
-        let Some(step) = self.applying.waiting.pop_front() else { return false };
-        let mut logs = Vec::new();
-        if let Err(why) = self.create_logs(now, &step, &mut logs) {
-            // The site has decided; a node that cannot follow has no use for more of it.
-            log::error!("a partition could not be created: {why}");
-            self.storage.fail();
+        let was_full = self.applying.is_full();
+        let (step, mut logs) = match std::mem::replace(&mut self.applying.state, State::Idle) {
+            State::Idle => match self.applying.waiting.pop_front() {
+                Some(step) => (step, Vec::new()),
+                None => return false,
+            },
+            State::Full { step, logs, retry_at } if retry_at <= now.boot => (step, logs),
+            other => {
+                self.applying.state = other;
+                return false;
+            }
+        };
+        match self.create_logs(now, &step, &mut logs) {
+            Ok(()) if was_full => log::warn!("the disk has room again: partitions are created"),
+            Ok(()) => {}
+            Err(LogError::DiskFull) => {
+                if !was_full {
+                    log::warn!("the disk is full: partitions are created when there is room");
+                }
+                let retry_at = now.boot.plus_ms(FULL_RETRY_MS);
+                self.applying.state = State::Full { step, logs, retry_at };
+                return false;
+            }
+            Err(why) => {
+                // The site has decided; a node that cannot follow has no use for more of it.
+                log::error!("a partition could not be created: {why}");
+                self.storage.fail();
+            }
         }
         if logs.is_empty() {
             self.hand_to_shards(step, logs);
@@ -220,7 +259,10 @@ impl<D: Disk> Site<D> {
             }
             let name = TopicName::new(&topic.name).expect("the controller checked it");
             let (disk, dir) = (self.disk.clone(), &self.log_dir);
-            let mut log = Log::create_unsynced(disk, dir, &name, topic_partition, config, now)?;
+            let made = Log::create_unsynced(disk, dir, &name, topic_partition, config, now);
+            let mut log = made.inspect_err(|_| {
+                self.applying.given.remove(&topic_partition);
+            })?;
             if let Some(leader_epoch) = begins {
                 log.begin_epoch(leader_epoch);
             }

@@ -219,7 +219,11 @@ impl<D: Disk> Site<D> {
                 self.excuse_silence(late_ms);
             }
             self.look_at = now.boot.plus_ms(LOOK_MS);
-            self.storage.remove_old(now);
+            self.storage.look(now);
+            if self.storage.is_full() || self.applying.is_full() {
+                // Somebody else may have room.
+                self.hand_over(now);
+            }
             self.join(now);
             self.live(now);
             self.expire_asks(now);
@@ -319,6 +323,8 @@ impl<D: Disk> Site<D> {
         match said {
             // A link speaks for nobody else.
             Said::Quorum(message) if message.envelope.from.node_id != from => {}
+            // As if it had got lost: it is sent again.
+            Said::Quorum(message) if self.storage.is_clogged() && message.body.grows_log() => {}
             Said::Quorum(message) => self.step(now, Input::Message(message)),
             Said::Forwarded(head, body) => self.serve(now, from, head, body),
             Said::Answered(head, body) => self.answered(now, from, head, body),

@@ -10,6 +10,12 @@
 //! Batches alone, which is nearly always, are pipelined: one commit of the journal holds what came
 //! of several. Whatever else waits until those before it are durable, and is alone.
 //!
+//! # A full disk
+//!
+//! Nothing is lost by it, so nothing is given up: what does not fit is tried again from time to time,
+//! and whatever follows waits behind it. Meanwhile nothing is promised: no vote and no
+//! acknowledgement leaves. Whatever else fails is final until the node is started anew.
+//!
 //! **Invariant:** `Persisted(n)` comes when everything up to `n` is on stable storage, and the steps
 //! of one [`Persist`] happen in the order above: a promise is durable before the batches that rest
 //! on it, a snapshot before the log begins anew behind it.
@@ -25,10 +31,14 @@ use crate::broker::site::kept::{Keep, KeptState};
 use crate::ids::Offset;
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{Cut, CutDone, Log, ReadError, Truncation};
+use crate::limits::{QUORUM_LOG_BYTES, QUORUM_STEPS_WAITING_MAX};
+use crate::log::{Cut, CutDone, Log, LogError, ReadError, Truncation};
 use crate::quorum::{HardState, Persist};
 use crate::record::BatchHeader;
-use crate::time::Now;
+use crate::time::{Boot, Now};
+
+/// How long a full disk is left alone before it is asked again.
+pub(super) const FULL_RETRY_MS: u64 = 1000;
 
 /// What the storage wants done.
 pub(super) enum StorageOutput<D: Disk> {
@@ -66,12 +76,22 @@ pub enum Worked {
     Proven(io::Result<()>),
 }
 
-enum Step {
+enum Step<D: Disk> {
     Idle,
     Keeping(Persist),
     Loading(Persist),
     Announced(Persist, Truncation),
-    Cutting(Persist),
+    Cutting(Persist, Box<Cut<D>>),
+    Full(Attempt<D>),
+}
+
+/// What found no room, and is tried again as it was.
+enum Attempt<D: Disk> {
+    Keep(Persist),
+    Begin(Persist, Truncation),
+    Cut(Persist, Box<Cut<D>>),
+    /// So many of the batches are in the log.
+    Append(Persist, usize),
 }
 
 /// The way to the disk.
@@ -79,7 +99,9 @@ pub(super) struct Storage<D: Disk> {
     log: Log<D>,
     state: KeptState,
     queue: VecDeque<Persist>,
-    step: Step,
+    step: Step<D>,
+    /// The disk was full when it was written last: when that is tried again.
+    retry_at: Option<Boot>,
     /// Batches that the journal has and their numbers, oldest first.
     in_flight: VecDeque<(u64, Offset)>,
     outputs: VecDeque<StorageOutput<D>>,
@@ -93,6 +115,7 @@ impl<D: Disk> Storage<D> {
             state,
             queue: VecDeque::new(),
             step: Step::Idle,
+            retry_at: None,
             in_flight: VecDeque::new(),
             outputs: VecDeque::new(),
             is_failed: false,
@@ -121,6 +144,19 @@ impl<D: Disk> Storage<D> {
         self.log
     }
 
+    /// Whether something found no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    /// Whether so much waits for room that no more of the log may come.
+    pub(super) fn is_clogged(&self) -> bool {
+        let bytes_of = |persist: &Persist| persist.batches.iter().map(Bytes::len).sum::<usize>();
+        self.is_full()
+            && (QUORUM_STEPS_WAITING_MAX <= self.queue.len()
+                || QUORUM_LOG_BYTES <= self.queue.iter().map(bytes_of).sum())
+    }
+
     pub(super) fn persist(&mut self, now: Now, persist: Persist) {
         self.queue.push_back(persist);
         self.advance(now);
@@ -129,11 +165,21 @@ impl<D: Disk> Storage<D> {
     /// Work is done.
     pub(super) fn worked(&mut self, now: Now, worked: Worked) {
         match (std::mem::replace(&mut self.step, Step::Idle), worked) {
-            (Step::Keeping(persist), Worked::Kept(Ok(()))) => self.kept(now, persist),
+            (Step::Keeping(persist), Worked::Kept(Ok(()))) => {
+                self.found_room();
+                self.kept(now, persist);
+            }
+            (Step::Keeping(persist), Worked::Kept(Err(why))) if is_full(&why) => {
+                self.wait_for_room(now, Attempt::Keep(persist));
+            }
             (Step::Loading(persist), Worked::Loaded(Ok(()))) => self.place(now, persist),
-            (Step::Cutting(persist), Worked::Cut(Ok(done))) => {
+            (Step::Cutting(persist, _), Worked::Cut(Ok(done))) => {
+                self.found_room();
                 self.log.finish_truncation(done);
-                self.append(now, &persist);
+                self.append(now, persist, 0);
+            }
+            (Step::Cutting(persist, cut), Worked::Cut(Err(why))) if is_full(&why) => {
+                self.wait_for_room(now, Attempt::Cut(persist, cut));
             }
             (_, Worked::Kept(Err(why)) | Worked::Loaded(Err(why)) | Worked::Cut(Err(why))) => {
                 log::error!("the quorum's log cannot be written: {why}");
@@ -154,7 +200,10 @@ impl<D: Disk> Storage<D> {
             self.remove_old(now);
         }
         if flushed.is_truncated {
-            self.cut(now);
+            match std::mem::replace(&mut self.step, Step::Idle) {
+                Step::Announced(persist, truncation) => self.cut(now, persist, truncation),
+                step => self.step = step,
+            }
         }
         self.settle_flight();
         self.advance(now);
@@ -168,8 +217,41 @@ impl<D: Disk> Storage<D> {
         }
     }
 
-    /// Unlinks segments that a snapshot replaced, once their delay is over.
-    pub(super) fn remove_old(&mut self, now: Now) {
+    /// Looks whether something is due: another attempt at a full disk, and to unlink segments that a
+    /// snapshot replaced.
+    pub(super) fn look(&mut self, now: Now) {
+        self.remove_old(now);
+        if self.retry_at.is_none_or(|at| now.boot < at) || self.is_failed {
+            return;
+        }
+        match std::mem::replace(&mut self.step, Step::Idle) {
+            Step::Full(Attempt::Keep(persist)) => self.keep(persist),
+            Step::Full(Attempt::Begin(persist, truncation)) => self.cut(now, persist, truncation),
+            Step::Full(Attempt::Cut(persist, cut)) => self.hand_out(persist, cut),
+            Step::Full(Attempt::Append(persist, done)) => self.append(now, persist, done),
+            step => self.step = step,
+        }
+        self.advance(now);
+    }
+
+    fn wait_for_room(&mut self, now: Now, attempt: Attempt<D>) {
+        if self.retry_at.is_none() {
+            log::warn!(
+                "the disk is full: this node promises nothing in the metadata quorum until there \
+                 is room"
+            );
+        }
+        self.retry_at = Some(now.boot.plus_ms(FULL_RETRY_MS));
+        self.step = Step::Full(attempt);
+    }
+
+    fn found_room(&mut self) {
+        if self.retry_at.take().is_some() {
+            log::warn!("the disk has room again: this node goes on in the metadata quorum");
+        }
+    }
+
+    fn remove_old(&mut self, now: Now) {
         if let Err(why) = self.log.delete_expired(now) {
             log::warn!("old metadata could not be removed: {why}");
         }
@@ -184,18 +266,21 @@ impl<D: Disk> Storage<D> {
             }
             let persist = self.queue.pop_front().expect("just looked at");
             if self.must_keep(&persist) {
-                let mut keeps = Vec::new();
                 if let Some(state) = persist.hard_state {
                     self.state = self.state.with(self.promised(state, &persist));
                 }
-                keeps.push(Keep::State(self.state));
-                keeps.extend(persist.snapshot.clone().map(Keep::Snapshot));
-                self.outputs.push_back(StorageOutput::Work(Work::Keep(keeps)));
-                self.step = Step::Keeping(persist);
+                self.keep(persist);
             } else {
                 self.place(now, persist);
             }
         }
+    }
+
+    fn keep(&mut self, persist: Persist) {
+        let mut keeps = vec![Keep::State(self.state)];
+        keeps.extend(persist.snapshot.clone().map(Keep::Snapshot));
+        self.outputs.push_back(StorageOutput::Work(Work::Keep(keeps)));
+        self.step = Step::Keeping(persist);
     }
 
     fn must_keep(&self, persist: &Persist) -> bool {
@@ -245,7 +330,7 @@ impl<D: Disk> Storage<D> {
     /// Makes room for the batches, if something else is in their place.
     fn place(&mut self, now: Now, persist: Persist) {
         if !self.must_cut(&persist) {
-            return self.append(now, &persist);
+            return self.append(now, persist, 0);
         }
         let truncation = match &persist.snapshot {
             Some(snapshot) if persist.begins_anew => {
@@ -273,36 +358,43 @@ impl<D: Disk> Storage<D> {
     }
 
     /// The journal knows of the cut.
-    fn cut(&mut self, now: Now) {
-        match std::mem::replace(&mut self.step, Step::Idle) {
-            Step::Announced(persist, truncation) => {
-                match self.log.begin_truncation(now, truncation) {
-                    Ok(cut) => {
-                        self.outputs.push_back(StorageOutput::Work(Work::Cut(Box::new(cut))));
-                        self.step = Step::Cutting(persist);
-                    }
-                    Err(why) => {
-                        log::error!("the quorum's log cannot be cut: {why}");
-                        self.fail();
-                    }
-                }
+    fn cut(&mut self, now: Now, persist: Persist, truncation: Truncation) {
+        match self.log.begin_truncation(now, truncation) {
+            Ok(cut) => self.hand_out(persist, Box::new(cut)),
+            Err(LogError::DiskFull) => {
+                self.wait_for_room(now, Attempt::Begin(persist, truncation));
             }
-            step => self.step = step,
+            Err(why) => {
+                log::error!("the quorum's log cannot be cut: {why}");
+                self.fail();
+            }
         }
     }
 
-    fn append(&mut self, now: Now, persist: &Persist) {
-        for batch in &persist.batches {
-            if let Err(why) = self.append_one(now, batch) {
-                log::error!("the quorum's log cannot be written: {why}");
-                return self.fail();
+    fn hand_out(&mut self, persist: Persist, cut: Box<Cut<D>>) {
+        self.outputs.push_back(StorageOutput::Work(Work::Cut(cut.clone())));
+        self.step = Step::Cutting(persist, cut);
+    }
+
+    /// Appends the batches behind the first ones, which are in the log.
+    fn append(&mut self, now: Now, persist: Persist, done: usize) {
+        for (number, batch) in persist.batches.iter().enumerate().skip(done) {
+            match self.append_one(now, batch) {
+                Ok(()) => self.found_room(),
+                Err(LogError::DiskFull) => {
+                    return self.wait_for_room(now, Attempt::Append(persist, number));
+                }
+                Err(why) => {
+                    log::error!("the quorum's log cannot be written: {why}");
+                    return self.fail();
+                }
             }
         }
         self.in_flight.push_back((persist.number, self.log.end_offset()));
         self.settle_flight();
     }
 
-    fn append_one(&mut self, now: Now, batch: &Bytes) -> Result<(), crate::log::LogError> {
+    fn append_one(&mut self, now: Now, batch: &Bytes) -> Result<(), LogError> {
         let copied = self.log.append_copy(now, batch, false)?;
         if let Some(epoch_start) = copied.epoch_start {
             self.journal(epoch_start);
@@ -321,75 +413,14 @@ impl<D: Disk> Storage<D> {
     }
 }
 
+fn is_full(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::StorageFull
+}
+
 fn first_offset(persist: &Persist) -> Option<Offset> {
     let first = persist.batches.first()?;
     Some(BatchHeader::parse(first).expect("a batch of our own").base_offset)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::broker::control::{METADATA_TOPIC, metadata_topic_config};
-    use crate::ids::{LeaderEpoch, TopicName};
-    use crate::log::testing::{MemoryDisk, at};
-    use crate::quorum::HardState;
-    use crate::record::{BatchBuilder, Compression, stamp};
-
-    fn persist(number: u64, epoch: LeaderEpoch, committed: i64) -> Persist {
-        let mut builder = BatchBuilder::new();
-        builder.push(at(0).wall, None, Some(b"changes"), &[]);
-        let mut batch = builder.finish(Compression::None);
-        stamp(&mut batch, Offset::ZERO, epoch);
-        let high_watermark = Offset(committed);
-        Persist {
-            number,
-            hard_state: Some(HardState { epoch, vote: None, high_watermark }),
-            snapshot: None,
-            begins_anew: false,
-            batches: vec![batch.into()],
-        }
-    }
-
-    /// Found by tests/sim: a node with a batch that nobody else had heard of a new leader by a batch in
-    /// its place that was committed already. It noted the new epoch and how far the log was committed
-    /// first, so that a power cut before the old batch was cut left that one, committed.
-    #[test]
-    fn nothing_is_noted_as_committed_before_it_is_there() {
-        let name = TopicName::new(METADATA_TOPIC).expect("legal");
-        let (disk, config) = (MemoryDisk::default(), metadata_topic_config());
-        let log = Log::create(disk, Path::new("/data"), &name, METADATA, config, at(0));
-        let state = KeptState {
-            incarnation: 1,
-            is_founder: true,
-            epoch: LeaderEpoch(0),
-            vote: None,
-            high_watermark: Offset::ZERO,
-        };
-        let mut storage = Storage::new(log.expect("the disk works"), state);
-        let mut kept = Vec::new();
-        for persist in [persist(1, LeaderEpoch(5), 0), persist(2, LeaderEpoch(6), 1)] {
-            storage.persist(at(1), persist);
-            while let Some(output) = storage.poll() {
-                if let StorageOutput::Work(Work::Keep(keeps)) = output {
-                    kept.extend(keeps);
-                    storage.worked(at(1), Worked::Kept(Ok(())));
-                }
-            }
-            let end = storage.log().end_offset();
-            let flushed = Flushed {
-                topic_partition: METADATA,
-                durable_offset: Some(end),
-                log_start_offset: None,
-                is_truncated: false,
-            };
-            storage.flushed(at(1), &flushed);
-        }
-        let noted = kept.iter().map(|keep| match keep {
-            Keep::State(state) => (state.epoch.0, state.high_watermark.0),
-            Keep::Snapshot(_) => unreachable!("there is none"),
-        });
-        assert_eq!(noted.collect::<Vec<_>>(), [(5, 0), (6, 0)]);
-    }
-}
+mod tests;
