@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
 use crate::client::ClientError;
@@ -31,6 +32,14 @@ use crate::wire::{ApiKey, FrameError, RequestHeader, ResponseHeader, frame};
 const INBOX_BYTES: usize = 16 << 10;
 /// Reserved ahead for a frame; beyond it memory follows the bytes that really arrive.
 const RESERVE_BYTES_MAX: usize = 256 << 10;
+
+/// A broker that was not heard for so long is asked whether it is there, so often, at such intervals.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How long what was sent may go without any sign of the broker's machine.
+const UNHEARD_MS_MAX: u32 = 30_000;
 
 /// A response, behind its prefix.
 #[derive(Clone, Debug)]
@@ -95,6 +104,7 @@ impl Connection {
         let deadline = Instant::now() + timeout;
         let stream = connect(address, deadline)?;
         stream.set_nodelay(true)?;
+        notice_death(&stream)?;
         stream.set_nonblocking(true)?;
         let mut connection = Connection {
             stream,
@@ -303,6 +313,18 @@ fn connect(address: &str, deadline: Instant) -> Result<TcpStream, ClientError> {
     Err(ClientError::Unreachable(last))
 }
 
+/// A board that lost its power or its cable says nothing, and some answers may take minutes (a join
+/// of a group waits for the others): whoever waits for one must notice within half a minute.
+fn notice_death(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    // The probes rest while something that was sent is on its way.
+    sockopt::set_tcp_user_timeout(stream, UNHEARD_MS_MAX)?;
+    Ok(())
+}
+
 /// Waits until one of `sockets` can be read (or written, where asked), or `timeout` passed.
 pub fn wait(sockets: &[(BorrowedFd<'_>, bool)], timeout: Duration) -> Result<(), ClientError> {
     let mut polled: Vec<PollFd<'_>> = sockets
@@ -360,5 +382,29 @@ impl Waker {
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.receiver.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A member that asked to join a group at a board whose power went waited 305 seconds for the
+    /// answer: no segment was on its way, so nothing told it that nobody was there any more.
+    #[test]
+    fn a_connection_notices_that_the_brokers_machine_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = listener.local_addr().expect("bound").to_string();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let stream = connect(&address, deadline).expect("it listens");
+        notice_death(&stream).expect("a socket of TCP");
+        assert!(sockopt::socket_keepalive(&stream).expect("a socket"));
+        let idle = sockopt::tcp_keepidle(&stream).expect("a socket");
+        let interval = sockopt::tcp_keepintvl(&stream).expect("a socket");
+        let probes = sockopt::tcp_keepcnt(&stream).expect("a socket");
+        let silence = idle + interval * probes;
+        assert!(silence <= Duration::from_secs(30), "{silence:?}");
     }
 }
