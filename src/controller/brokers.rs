@@ -7,7 +7,7 @@
 //! uncleanly, because it did not sync what it acknowledged. Here the new incarnation gives up its
 //! leaderships (the leader epoch rises, so that no offset gets two values), and stays in the ISR of
 //! every partition that its recovery found sound. What it found damaged it names when it registers,
-//! and leaves ISR and ELR there, save where nobody else has anything.
+//! and leaves ISR and ELR there, save where nobody else has anything (`last_copy` knows who has).
 //!
 //! **A log dir that went back in time** is told by the metadata in it: a broker that was active had its
 //! own registration on stable storage. One that comes back without it was restored from a backup, and
@@ -96,26 +96,46 @@ impl Controller {
         let is_other_card = is_older || known.is_some_and(|known| is_other(broker, known));
         let keeps = mutant::is_on(Mutant::KeepsEpochAtBoot);
         let may_lead = |node| (node != node_id || keeps) && self.image.is_active(node);
-        for (topic_partition, topic, image) in self.partitions_of(node_id) {
-            let is_alone = image.isr.iter().chain(&image.elr).all(|other| *other == node_id);
-            let is_believed = mutant::is_on(Mutant::KeepsDamagedInSync);
-            let is_named = broker.unsound.contains(&topic_partition);
-            let is_unsound = (is_named || broker.is_unproven) && !is_believed;
-            // Of a copy that is damaged something is left; of one that is gone, nothing, and whoever
-            // was left behind has more. Only where nobody else ever had any it begins again.
-            let is_lost = match is_other_card {
-                true => 1 < image.replicas.len(),
-                false => is_unsound && !is_alone,
-            };
-            let wish = if is_lost {
-                Wish { lost: Some(node_id), ..Wish::without(image, node_id) }
-            } else {
-                Wish::leader(image, Election::Keep)
-            };
-            let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
-            changes.extend(changed(image, settled, topic_partition));
+        for place in self.partitions_of(node_id) {
+            changes.extend(self.take_copy(broker, is_other_card, place, &may_lead));
         }
         Ok(changes)
+    }
+
+    /// What becomes of a partition when a broker comes with its copy, or without.
+    fn take_copy(
+        &self,
+        broker: &Registering,
+        is_other_card: bool,
+        place: (TopicPartition, &TopicImage, &PartitionImage),
+        may_lead: &dyn Fn(NodeId) -> bool,
+    ) -> Vec<Change> {
+        let (node_id, (topic_partition, topic, image)) = (broker.node_id, place);
+        let is_alone = image.isr.iter().chain(&image.elr).all(|other| *other == node_id);
+        let is_believed = mutant::is_on(Mutant::KeepsDamagedInSync);
+        let is_named = broker.unsound.contains(&topic_partition);
+        let is_unsound = (is_named || broker.is_unproven) && !is_believed;
+        if is_unsound && is_alone && !is_other_card {
+            let passed_on = self.pass_on(broker, place, may_lead);
+            if !passed_on.is_empty() {
+                return passed_on;
+            }
+        }
+        // Of a copy that is damaged something is left; of one that is gone, nothing, and whoever
+        // was left behind has more. Only where nobody else ever had any it begins again.
+        let is_lost = match is_other_card {
+            true => 1 < image.replicas.len(),
+            false => is_unsound && !is_alone,
+        };
+        let wish = if is_lost {
+            Wish { lost: Some(node_id), ..Wish::without(image, node_id) }
+        } else {
+            Wish::leader(image, Election::Keep)
+        };
+        match election::settle(image, wish, may_lead, self.min_isr(topic)) {
+            None if is_lost => self.touched(node_id, topic_partition, image),
+            settled => changed(image, settled, topic_partition),
+        }
     }
 
     /// Whether it is registered already; why it may not be.
@@ -296,7 +316,7 @@ fn is_older(broker: &Registering, known: &BrokerImage) -> bool {
 
 /// Whether a broker's quorum log goes on: one that was given up begins anew, and says nothing of what
 /// the rest of the log dir had.
-fn is_same_life(broker: &Registering, known: &BrokerImage) -> bool {
+pub(super) fn is_same_life(broker: &Registering, known: &BrokerImage) -> bool {
     !is_other(broker, known) && broker.life == known.life
 }
 

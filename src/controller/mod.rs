@@ -19,6 +19,7 @@ mod election;
 mod features;
 pub mod image;
 mod isr;
+mod last_copy;
 mod leaders;
 mod placement;
 mod reassign;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 
 use crate::controller::change::Change;
 use crate::controller::image::Image;
+use crate::controller::last_copy::LastCopies;
 use crate::group_config::{GroupBounds, GroupConfig};
 use crate::ids::{NodeId, TopicId, Uuid};
 use crate::topic_config::TopicConfig;
@@ -234,12 +236,14 @@ pub struct Controller {
     /// Without it nothing of the broker is set at run time.
     broker_keys: Option<Box<dyn BrokerKeys>>,
     image: Image,
+    last_copies: LastCopies,
 }
 
 impl Controller {
     /// A controller of a cluster about which nothing is known yet.
     pub fn new(config: ControllerConfig) -> Controller {
-        Controller { config, broker_keys: None, image: Image::default() }
+        let (image, last_copies) = (Image::default(), LastCopies::default());
+        Controller { config, broker_keys: None, image, last_copies }
     }
 
     /// Takes a committed change into account.
@@ -259,7 +263,7 @@ impl Controller {
 
     /// Begins anew with another image: that of a snapshot.
     pub fn restore(&mut self, image: Image) {
-        self.image = image;
+        (self.image, self.last_copies) = (image, LastCopies::default());
     }
 
     /// Lets the broker be configured at run time, or replaces what it is started with.

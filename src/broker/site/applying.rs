@@ -103,9 +103,7 @@ impl<D: Disk> Site<D> {
 
     pub(super) fn replay_changes(&mut self, changes: Vec<Change>, end_offset: Offset) {
         let gained = self.gained_by(&changes);
-        for change in &changes {
-            self.controller.replay(change);
-        }
+        self.controller.replay_batch(&changes, end_offset);
         self.replayed_end = end_offset;
         self.applying.waiting.push_back(Step { changes, gained, end_offset });
     }
