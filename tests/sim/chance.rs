@@ -196,9 +196,7 @@ impl World {
         }
         let free = [None, Some(600_000), Some(60_000)][self.random.below(3) as usize];
         self.trace.note(|| format!("the disk of node {node} has {free:?} bytes left"));
-        let board = self.boards.get_mut(&node).expect("a board");
-        board.disk.set_free_bytes(free);
-        board.was_full |= free.is_some();
+        self.boards[&node].disk.set_free_bytes(free);
     }
 
     /// A card that was without power has lost something that was safe. Only what others have, and

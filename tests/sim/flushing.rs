@@ -1,5 +1,7 @@
 //! The flusher of a node, and its checkpoints: `runtime::flusher`, with syncs that take their time.
 
+use std::io::ErrorKind;
+
 use odradek::broker::back::Flushed;
 use odradek::broker::control::METADATA;
 use odradek::broker::mail::ShardId;
@@ -145,7 +147,13 @@ impl World {
             return self.at(at, Event::Checkpoint(life, stage + 1));
         }
         let job = running.flusher.job.take().expect("it was taken at the start");
-        running.flusher.done = Some(job.run());
+        let done = job.run();
+        if done.as_ref().is_err_and(|why| why.kind() == ErrorKind::StorageFull) {
+            // It waits for room.
+            running.flusher.job = Some(job);
+            return self.at(self.us + 1_000_000, Event::Checkpoint(life, stage));
+        }
+        running.flusher.done = Some(done);
         let at = self.sync_done_at(life.node) + 2000;
         self.at(at, Event::CheckpointDone(life));
     }

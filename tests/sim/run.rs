@@ -124,13 +124,6 @@ fn heal(world: &mut World) -> Result<(), Violation> {
         board.disk.set_syncs_fail(false);
         board.disk.set_free_bytes(None);
     }
-    // A node that could not write what the quorum promised says nothing more until it is started anew:
-    // whoever makes room does that, too.
-    for node in world.up() {
-        if std::mem::take(&mut world.boards.get_mut(&node).expect("a board").was_full) {
-            world.at(world.us, Event::Restart(node));
-        }
-    }
     if world.random.below(2) == 0 && !world.has_dear() {
         world.cut_power_of_all();
     }

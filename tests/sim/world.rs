@@ -43,8 +43,6 @@ pub struct Board {
     pub paused_until: u64,
     /// What its syncs take.
     pub sync_us: (u64, u64),
-    /// The disk had less room than even what is kept free for the metadata.
-    pub was_full: bool,
 }
 
 /// See the module.
@@ -80,7 +78,6 @@ impl World {
             wall_off_ms: 0,
             paused_until: 0,
             sync_us: plan.sync_us,
-            was_full: false,
         };
         let mut net = Net::default();
         net.latency_us = 50 + random.below(2000);
