@@ -68,11 +68,10 @@ impl World {
     }
 
     /// Whether everything a node has that may have been acknowledged is safe elsewhere, for good: others
-    /// are in sync, and nothing is under way that could have them leave.
-    ///
-    /// Where one replica in sync is enough to go on (`min.insync.replicas` = 1), the others may be out
-    /// of it before the one that was damaged has said so: then that was the last copy, by what was
-    /// asked for. So there only one thing goes wrong at a time.
+    /// are in sync, and nothing is under way that could have them leave. Where one replica in sync is enough
+    /// to go on (`min.insync.replicas` = 1), they may still be fenced before the one that was damaged has
+    /// said so: it never heard of that, so they have all that it acknowledged
+    /// (`controller/last_copy.rs`).
     pub fn may_lose(&self, node: NodeNumber) -> bool {
         let is_settled = |running: &Running| {
             let quorum = running.site.quorum();
@@ -85,18 +84,18 @@ impl World {
             is_committed && !is_altering
         };
         self.checkers.decisions.can_lose(node)
-            && (1 < self.plan.min_insync || self.is_quiet())
             && self.checkers.is_metadata_settled()
             && self.boards.values().filter_map(|board| board.running.as_ref()).all(is_settled)
     }
 
-    /// Whether a node with a rotten batch may not be lost.
+    /// Whether a node with a rotten batch may not be lost. It does not know of it, so where one in sync
+    /// is enough it goes on when the others are fenced, and is the last copy: while there is such a
+    /// batch nothing else goes wrong there.
     pub fn has_dear(&self) -> bool {
         let copies = &self.checkers.copies;
-        if self.plan.min_insync == 1 {
-            return !copies.damaged.is_empty();
-        }
-        self.boards.keys().any(|node| copies.is_rotten(*node) && !self.may_lose(*node))
+        let is_enough = self.plan.min_insync == 1;
+        let is_dear = |node: &NodeNumber| is_enough || !self.may_lose(*node);
+        self.boards.keys().any(|node| copies.is_rotten(*node) && is_dear(node))
     }
 
     /// The power of the whole site goes.
@@ -254,7 +253,8 @@ impl World {
     /// checksum covers are left alone: what they say is compared with their neighbours only.)
     fn rot(&mut self, node: NodeNumber) {
         let copies = &self.checkers.copies;
-        if !copies.damaged.is_empty() || !self.may_lose(node) {
+        let is_safe = 1 < self.plan.min_insync || self.is_quiet();
+        if !copies.damaged.is_empty() || !is_safe || !self.may_lose(node) {
             return;
         }
         let disk = self.boards[&node].disk.clone();

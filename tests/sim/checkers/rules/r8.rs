@@ -1,6 +1,7 @@
 //! R8: a replica that is not what it was says so and leaves the ISR, unless it is the last; and
 //! somebody is always left. (That a sound one stays is liveness: a site that lost its power heals by
-//! itself.)
+//! itself.) The last one leaves, too, where another was put out without its hearing of it, which
+//! therefore has all that it acknowledged (R1; `controller/last_copy.rs`).
 
 use odradek::ids::{NodeId, TopicPartition};
 
