@@ -310,6 +310,7 @@ fn alter(scene: &mut Scene, change: impl FnOnce(&mut AlterReplicas)) -> AlterPar
         leader_epoch: partition.leader_epoch,
         partition_epoch: partition.partition_epoch,
         isr: vec![InSync { node_id: liar, broker_epoch }],
+        damaged: Vec::new(),
     };
     change(&mut wanted);
     AlterPartitionRequest { leader: liar, broker_epoch, partitions: vec![wanted] }

@@ -4,6 +4,9 @@
 //! **Invariant:** an ISR changes by compare and swap: the request names the leader epoch and the
 //! version that it builds on, and the incarnation of every replica it counts on. What comes late,
 //! from an old incarnation or of a replica that was replaced meanwhile, changes nothing.
+//!
+//! **Invariant:** a replica that its leader names as damaged is neither in the ISR nor eligible: it
+//! begins to lose what it has as soon as it hears that nobody counts on it (R8).
 
 use crate::controller::Controller;
 use crate::controller::change::Change;
@@ -104,7 +107,13 @@ impl Controller {
         let may_lead = |node| node == leader || self.image.is_active(node);
         let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
         // What is so already is a success of the same version.
-        Ok((image, settled.unwrap_or_else(|| image.clone())))
+        let mut settled = settled.unwrap_or_else(|| image.clone());
+        let is_damaged = |node: &NodeId| alter.damaged.contains(node);
+        if settled.elr.iter().any(is_damaged) {
+            settled.elr = settled.elr.iter().copied().filter(|node| !is_damaged(node)).collect();
+            settled.partition_epoch = image.partition_epoch + 1;
+        }
+        Ok((image, settled))
     }
 
     fn is_same(&self, node: NodeId, broker_epoch: i64) -> bool {

@@ -198,7 +198,13 @@ impl Site {
         AlterPartitionRequest {
             leader: NodeId(leader),
             broker_epoch: self.broker_epoch(leader),
-            partitions: vec![AlterReplicas { topic_partition, leader_epoch, partition_epoch, isr }],
+            partitions: vec![AlterReplicas {
+                topic_partition,
+                leader_epoch,
+                partition_epoch,
+                isr,
+                damaged: Vec::new(),
+            }],
         }
     }
 
@@ -254,6 +260,28 @@ fn r8_after_a_power_cut_of_all_each_partition_has_a_leader_with_no_command() {
     site.commit(&changes);
     assert_eq!(site.text(), "leader 1 epoch 5 isr 123 elr ");
     assert_eq!(site.controller.prefer(10), []);
+}
+
+/// Found by tests/sim: a replica whose scrub found damage left the ISR, was eligible all the same, and
+/// cut its log to heal it. Then the one in sync was fenced, and it led without what was acknowledged.
+#[test]
+fn r8_a_replica_that_is_found_damaged_while_it_runs_is_eligible_for_nothing() {
+    let mut site = Site::of_three();
+    let mut request = site.request(1, &[1]);
+    request.partitions[0].damaged = vec![NodeId(2)];
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 1 elr 3");
+    // It was out of the ISR before it was found damaged.
+    let mut request = site.request(1, &[1]);
+    request.partitions[0].damaged = vec![NodeId(3)];
+    assert_eq!(site.alter(&request), ErrorCode::NONE);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 1 elr ");
+    assert_eq!(site.alter(&request), ErrorCode::INVALID_UPDATE_VERSION);
+    let mut request = site.request(1, &[1]);
+    request.partitions[0].damaged = vec![NodeId(3)];
+    assert_eq!(site.alter(&request), ErrorCode::NONE, "it is so already");
+    site.fence(1);
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 1");
 }
 
 #[test]

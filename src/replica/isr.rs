@@ -133,6 +133,7 @@ mod tests {
             leader_epoch: LeaderEpoch(3),
             partition_epoch: 7,
             isr: wanted.iter().map(member).collect(),
+            damaged: Vec::new(),
         };
         isr.propose(proposal, Boot(10));
         isr

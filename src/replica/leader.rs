@@ -33,13 +33,20 @@ use crate::time::{Boot, Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::replica::alter_partition::{AlterReplicas, InSync};
 
+/// Whom the newest proposal names as damaged, and the version that it builds on.
+struct Named {
+    partition_epoch: i32,
+    damaged: Vec<NodeId>,
+}
+
 /// The replica that takes what is produced.
 pub struct Leader<D: Disk> {
     pub(super) local: Local<D>,
     /// Where the log ended when this leadership began.
     epoch_start: Offset,
     pub(super) remotes: BTreeMap<NodeId, Remote>,
-    isr: Isr,
+    isr: Box<Isr>,
+    named: Option<Named>,
     parked: Parked,
     pub(super) standing: Standing,
     /// When it is looked for who lags.
@@ -59,7 +66,8 @@ impl<D: Disk> Leader<D> {
         let mut leader = Leader {
             epoch_start,
             remotes: BTreeMap::new(),
-            isr: Isr::new(&state.isr),
+            isr: Box::new(Isr::new(&state.isr)),
+            named: None,
             parked,
             standing: Standing::default(),
             check_at: now.boot.plus_ms(local.config.lag_time_max_ms / 2),
@@ -150,6 +158,24 @@ impl<D: Disk> Leader<D> {
             self.remotes.entry(*node).or_insert_with(|| Remote::new(caught_up));
         }
         self.local.state = state;
+    }
+
+    /// The controller did what was proposed: nobody counts on those any more that were named as
+    /// damaged, and they may be told.
+    pub(super) fn confirmed(&mut self, now: Now, partition_epoch: i32, state: &LeaderAndIsr) {
+        let is_ours = state.leader_epoch == self.local.state.leader_epoch;
+        let is_newest = |named: &mut Named| is_ours && named.partition_epoch == partition_epoch;
+        let Some(named) = self.named.take_if(is_newest) else { return };
+        for node in named.damaged {
+            if let Some(remote) = self.remotes.get_mut(&node) {
+                remote.is_given_up = remote.is_damaged;
+            }
+        }
+        if state.partition_epoch == partition_epoch {
+            // It was so already.
+            self.isr.commit(&state.isr);
+        }
+        self.serve_all(now);
     }
 
     /// The controller refused a proposal.
@@ -363,7 +389,7 @@ impl<D: Disk> Leader<D> {
         }
     }
 
-    /// Proposes to go on without those who lag.
+    /// Proposes to go on without those who lag, and to count on nobody whose copy is damaged.
     pub(super) fn maybe_shrink(&mut self, now: Boot) {
         if !self.isr.may_propose(now) {
             return;
@@ -373,7 +399,9 @@ impl<D: Disk> Leader<D> {
             remote.is_none_or(|remote| self.is_in_sync(now, remote))
         };
         let wanted: BTreeSet<NodeId> = self.isr.committed().iter().filter(stays).copied().collect();
-        if wanted.len() < self.isr.committed().len() {
+        // One that is out of the ISR may still be eligible when nobody is in it.
+        let is_untold = self.remotes.values().any(|one| one.is_damaged && !one.is_given_up);
+        if wanted.len() < self.isr.committed().len() || is_untold {
             self.propose(now, &wanted);
         }
     }
@@ -391,9 +419,17 @@ impl<D: Disk> Leader<D> {
             leader_epoch: self.local.state.leader_epoch,
             partition_epoch: self.local.state.partition_epoch,
             isr: wanted.iter().map(member).collect(),
+            damaged: self.damaged(wanted),
         };
+        let (partition_epoch, damaged) = (proposal.partition_epoch, proposal.damaged.clone());
+        self.named = Some(Named { partition_epoch, damaged });
         self.isr.propose(proposal.clone(), now.plus_ms(config.alter_timeout_ms));
         self.local.push(Output::Alter(proposal));
+    }
+
+    fn damaged(&self, wanted: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let damaged = self.remotes.iter().filter(|(_, remote)| remote.is_damaged);
+        damaged.map(|(node, _)| *node).filter(|node| !wanted.contains(node)).collect()
     }
 
     fn tick(&mut self, now: Now) {

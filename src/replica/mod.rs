@@ -563,7 +563,11 @@ impl<D: Disk> Replica<D> {
                 leader.refused(now, partition_epoch, error);
                 None
             }
-            (_, outcome) => outcome.ok(),
+            (Role::Leader(leader), Ok(state)) => {
+                leader.confirmed(now, partition_epoch, &state);
+                Some(state)
+            }
+            (Role::Follower(_), outcome) => outcome.ok(),
         }
     }
 

@@ -74,6 +74,7 @@ impl<D: Disk> Leader<D> {
         }
         let remote = self.remotes.get_mut(&follower).expect("judged");
         remote.is_damaged = fetch.is_damaged;
+        remote.is_given_up &= fetch.is_damaged;
         remote.cursor = Some(cursor);
         remote.parked.push_back(ParkedFetch {
             sequence: fetch.sequence,
@@ -251,7 +252,7 @@ impl<D: Disk> Leader<D> {
             if remote.is_cold {
                 return;
             }
-            if remote.is_damaged && !self.maximal_isr().contains(&follower) {
+            if remote.is_given_up && !self.maximal_isr().contains(&follower) {
                 // Nor will it be: it is not proposed before it has fetched as a whole one.
                 let refusal = Refusal::Error(ErrorCode::INELIGIBLE_REPLICA);
                 return self.give_up(follower, fetch.sequence, &refusal);

@@ -420,6 +420,7 @@ impl World {
             leader_epoch: partition.leader_epoch,
             partition_epoch: partition.partition_epoch - age,
             isr: isr.iter().map(in_sync).collect(),
+            damaged: Vec::new(),
         };
         let now = self.now();
         self.site(node).alter(now, ShardId(0), proposal);

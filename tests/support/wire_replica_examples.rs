@@ -97,6 +97,7 @@ fn alter_partition() -> [Example; 2] {
             leader_epoch: LeaderEpoch(5),
             partition_epoch: 9,
             isr: vec![member(1, 16), member(3, 17)],
+            damaged: vec![NodeId(2)],
         }],
     };
     let header = RequestHeader {

@@ -13,6 +13,8 @@
 //!   list of                                   list of     varint i32 in-sync replica
 //!     varint i32  in-sync replica             varint i32  partition epoch
 //!     varint i64  its broker epoch
+//!   list of
+//!     varint i32  damaged replica
 //! ```
 
 use alloc::vec::Vec;
@@ -43,6 +45,9 @@ pub struct AlterReplicas {
     /// The new in-sync replicas, the leader among them.
     #[serde(deserialize_with = "frame::list::<REPLICAS_MAX, _, _>")]
     pub isr: Vec<InSync>,
+    /// Replicas that are not what they were: they may not lead either, when nobody is in sync.
+    #[serde(deserialize_with = "frame::list::<REPLICAS_MAX, _, _>")]
+    pub damaged: Vec<NodeId>,
 }
 
 /// Changes that one leader wants.
