@@ -9,9 +9,10 @@ use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Event as ShardEvent, Output};
 use odradek::broker::site::{Altered, Work, Worked};
 use odradek::broker::{CloseReason, ConnectionId};
-use odradek::ids::NodeId;
+use odradek::ids::{NodeId, TopicPartition};
 use odradek::journal::disk::{Disk, DiskFile};
 use odradek::journal::{Entry, SmallState};
+use odradek::replica::Role;
 
 use super::event::{DialFor, Event, Life, ToControl};
 use super::node::{DIR, ScrubWork};
@@ -38,10 +39,22 @@ impl World {
                 self.trace.note(|| format!("node {}: {topic_partition} {state:?}", life.node));
             }
         }
-        self.checkers.persist(life.node, &entry);
+        let follows = self.followed(life, entry.topic_partition());
+        self.checkers.persist(life.node, &entry, follows);
         if let Some(running) = self.life(life) {
             running.flusher.queue.push(entry);
         }
+    }
+
+    /// Whom a node's replica of a partition follows, and in which epoch.
+    fn followed(&self, life: Life, topic_partition: TopicPartition) -> Option<(i32, i32)> {
+        let running = self.running(life.node)?;
+        let owner = ShardId::owner(topic_partition, self.plan.shard_count(life.node));
+        let mut partitions = running.shards[usize::from(owner.0)].partitions();
+        let found = partitions.find(|(log, _)| log.topic_partition() == topic_partition);
+        let replica = found?.1.filter(|replica| matches!(replica.role(), Role::Follower(_)))?;
+        let state = replica.state();
+        Some((state.leader?.0, state.leader_epoch.0))
     }
 
     /// Does what a shard wants done.
@@ -158,7 +171,8 @@ impl World {
                     }
                 }
                 ControlOutput::Send(to, said) => {
-                    self.checkers.said(life, to, &said);
+                    let running = self.boards[&life.node].running.as_ref().expect("it says so");
+                    self.checkers.said(running, &said);
                     if let Some(&(number, side)) = running_links(self, life, to) {
                         self.send(number, side, said.encode().into());
                     }
@@ -205,7 +219,8 @@ impl World {
         let has_more = !running.works.is_empty();
         let worked = match work {
             Work::Keep(keeps) => {
-                self.checkers.kept(life.node, &keeps);
+                let running = self.boards[&life.node].running.as_ref().expect("it was there");
+                self.checkers.kept(running, &keeps);
                 let path = Path::new(DIR);
                 Worked::Kept(keeps.iter().try_for_each(|keep| keep.run(&disk, path)))
             }

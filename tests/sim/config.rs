@@ -50,6 +50,8 @@ pub struct Plan {
     pub sync_us: (u64, u64),
     /// How long a client rests between two requests, about.
     pub pace_us: u64,
+    /// Whether two members of a group bear the same name.
+    pub has_twins: bool,
     /// What replicas do wrong on purpose.
     #[cfg(feature = "mutants")]
     pub replica_mutant: Option<odradek::replica::mutant::Mutant>,
@@ -72,6 +74,7 @@ impl Plan {
             shards,
             sync_us: [(100, 400), (1000, 8000), (5000, 40_000)][random.below(3) as usize],
             pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
+            has_twins: random.below(2) == 0,
             #[cfg(feature = "mutants")]
             replica_mutant: None,
         }

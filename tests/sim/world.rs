@@ -434,13 +434,12 @@ impl World {
         let far = conn.ends[1 - side];
         match conn.ends[side] {
             End::Control(life) => {
-                let now = self.now(life.node);
-                let Some(running) = self.life(life) else { return };
                 let from = far.place();
-                if running.links.get(&from) == Some(&(number, side)) {
+                let running = self.running(life.node).filter(|running| running.life == life);
+                let link = running.and_then(|running| running.links.get(&from));
+                if link == Some(&(number, side)) {
                     let said = Said::decode(&frame.slice(FRAME_PREFIX_BYTES..)).expect("our own");
-                    running.site.heard(now, NodeId(from), said);
-                    self.after_control(life);
+                    self.hear(life, from, &said);
                 }
             }
             End::Shard(life, shard) => {
@@ -450,6 +449,17 @@ impl World {
             }
             End::Client(client) => self.client_frame(client, number, frame),
         }
+    }
+
+    /// A control machine hears something.
+    fn hear(&mut self, life: Life, from: NodeNumber, said: &Said) {
+        let (us, now) = (self.us, self.now(life.node));
+        let running = self.boards.get_mut(&life.node).and_then(|board| board.running.as_mut());
+        let running = running.expect("it was linked just now");
+        self.checkers.elections.hears(us, running, said);
+        running.site.heard(now, NodeId(from), said.clone());
+        self.checkers.elections.has_heard(us, running, said);
+        self.after_control(life);
     }
 
     /// An end hears that its connection is gone.

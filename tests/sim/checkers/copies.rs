@@ -1,4 +1,4 @@
-//! R2, R6, R7, I8 and S1: what each node has of each partition, as it handed it to its flusher, and
+//! R2, R3, R6, R7, I8 and S1: what each node has of each partition, as it handed it to its flusher, and
 //! what of that is on stable storage.
 //!
 //! - Batches of the same epoch and offset are the same bytes everywhere (R7; for the metadata, log
@@ -13,7 +13,7 @@ use odradek::ids::{NodeId, TopicPartition};
 use odradek::journal::{Entry, SmallState};
 use odradek::record::crc::crc32c;
 
-use super::rules::{i8, r6, r7, r8, s1};
+use super::rules::{i8, r2, r3, r6, r7, r8, s1};
 use super::{Batch, Batches, Place, Verdict};
 use crate::sim::event::Life;
 use crate::sim::node::{Found, FoundLog};
@@ -100,6 +100,37 @@ impl Copies {
             damaged.has_left |= is_meant && !is_in && 0 < damaged.life;
             !(is_meant && is_in && damaged.has_left)
         });
+    }
+
+    /// A follower cuts its copy, or adds to it, while somebody leads: what that has there is what the
+    /// leader had when it answered.
+    pub fn compare(&self, node: i32, leader: i32, entry: &Entry<SimFile>, verdict: &mut Verdict) {
+        let topic_partition = entry.topic_partition();
+        let place = Place { node, topic_partition };
+        let is_whole = |node: i32| !self.damaged.contains_key(&Place { node, topic_partition });
+        let (own, leaders) = (self.all.get(&place), self.copy(leader, topic_partition));
+        let (Some(own), Some(leaders)) = (own, leaders) else { return };
+        if !is_whole(node) || !is_whole(leader) {
+            return;
+        }
+        match entry {
+            Entry::State { state: SmallState::Truncated { start, end, .. }, .. } if start < end => {
+                for (base, batch) in own.batches.0.range(end.0..) {
+                    let there = leaders.batches.0.get(base);
+                    r2::leader_lacks(verdict, place, *base, (batch, there));
+                }
+            }
+            Entry::Append { base_offset, .. } => {
+                let last = own.batches.0.range(..base_offset.0).next_back();
+                // A leader that began anew need not have it.
+                let first = leaders.batches.0.first_key_value().map_or(i64::MAX, |(base, _)| *base);
+                if let Some((base, batch)) = last.filter(|(base, _)| first <= **base) {
+                    let there = leaders.batches.0.get(base);
+                    r3::agrees(verdict, place, base_offset.0, ((*base, batch), there));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// See the module.

@@ -36,11 +36,16 @@ impl Decisions {
         self.partitions.get(&topic_partition).map_or(&[], |decided| &decided.isr)
     }
 
+    /// The name of a partition's topic.
+    pub fn name(&self, topic_partition: TopicPartition) -> Option<&str> {
+        let named = self.topics.iter().find(|(_, id)| **id == topic_partition.topic_id);
+        named.map(|(name, _)| name.as_str())
+    }
+
     /// A partition's state, for the trace.
     pub fn words(&self, topic_partition: TopicPartition) -> String {
         let decided = &self.partitions[&topic_partition];
-        let named = self.topics.iter().find(|(_, id)| **id == topic_partition.topic_id);
-        let name = named.map_or("?", |(name, _)| name);
+        let name = self.name(topic_partition).unwrap_or("?");
         let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
         format!(
             "decided: {name}-{}, version {}: led by {} in epoch {}, in sync {:?}, were last {:?}",

@@ -1,15 +1,15 @@
-//! I1 to I6: what clients were told against what they read.
+//! I1 to I7: what clients were told against what they read.
 //!
 //! - Every acknowledged record is read where it was said to be (I1), and an offset has one value for
 //!   ever (I2).
 //! - What an idempotent producer sent is nowhere twice (I3), and in its order (I6).
 //! - What was refused for good is never read (I4).
-//! - A reader misses nothing and never goes back (I5).
+//! - A reader misses nothing and never goes back (I5), and reads nothing that was not yet sent (I7).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Verdict;
-use super::rules::{i1, i2, i3, i4, i6};
+use super::rules::{i1, i2, i3, i4, i6, i7};
 
 /// A partition as clients name it: topic and number.
 pub type Lane = (u8, i32);
@@ -35,12 +35,19 @@ pub struct History {
     /// What was refused for good.
     pub refused: BTreeSet<Value>,
     idempotent: BTreeSet<u32>,
+    /// How many records each producer has sent.
+    sent: BTreeMap<u32, u32>,
 }
 
 impl History {
     /// A producer numbers its batches.
     pub fn is_idempotent(&mut self, producer: u32) {
         self.idempotent.insert(producer);
+    }
+
+    /// A producer has sent so many records.
+    pub fn sent(&mut self, producer: u32, count: u32) {
+        self.sent.insert(producer, count);
     }
 
     /// A record was acknowledged, with acks −1.
@@ -57,6 +64,8 @@ impl History {
             return i2::one_value(verdict, place, value, Some(before));
         }
         i1::read(verdict, place, value, self.acked.get(&place).copied());
+        let sent = self.sent.get(&value.producer).copied().unwrap_or(0);
+        i7::was_sent(verdict, place, value, sent);
         i4::not_refused(verdict, place, value, self.refused.contains(&value));
         if !self.idempotent.contains(&value.producer) {
             return;

@@ -38,12 +38,19 @@ pub struct Leaders {
     committed_in: BTreeMap<(TopicPartition, i64), i32>,
     /// Who led in an epoch.
     led: BTreeMap<(TopicPartition, i32), i32>,
+    /// Batches that have just been committed: where, and of which epoch.
+    pub newly: Vec<(TopicPartition, i64, i32)>,
 }
 
 impl Leaders {
     /// End of what is committed.
     pub fn committed_end(&self, topic_partition: TopicPartition) -> i64 {
         self.committed.get(&topic_partition).map_or(0, Batches::end)
+    }
+
+    /// Whether a replica leads in an epoch, as its own process saw it last.
+    pub fn leads(&self, place: Place, epoch: i32) -> bool {
+        self.stands.get(&place).is_some_and(|stand| stand.leads && stand.epoch == epoch)
     }
 
     /// A process knows nothing of what it was.
@@ -154,6 +161,7 @@ impl Leaders {
                 i8::is_stable(verdict, place, batch.end, durable);
             }
             committed.0.insert(*base, *batch);
+            self.newly.push((topic_partition, *base, batch.epoch));
             self.committed_in.insert((topic_partition, *base), stand.epoch);
         }
         r1::ends_a_batch(verdict, place, committed.end(), to);

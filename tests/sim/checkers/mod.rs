@@ -6,6 +6,7 @@
 
 pub mod copies;
 pub mod decisions;
+pub mod elections;
 pub mod groups;
 pub mod history;
 pub mod leaders;
@@ -23,17 +24,20 @@ use odradek::journal::Entry;
 
 use self::copies::Copies;
 use self::decisions::Decisions;
-use self::groups::Groups;
+use self::elections::Elections;
+use self::groups::{Bearing, Groups};
 use self::history::{History, Lane, Value};
 use self::leaders::Leaders;
 use self::quorum::Votes;
 use self::rules::r8;
 use super::counts::Counts;
-use super::event::Life;
 use super::node::{Found, Running};
 use super::trace::Trace;
 use super::world::Board;
 use crate::sim_disk::{SimDisk, SimFile};
+
+/// The topic in which groups keep what they have committed.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A rule that was broken.
 #[derive(Clone, Debug)]
@@ -60,6 +64,7 @@ pub struct Checkers {
     pub leaders: Leaders,
     pub decisions: Decisions,
     pub quorum: Votes,
+    pub elections: Elections,
     pub history: History,
     pub groups: Groups,
 }
@@ -95,6 +100,11 @@ impl Checkers {
         self.groups.assigned(group, generation, lane, member, &mut self.verdict);
     }
 
+    /// A static member was answered as one of its group.
+    pub fn served(&mut self, who: (u8, &str, &str), asked: &Bearing, has_share: bool) {
+        self.groups.served(who, asked, has_share, &mut self.verdict);
+    }
+
     /// A member's commit was answered.
     pub fn committed_offset(&mut self, group: u8, sent: (i32, i32), lane: Lane, offset: i64) {
         self.groups.committed(group, sent, lane, offset, &mut self.verdict);
@@ -110,13 +120,23 @@ impl Checkers {
         self.history.check_the_end(ends, &mut self.verdict);
     }
 
-    /// A node hands an entry to its flusher.
-    pub fn persist(&mut self, node: i32, entry: &Entry<SimFile>) {
-        let committed = match entry.topic_partition() {
+    /// A node hands an entry to its flusher; `follows` is whom the replica follows, in which epoch.
+    pub fn persist(&mut self, node: i32, entry: &Entry<SimFile>, follows: Option<(i32, i32)>) {
+        let topic_partition = entry.topic_partition();
+        let leads = |(leader, epoch): &(i32, i32)| {
+            self.leaders.leads(Place { node: *leader, topic_partition }, *epoch)
+        };
+        if let Some((leader, _)) = follows.filter(leads) {
+            self.copies.compare(node, leader, entry, &mut self.verdict);
+        }
+        let committed = match topic_partition {
             METADATA => Some(self.quorum.committed()),
             place => self.leaders.committed.get(&place),
         };
         self.copies.persist(node, entry, committed, &mut self.verdict);
+        if self.decisions.name(topic_partition) == Some(OFFSETS_TOPIC) {
+            self.groups.persist(entry);
+        }
     }
 
     /// A commit of a node's journal is on stable storage.
@@ -135,6 +155,7 @@ impl Checkers {
         self.copies.booted(running.life, found, is_in_sync, &mut self.verdict);
         self.leaders.booted(running.life.node);
         self.quorum.booted(running.life.node, found.is_quorum_lost);
+        self.elections.booted(running.life.node);
     }
 
     /// Whether no node has something of the metadata on its disk that may yet be committed.
@@ -173,19 +194,29 @@ impl Checkers {
     }
 
     /// A node says something to a peer.
-    pub fn said(&mut self, life: Life, _to: NodeId, said: &Said) {
-        self.quorum.said(life.node, said, &mut self.verdict);
+    pub fn said(&mut self, running: &Running, said: &Said) {
+        self.elections.said(running, said, &mut self.verdict);
+        self.quorum.said(running, said, &mut self.verdict);
     }
 
     /// A node makes files of the quorum durable.
-    pub fn kept(&mut self, node: i32, keeps: &[Keep]) {
-        self.quorum.kept(node, keeps);
+    pub fn kept(&mut self, running: &Running, keeps: &[Keep]) {
+        self.quorum.kept(running.life.node, keeps);
+        for keep in keeps {
+            if let Keep::State(state) = keep {
+                self.elections.kept(running, state.epoch.0 as u64, &mut self.verdict);
+            }
+        }
     }
 
     /// A control machine has done something.
     pub fn control(&mut self, board: &Board, counts: &mut Counts, trace: &mut Trace) {
         let Some(running) = &board.running else { return };
         self.quorum.look(running, &self.copies, &mut self.verdict, trace);
+        // One whose disk has failed says nothing any more, whatever it takes itself for.
+        if !running.flusher.is_failed {
+            self.elections.look(trace.us, board.paused_until, running, &mut self.verdict);
+        }
         counts.elections = self.decisions.elections;
         counts.commits = self.groups.commits;
     }
@@ -199,6 +230,9 @@ impl Checkers {
             let isr = self.decisions.isr(topic_partition);
             let seen = leaders::Seen { life: running.life, replica, isr };
             self.leaders.look(&seen, &self.copies, &mut self.verdict, trace);
+        }
+        for (topic_partition, base, epoch) in self.leaders.newly.drain(..) {
+            self.groups.log_committed((topic_partition, base, epoch), &mut self.verdict);
         }
     }
 }

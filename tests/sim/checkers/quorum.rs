@@ -1,6 +1,6 @@
-//! Q1, Q2, Q3 and Q4 as far as a site shows them: a vote leaves after it is durable, nobody votes
-//! twice in an epoch, nobody shares an epoch's leadership, and what is committed is the same on all
-//! nodes and stays. `tests/quorum` looks at the rest, message by message.
+//! Q1, Q2, Q3, Q5 and Q7: a vote leaves after it is durable, nobody votes twice in an epoch, nobody
+//! shares an epoch's leadership, most have voted for whoever leads, and what is committed is the same
+//! on all nodes and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use odradek::quorum::message::Body;
 use odradek::wire::quorum::VoterId;
 
 use super::copies::{Copies, Copy};
-use super::rules::{q1, q2, q3, q5};
+use super::rules::{q1, q2, q3, q5, q7};
 use super::{Batches, Verdict};
 use crate::sim::node::Running;
 use crate::sim::trace::Trace;
@@ -59,8 +59,9 @@ impl Votes {
     }
 
     /// A node says something to a peer.
-    pub fn said(&mut self, node: i32, said: &Said, verdict: &mut Verdict) {
+    pub fn said(&mut self, running: &Running, said: &Said, verdict: &mut Verdict) {
         let Said::Quorum(message) = said else { return };
+        let node = running.life.node;
         let envelope = message.envelope;
         self.names.insert(node, envelope.from);
         q5::speaks(verdict, envelope.from, &self.lost);
@@ -68,6 +69,9 @@ impl Votes {
             Body::VoteResponse { is_pre_vote: false, is_granted: true, .. } => envelope.to,
             Body::VoteRequest { is_pre_vote: false, .. } => envelope.from,
             Body::AppendRequest { .. } | Body::HeartbeatRequest { .. } => {
+                if !self.leaders.contains_key(&envelope.epoch) {
+                    self.leads(running, (envelope.from, envelope.epoch), verdict);
+                }
                 let leader = *self.leaders.entry(envelope.epoch).or_insert(envelope.from);
                 return q2::one_leader(verdict, envelope.epoch, (envelope.from, leader));
             }
@@ -77,6 +81,17 @@ impl Votes {
         q2::one_vote(verdict, (envelope.from, envelope.epoch), (vote, known));
         let kept = self.kept.get(&node);
         q1::kept_before(verdict, envelope.from, (vote, envelope.epoch), kept);
+    }
+
+    /// Somebody speaks as a leader for the first time: most have said that they vote for it.
+    fn leads(&self, running: &Running, leader: (VoterId, u64), verdict: &mut Verdict) {
+        let Some(quorum) = running.site.quorum() else { return };
+        let voters: Vec<VoterId> = quorum.members().voters().collect();
+        let votes_for = |voter: &&VoterId| {
+            **voter == leader.0 || self.given.get(&(**voter, leader.1)) == Some(&leader.0)
+        };
+        let votes = voters.iter().filter(votes_for).count();
+        q7::is_voted_for(verdict, leader, (votes, voters.len()));
     }
 
     /// Looks at what a node takes for committed.

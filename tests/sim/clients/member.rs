@@ -1,7 +1,7 @@
 //! A member of a consumer group, by the classic protocol: it joins, reads what it is given from
 //! where the group has committed, and commits how far it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use odradek::ids::{LeaderEpoch, Offset, Partition};
 use odradek::record::Batch;
@@ -23,6 +23,7 @@ use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 
 use super::link::Asked;
 use super::{Leaders, Link, TOPICS};
+use crate::sim::checkers::groups::Bearing;
 use crate::sim::checkers::history::Lane;
 use crate::sim::checkers::rules::g4;
 use crate::sim::event::{Event, NodeNumber};
@@ -52,6 +53,8 @@ enum Stage {
 pub struct Member {
     id: u32,
     group: u8,
+    /// The name that it bears beyond its process.
+    instance: Option<&'static str>,
     coordinator: Option<NodeNumber>,
     /// Its member id.
     name: String,
@@ -60,7 +63,8 @@ pub struct Member {
     /// What the leader of the group gives each member.
     assignments: Vec<(String, Vec<u8>)>,
     positions: BTreeMap<Lane, i64>,
-    out: BTreeSet<u64>,
+    /// What is under way, and what was known of whoever bears its name when it asked.
+    out: BTreeMap<u64, Option<Bearing>>,
     heartbeat_at: u64,
     commit_at: u64,
     fetch_at: u64,
@@ -72,17 +76,18 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn new(id: u32, group: u8) -> Member {
+    pub fn new(id: u32, group: u8, instance: Option<&'static str>) -> Member {
         Member {
             id,
             group,
+            instance,
             coordinator: None,
             name: String::new(),
             generation: -1,
             stage: Stage::Joining,
             assignments: Vec::new(),
             positions: BTreeMap::new(),
-            out: BTreeSet::new(),
+            out: BTreeMap::new(),
             heartbeat_at: 0,
             commit_at: 0,
             fetch_at: 0,
@@ -103,7 +108,7 @@ impl Member {
     }
 
     fn is_out(&self, token: u64) -> bool {
-        self.out.contains(&token)
+        self.out.contains_key(&token)
     }
 
     fn ask(
@@ -113,7 +118,9 @@ impl Member {
         (node, api, token): (NodeNumber, ApiKey, u64),
         body: &impl serde::Serialize,
     ) {
-        self.out.insert(token);
+        let groups = &world.checkers.groups;
+        let bearing = |instance| groups.bearing(self.group, instance, &self.name);
+        self.out.insert(token, self.instance.map(bearing));
         link.ask(world, node, api, (body, &[]), Some(Asked::Role(token)));
     }
 
@@ -159,7 +166,7 @@ impl Member {
             session_timeout_ms: 6000,
             rebalance_timeout_ms: 6000,
             member_id: &member_id,
-            group_instance_id: None,
+            group_instance_id: self.instance,
             protocol_type: "consumer",
             protocols: vec![JoinProtocol { name: "range", metadata: &metadata }],
             reason: None,
@@ -181,7 +188,7 @@ impl Member {
             group_id: GROUPS[self.group as usize],
             generation_id: self.generation,
             member_id: &member_id,
-            group_instance_id: None,
+            group_instance_id: self.instance,
             protocol_type: Some("consumer"),
             protocol_name: Some("range"),
             assignments: owned
@@ -203,7 +210,7 @@ impl Member {
             group_id: GROUPS[self.group as usize],
             generation_id: self.generation,
             member_id: &member_id,
-            group_instance_id: None,
+            group_instance_id: self.instance,
         };
         self.ask(world, link, (node, ApiKey::Heartbeat, HEARTBEAT), &body);
     }
@@ -254,7 +261,7 @@ impl Member {
             group_id: GROUPS[self.group as usize],
             generation_id_or_member_epoch: self.generation,
             member_id: &member_id,
-            group_instance_id: None,
+            group_instance_id: self.instance,
             retention_time_ms: -1,
             knows_member_epochs: false,
             partitions: self.positions.iter().map(partition).collect(),
@@ -315,6 +322,13 @@ impl Member {
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
                 self.coordinator = None;
             }
+            // Another bears its name. After a while it takes it back.
+            ErrorCode::FENCED_INSTANCE_ID if self.instance.is_some() => {
+                self.name.clear();
+                self.rejoin();
+                self.rest_until = world.us + 1_000_000 + world.random.below(6_000_000);
+                self.wake(world, self.rest_until);
+            }
             ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
             | ErrorCode::REQUEST_TIMED_OUT
             | ErrorCode::UNSTABLE_OFFSET_COMMIT => {}
@@ -326,7 +340,7 @@ impl Member {
 
     /// An answer came; whether the leaders are to be asked for.
     pub fn answered(&mut self, world: &mut World, token: u64, body: &[u8]) -> bool {
-        self.out.remove(&token);
+        let asked = self.out.remove(&token).flatten();
         match token {
             FIND => {
                 let response: FindCoordinatorResponse<'_> = frame::decode(body).expect("found");
@@ -337,18 +351,25 @@ impl Member {
                 }
             }
             JOIN => self.joined(world, body),
-            SYNC => self.synced(world, body),
+            SYNC => self.synced(world, body, asked),
             HEARTBEAT => {
                 let response: HeartbeatResponse = frame::decode(body).expect("an answer");
-                if !response.error.is_ok() {
-                    self.stumble(world, response.error);
+                match response.error.is_ok() {
+                    true => self.was_served(world, asked, false),
+                    false => self.stumble(world, response.error),
                 }
             }
             OFFSETS => self.begun(world, body),
-            COMMIT => self.has_committed(world, body),
+            COMMIT => self.has_committed(world, body, asked),
             _ => return self.has_fetched(world, body),
         }
         false
+    }
+
+    /// It was answered as one of the group, and told its share or not.
+    fn was_served(&self, world: &mut World, asked: Option<Bearing>, has_share: bool) {
+        let (Some(instance), Some(asked)) = (self.instance, asked) else { return };
+        world.checkers.served((self.group, instance, &self.name), &asked, has_share);
     }
 
     fn joined(&mut self, world: &mut World, body: &[u8]) {
@@ -360,7 +381,9 @@ impl Member {
         if !response.error.is_ok() {
             return self.stumble(world, response.error);
         }
-        g4::has_a_name(&mut world.checkers.verdict, self.id, &self.name);
+        if self.instance.is_none() {
+            g4::has_a_name(&mut world.checkers.verdict, self.id, &self.name);
+        }
         response.member_id.clone_into(&mut self.name);
         self.generation = response.generation_id;
         self.stage = Stage::Syncing;
@@ -388,11 +411,12 @@ impl Member {
         }
     }
 
-    fn synced(&mut self, world: &mut World, body: &[u8]) {
+    fn synced(&mut self, world: &mut World, body: &[u8], asked: Option<Bearing>) {
         let response: SyncGroupResponse<'_> = frame::decode(body).expect("an answer");
         if !response.error.is_ok() {
             return self.stumble(world, response.error);
         }
+        self.was_served(world, asked, true);
         let assignment = ConsumerProtocolAssignment::decode(response.assignment);
         let assignment = assignment.expect("as the leader wrote it");
         self.positions.clear();
@@ -401,7 +425,9 @@ impl Member {
             for partition in given.partitions {
                 let lane = (place.expect("one of ours") as u8, partition.0);
                 let (group, generation) = (self.group, self.generation);
-                world.checkers.assigned(group, generation, lane, self.id);
+                // One that comes back under its name has what it had.
+                let owner = if self.instance.is_some() { u32::MAX } else { self.id };
+                world.checkers.assigned(group, generation, lane, owner);
                 self.positions.insert(lane, 0);
             }
         }
@@ -439,7 +465,7 @@ impl Member {
         self.stage = Stage::Reading;
     }
 
-    fn has_committed(&mut self, world: &mut World, body: &[u8]) {
+    fn has_committed(&mut self, world: &mut World, body: &[u8], asked: Option<Bearing>) {
         let response: OffsetCommitResponse = frame::decode(body).expect("an answer");
         let committing = std::mem::take(&mut self.committing);
         let mut failed = None;
@@ -451,8 +477,9 @@ impl Member {
                 failed = Some(error);
             }
         }
-        if let Some(error) = failed {
-            self.stumble(world, error);
+        match failed {
+            Some(error) => self.stumble(world, error),
+            None => self.was_served(world, asked, false),
         }
     }
 

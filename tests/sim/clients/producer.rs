@@ -119,6 +119,7 @@ impl Producer {
                 is_unsure: false,
             };
             self.next_value += count;
+            world.checkers.history.sent(self.id, self.next_value);
             self.sent.push_back(sent);
             self.send(world, link, leader, self.sent.len() - 1);
             self.rest(world, world.plan.pace_us);

@@ -1,4 +1,4 @@
-//! G6, and with it G3: what a group has committed survives its coordinator, and never moves back.
+//! G6: what a group has committed survives its coordinator, and whoever asks is told no less.
 
 use crate::sim::checkers::Verdict;
 use crate::sim::checkers::history::Lane;

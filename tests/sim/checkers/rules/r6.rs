@@ -1,5 +1,5 @@
-//! R6 (and with it R2 and R3, which are there for its sake): the high watermark of a leader never
-//! falls, and nothing that is committed is cut off, but where it was damaged.
+//! R6 (for whose sake there are R2 and R3): the high watermark of a leader never falls, and nothing
+//! that is committed is cut off, but where it was damaged.
 
 use odradek::ids::TopicPartition;
 
