@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use odradek::ids::{NodeId, Offset, TopicId, TopicPartition, Uuid};
 use odradek::journal::disk::{Disk, DiskFile, Open};
-use odradek::log::{Dump, Dumped, Hole, LogDir, OpenError, OpenParameters, Scrubbed, Unknown};
+use odradek::journal::{Redo, SmallState};
+use odradek::log::{Dump, Dumped, Hole, Log, LogDir, OpenError, OpenParameters, Scrubbed, Unknown};
 use odradek::topic_config::TopicConfig;
 use partition::{Fate, Random, World, name, read_all, topic_partition};
 use sim_disk::SimDisk;
@@ -608,6 +609,20 @@ fn a_deleted_partition_does_not_come_back() {
     let (logs, _) = world.look(&disk);
     assert!(logs.is_empty());
     assert!(!is_left(&disk));
+}
+
+/// Found by tests/sim: a board gave a partition up, got it back, and lost its power. The journal's note
+/// that it was given up had the new copy removed, though that is what lies behind the note.
+#[test]
+fn a_partition_that_is_back_after_it_was_given_up_is_kept() {
+    let world = world_of(3);
+    let bytes = world.disk.files()[&log_path(0)].len() as u64;
+    let mut dir = claim(&world.disk.after_kill(), 1, None).expect("its own");
+    let mut redo = dir.redo(BTreeMap::new());
+    redo.state(topic_partition(), SmallState::Forget);
+    redo.flush(topic_partition(), Offset(3), Offset::ZERO, bytes);
+    let (logs, _) = dir.recover(&parameters(1, None), true).expect("it opens");
+    assert_eq!(logs.iter().map(Log::end_offset).collect::<Vec<_>>(), [Offset(3)]);
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::journal::{
 };
 use crate::limits::{JOURNAL_BLOCK_BYTES, JOURNAL_COMMIT_BYTES_MAX};
 
+/// An offset before all others.
+const BEFORE_ALL: Offset = Offset(-1);
+
 /// Where replayed entries go, in the order in which they were committed.
 pub trait Redo<F> {
     /// Sees to it that a segment holds `bytes` at `position`, and answers the segment; `None` when
@@ -106,18 +109,21 @@ impl<D: Disk> Journal<D> {
         Ok(report)
     }
 
-    /// What the ring's truncations void.
+    /// What the ring's truncations void; a partition that is forgotten keeps nothing.
     fn truncations(&self) -> Result<Truncations, JournalError> {
         let mut truncations = Truncations::default();
         let mut cursor = self.tail();
         while let Some(found) = self.next(&cursor)? {
             each_entry(&found, |stored, _| {
-                if let StoredEntry::State {
-                    topic_partition,
-                    state: SmallState::Truncated { end, .. },
-                } = stored
-                {
-                    truncations.push(topic_partition, end);
+                match stored {
+                    StoredEntry::State {
+                        topic_partition,
+                        state: SmallState::Truncated { end, .. },
+                    } => truncations.push(topic_partition, end),
+                    StoredEntry::State { topic_partition, state: SmallState::Forget } => {
+                        truncations.push(topic_partition, BEFORE_ALL);
+                    }
+                    _ => {}
                 }
                 Ok(())
             })?;
@@ -206,7 +212,10 @@ impl<D: Disk> Journal<D> {
                     }
                 }
                 match state {
-                    SmallState::Forget => drop(self.states.remove(&topic_partition)),
+                    SmallState::Forget => {
+                        truncations.pass(topic_partition);
+                        self.states.remove(&topic_partition);
+                    }
                     _ => self.states.entry(topic_partition).or_default().take(state),
                 }
                 target.state(topic_partition, state);

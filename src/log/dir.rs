@@ -392,6 +392,8 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             self.orphan_entry_count += 1;
             return Ok(None);
         };
+        // It was given up, and is back.
+        found.is_forgotten = false;
         found.mark = found.mark.max(Some(end_offset));
         // It was made durable before anything was appended behind it.
         found.cut = None;
@@ -450,6 +452,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             self.orphan_entry_count += 1;
             return;
         };
+        found.is_forgotten = false;
         found.mark = found.mark.max(Some(end_offset));
         found.cut = None;
         let state = found.state.get_or_insert_with(PartitionState::default);
@@ -463,7 +466,11 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
     /// Takes note of a partition's small state.
     fn state(&mut self, topic_partition: TopicPartition, state: SmallState) {
         let Some(found) = self.found.get_mut(&topic_partition) else { return };
-        found.is_forgotten |= state == SmallState::Forget;
+        if state == SmallState::Forget {
+            (found.state, found.mark, found.cut) = (None, None, None);
+            found.is_forgotten = true;
+            return;
+        }
         if let SmallState::Truncated { end, segment, position, is_set_aside, .. } = state {
             // What is above the cut is promised no more.
             found.mark = Some(found.mark.unwrap_or_default().min(end));
