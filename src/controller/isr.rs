@@ -108,9 +108,10 @@ impl Controller {
         let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
         // What is so already is a success of the same version.
         let mut settled = settled.unwrap_or_else(|| image.clone());
-        let is_damaged = |node: &NodeId| alter.damaged.contains(node);
-        if settled.elr.iter().any(is_damaged) {
-            settled.elr = settled.elr.iter().copied().filter(|node| !is_damaged(node)).collect();
+        if !alter.damaged.is_empty() {
+            // Whoever asks goes by the version: what was so already is said once more.
+            let is_sound = |node: &NodeId| !alter.damaged.contains(node);
+            settled.elr = settled.elr.iter().copied().filter(is_sound).collect();
             settled.partition_epoch = image.partition_epoch + 1;
         }
         Ok((image, settled))

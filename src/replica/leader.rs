@@ -33,12 +33,6 @@ use crate::time::{Boot, Now, Timestamp};
 use crate::wire::ErrorCode;
 use crate::wire::replica::alter_partition::{AlterReplicas, InSync};
 
-/// Whom the newest proposal names as damaged, and the version that it builds on.
-struct Named {
-    partition_epoch: i32,
-    damaged: Vec<NodeId>,
-}
-
 /// The replica that takes what is produced.
 pub struct Leader<D: Disk> {
     pub(super) local: Local<D>,
@@ -46,7 +40,6 @@ pub struct Leader<D: Disk> {
     epoch_start: Offset,
     pub(super) remotes: BTreeMap<NodeId, Remote>,
     isr: Box<Isr>,
-    named: Option<Named>,
     parked: Parked,
     pub(super) standing: Standing,
     /// When it is looked for who lags.
@@ -67,7 +60,6 @@ impl<D: Disk> Leader<D> {
             epoch_start,
             remotes: BTreeMap::new(),
             isr: Box::new(Isr::new(&state.isr)),
-            named: None,
             parked,
             standing: Standing::default(),
             check_at: now.boot.plus_ms(local.config.lag_time_max_ms / 2),
@@ -163,17 +155,11 @@ impl<D: Disk> Leader<D> {
     /// The controller did what was proposed: nobody counts on those any more that were named as
     /// damaged, and they may be told.
     pub(super) fn confirmed(&mut self, now: Now, partition_epoch: i32, state: &LeaderAndIsr) {
-        let is_ours = state.leader_epoch == self.local.state.leader_epoch;
-        let is_newest = |named: &mut Named| is_ours && named.partition_epoch == partition_epoch;
-        let Some(named) = self.named.take_if(is_newest) else { return };
-        for node in named.damaged {
-            if let Some(remote) = self.remotes.get_mut(&node) {
-                remote.is_given_up = remote.is_damaged;
-            }
+        if state.leader_epoch != self.local.state.leader_epoch {
+            return;
         }
-        if state.partition_epoch == partition_epoch {
-            // It was so already.
-            self.isr.commit(&state.isr);
+        for remote in self.remotes.values_mut() {
+            remote.is_given_up |= remote.is_damaged && remote.named_at == Some(partition_epoch);
         }
         self.serve_all(now);
     }
@@ -421,8 +407,10 @@ impl<D: Disk> Leader<D> {
             isr: wanted.iter().map(member).collect(),
             damaged: self.damaged(wanted),
         };
-        let (partition_epoch, damaged) = (proposal.partition_epoch, proposal.damaged.clone());
-        self.named = Some(Named { partition_epoch, damaged });
+        for (node, remote) in &mut self.remotes {
+            let is_named = proposal.damaged.contains(node);
+            remote.named_at = is_named.then_some(proposal.partition_epoch);
+        }
         self.isr.propose(proposal.clone(), now.plus_ms(config.alter_timeout_ms));
         self.local.push(Output::Alter(proposal));
     }
