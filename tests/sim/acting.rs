@@ -40,10 +40,11 @@ impl World {
             }
         }
         let follows = self.followed(life, entry.topic_partition());
-        self.checkers.persist(life.node, &entry, follows);
-        if let Some(running) = self.life(life) {
-            running.flusher.queue.push(entry);
-        }
+        let Some(running) = &mut self.boards.get_mut(&life.node).expect("a board").running else {
+            return;
+        };
+        self.checkers.persist(running, &entry, follows);
+        running.flusher.queue.push(entry);
     }
 
     /// Whom a node's replica of a partition follows, and in which epoch.
@@ -156,9 +157,10 @@ impl World {
                         self.mail_shard(life, 0, ShardId(shard), ShardEvent::Informed);
                     }
                 }
-                // No board leaves its site here.
-                ControlOutput::Configure | ControlOutput::Depart => {}
+                ControlOutput::Configure => {}
+                ControlOutput::Depart => return self.depart(life.node),
                 ControlOutput::Remove(log) => {
+                    self.checkers.copies.forget(life.node, log.topic_partition());
                     if let Ok(path) = log.retire() {
                         let _ = self.boards[&life.node].disk.remove_dir_all(&path);
                     }

@@ -17,10 +17,6 @@ use super::world::{Board, World};
 const YEARS_MS: i64 = 56 * 365 * 86_400_000;
 
 impl World {
-    fn any_node(&mut self) -> NodeNumber {
-        1 + self.random.below(self.boards.len() as u64) as i32
-    }
-
     /// Something happens, and something else a while later.
     pub fn chance(&mut self) {
         if self.is_calm {
@@ -63,7 +59,7 @@ impl World {
         let is_well = |board: &Board| board.running.is_some() && board.paused_until <= self.us;
         let decided = &self.checkers.decisions.partitions;
         self.net.cuts.is_empty()
-            && self.boards.values().all(is_well)
+            && self.boards.values().filter(|board| !board.has_left).all(is_well)
             && decided.values().all(|one| one.isr.len() == one.replicas.len())
     }
 
@@ -117,7 +113,7 @@ impl World {
     }
 
     fn part(&mut self, node: NodeNumber) {
-        let others: Vec<NodeNumber> = self.boards.keys().copied().filter(|n| *n != node).collect();
+        let others: Vec<NodeNumber> = self.nodes().filter(|other| *other != node).collect();
         let other = others[self.random.below(others.len() as u64) as usize];
         let shape = self.random.below(5);
         self.counts.partitions += 1;
@@ -208,8 +204,10 @@ impl World {
         }
         let disk = self.boards[&node].disk.clone();
         let files = disk.files();
-        // Two voters that lost their logs are more than a quorum of three survives.
-        let is_journal = self.random.below(4) == 0 && self.counts.lost_journals == 0;
+        // Two voters that lost their logs are more than a quorum of three survives, and one is more than
+        // one of two does, of which there may be only so many while members change.
+        let may_lose_log = self.counts.lost_journals == 0 && !self.plan.has_moves;
+        let is_journal = self.random.below(4) == 0 && may_lose_log;
         let segments = files.iter().filter(|(path, bytes)| {
             let name = path.to_string_lossy();
             name.ends_with(".log") && !name.contains("__cluster_metadata") && !bytes.is_empty()

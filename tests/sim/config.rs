@@ -45,7 +45,9 @@ pub struct Plan {
     pub session_timeout_ms: u64,
     pub lag_time_max_ms: u64,
     pub fetch_timeout_ms: u64,
-    shards: [u16; 3],
+    shards: [u16; 4],
+    /// Whether a board joins while the run goes on, and another leaves.
+    pub has_moves: bool,
     /// What a sync takes, at least and beyond.
     pub sync_us: (u64, u64),
     /// How long a client rests between two requests, about.
@@ -61,7 +63,7 @@ impl Plan {
     /// Draws one.
     pub fn draw(seed: u64, random: &mut Rng) -> Plan {
         let mut shard = || 1 + random.below(2) as u16;
-        let shards = [shard(), shard(), shard()];
+        let shards = [shard(), shard(), shard(), shard()];
         Plan {
             seed,
             node_count: 3,
@@ -72,6 +74,7 @@ impl Plan {
             lag_time_max_ms: [1500, 4000, 10_000][random.below(3) as usize],
             fetch_timeout_ms: [4000, 30_000][random.below(2) as usize],
             shards,
+            has_moves: random.below(4) == 0,
             sync_us: [(100, 400), (1000, 8000), (5000, 40_000)][random.below(3) as usize],
             pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
             has_twins: random.below(2) == 0,
@@ -98,10 +101,13 @@ impl Plan {
         }
     }
 
-    pub fn site_config(&self, node: i32) -> SiteConfig {
+    /// `is_first` is whether a node's process is its first one. Where members change, no list names
+    /// who votes: the first node founds the site, and the others join it.
+    pub fn site_config(&self, node: i32, is_first: bool) -> SiteConfig {
+        let named = if self.has_moves { 0 } else { self.node_count };
         SiteConfig {
             roles: BROKER | CONTROLLER,
-            voters: (1..=self.node_count).map(NodeId).collect(),
+            voters: (1..=named).map(NodeId).collect(),
             endpoints: vec![Endpoint {
                 protocol: "wire".into(),
                 host: format!("board-{node}").into(),
@@ -110,7 +116,7 @@ impl Plan {
             rack: "".into(),
             timeouts: Timeouts::default(),
             voters_max: 3,
-            may_found: node == 1,
+            may_found: node == 1 && (is_first || !self.has_moves),
             session_timeout_ms: self.session_timeout_ms,
             heartbeat_interval_ms: self.session_timeout_ms / 4,
             leader_imbalance_check_ms: Some(7000),

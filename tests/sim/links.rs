@@ -45,9 +45,10 @@ impl World {
     pub fn look_at_links(&mut self, life: Life) {
         self.look_at_space(life);
         let now = self.us;
-        let Some(running) = self.life(life) else { return };
         let mut due = Vec::new();
-        for node in 1..life.node {
+        let nodes: Vec<NodeNumber> = self.nodes().filter(|node| *node < life.node).collect();
+        let Some(running) = self.life(life) else { return };
+        for node in nodes {
             let is_free = running.dialling.get(&node).is_none_or(|until| *until <= now);
             if !running.links.contains_key(&node) && is_free {
                 running.dialling.insert(node, now + 3_000_000);
@@ -66,7 +67,7 @@ impl World {
     fn meet(&self, near: Life, node: NodeNumber) -> Option<(PeerIdentity, PeerIdentity, Life)> {
         let ours = self.running(near.node).filter(|running| running.life == near)?;
         let theirs = self.running(node)?;
-        let is_awake = self.boards[&node].paused_until <= self.us;
+        let is_awake = self.boards.get(&node)?.paused_until <= self.us;
         if !self.is_path(near.node, node) || !is_awake {
             return None;
         }

@@ -333,7 +333,7 @@ fn begin(
         let start = SiteStart {
             disk: disk.clone(),
             log_dir: PathBuf::from(DIR),
-            config: plan.site_config(life.node),
+            config: plan.site_config(life.node, life.number == 1),
             controller: plan.controller_config(life.node),
             log,
             standing,

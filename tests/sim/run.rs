@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use odradek::broker::shard::Shard;
 use odradek::ids::{LeaderEpoch, Partition, TopicPartition};
-use odradek::quorum::Quorum;
+use odradek::quorum::{self, Quorum};
 use odradek::replica::{self, Replica};
 
 use super::checkers::Violation;
 use super::checkers::history::Lane;
-use super::clients::{Admin, Kind, Member, Producer, Reader, Role, TOPICS};
+use super::clients::{Admin, Kind, Member, Operator, Producer, Reader, Role, TOPICS};
 use super::counts::Counts;
 use super::event::Event;
 use super::world::World;
@@ -55,6 +55,7 @@ fn play(world: &mut World) -> Result<(), Violation> {
         |world| matches!(&world.clients.all[&admin].role, Role::Admin(admin) if admin.is_done),
     )?;
     add_clients(world);
+    add_operator(world);
     let calm = world.us + 3_000_000;
     world.run_until(calm)?;
     world.is_calm = false;
@@ -88,6 +89,14 @@ fn add_clients(world: &mut World) {
     for _ in 0..if world.plan.has_twins { 2 } else { 0 } {
         let id = world.clients.all.len() as u32;
         world.add_client(Role::Member(Member::new(id, 1, Some("logger"))));
+    }
+}
+
+fn add_operator(world: &mut World) {
+    if world.plan.has_moves {
+        let id = world.clients.all.len() as u32;
+        let operator = Operator::new(id, world);
+        world.add_client(Role::Operator(operator));
     }
 }
 
@@ -134,6 +143,12 @@ fn heal(world: &mut World) -> Result<(), Violation> {
     }
     world.trace.note(|| "all is well".into());
     let acked = acked(world);
+    until(world, HEAL_US, "the members have changed", |world| {
+        world.clients.all.values().all(|client| match &client.role {
+            Role::Operator(operator) => operator.is_done(),
+            _ => true,
+        })
+    })?;
     until(world, HEAL_US, "every partition is led and whole", is_whole)?;
     until(world, HEAL_US, "every producer is acknowledged", |world| {
         let now = self::acked(world);
@@ -185,7 +200,7 @@ fn acked(world: &World) -> BTreeMap<u32, u64> {
 
 fn is_whole(world: &World) -> bool {
     let decided = &world.checkers.decisions.partitions;
-    world.up().len() == world.boards.len()
+    world.up().len() == world.nodes().count()
         && decided.values().all(|one| {
             let leads = one.leader.is_some_and(|leader| world.running(leader.0).is_some());
             leads && one.isr.len() == one.replicas.len()
@@ -243,6 +258,22 @@ fn state_of(replica: &Replica<SimDisk>) -> String {
 }
 
 impl World {
+    /// Whether a node has left by what whoever leads the quorum knows.
+    pub fn is_nobody(&self, node: i32) -> bool {
+        let others = self.boards.iter().filter(|(other, _)| **other != node);
+        let leads = |quorum: &Quorum| quorum.leadership().role == quorum::Role::Leader;
+        let mut leaders = others.filter_map(|(_, board)| {
+            let site = &board.running.as_ref()?.site;
+            site.quorum().filter(|quorum| leads(quorum)).map(|quorum| (site, quorum))
+        });
+        let has_left = leaders.any(|(site, quorum)| {
+            let departed = site.controller().image().departed().iter();
+            let is_member = quorum.members().to_list().iter().any(|one| one.id.node_id.0 == node);
+            departed.clone().any(|id| id.node_id.0 == node) && !is_member
+        });
+        has_left || self.boards[&node].has_left
+    }
+
     /// The epoch of a partition that a node knows, with its replica.
     pub fn epoch_at(&self, node: i32, (topic, partition): Lane) -> LeaderEpoch {
         let topic_id = self.checkers.decisions.topics.get(TOPICS[topic as usize].0);

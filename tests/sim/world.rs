@@ -43,6 +43,25 @@ pub struct Board {
     pub paused_until: u64,
     /// What its syncs take.
     pub sync_us: (u64, u64),
+    /// It left the site for good.
+    pub has_left: bool,
+}
+
+impl Board {
+    /// One that was never switched on.
+    fn new(plan: &Plan) -> Board {
+        Board {
+            disk: SimDisk::new(),
+            running: None,
+            is_on: false,
+            lives: 0,
+            booted_us: 0,
+            wall_off_ms: 0,
+            paused_until: 0,
+            sync_us: plan.sync_us,
+            has_left: false,
+        }
+    }
 }
 
 /// See the module.
@@ -69,16 +88,6 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut random = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x0d0d);
         let plan = Plan::draw(seed, &mut random);
-        let board = |plan: &Plan| Board {
-            disk: SimDisk::new(),
-            running: None,
-            is_on: true,
-            lives: 0,
-            booted_us: 0,
-            wall_off_ms: 0,
-            paused_until: 0,
-            sync_us: plan.sync_us,
-        };
         let mut net = Net::default();
         net.latency_us = 50 + random.below(2000);
         net.jitter_us = 50 + random.below(3000);
@@ -86,7 +95,7 @@ impl World {
         let mut trace = Trace::new();
         trace.note(|| format!("{plan:?}"));
         let mut world = World {
-            boards: (1..=plan.node_count).map(|node| (node, board(&plan))).collect(),
+            boards: (1..=plan.node_count).map(|node| (node, Board::new(&plan))).collect(),
             random,
             us: 1_000_000,
             events: BTreeMap::new(),
@@ -156,6 +165,35 @@ impl World {
     pub fn up(&self) -> Vec<NodeNumber> {
         let up = self.boards.iter().filter(|(_, board)| board.running.is_some());
         up.map(|(node, _)| *node).collect()
+    }
+
+    /// Boards that belong to the site, or are to.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeNumber> {
+        self.boards.iter().filter(|(_, board)| !board.has_left).map(|(node, _)| *node)
+    }
+
+    /// One of them.
+    pub fn any_node(&mut self) -> NodeNumber {
+        let place = self.random.below(self.nodes().count() as u64);
+        self.nodes().nth(place as usize).expect("a place among them")
+    }
+
+    /// Another board is switched on.
+    pub fn add_board(&mut self, node: NodeNumber) {
+        self.boards.insert(node, Board::new(&self.plan));
+        self.at(self.us, Event::Boot(node));
+    }
+
+    /// A board has left the site: it is switched off, and stays so.
+    pub fn depart(&mut self, node: NodeNumber) {
+        let board = self.boards.get_mut(&node).expect("a board");
+        if std::mem::replace(&mut board.has_left, true) {
+            return;
+        }
+        (board.running, board.is_on) = (None, false);
+        self.checkers.copies.leave(node);
+        self.trace.note(|| format!("node {node} has left"));
+        self.orphan(node, false);
     }
 
     /// Lets events happen until a time.
@@ -244,7 +282,7 @@ impl World {
     pub fn boot(&mut self, node: NodeNumber) {
         let us = self.us;
         let board = self.boards.get_mut(&node).expect("a board");
-        if board.running.is_some() {
+        if board.running.is_some() || board.has_left {
             return;
         }
         if !board.is_on {

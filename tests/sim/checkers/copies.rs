@@ -91,6 +91,27 @@ impl Copies {
         damaged.any(|(at, one)| at.topic_partition == topic_partition && one.rot.is_some())
     }
 
+    /// A node has no copy of a partition any more.
+    pub fn forget(&mut self, node: i32, topic_partition: TopicPartition) {
+        let place = Place { node, topic_partition };
+        self.all.remove(&place);
+        self.damaged.remove(&place);
+    }
+
+    /// Where a partition lives: what is elsewhere is nobody's any more, once its node has started on it.
+    pub fn note_replicas(&mut self, topic_partition: TopicPartition, replicas: &[NodeId]) {
+        self.damaged.retain(|place, damaged| {
+            let is_replica = replicas.contains(&NodeId(place.node));
+            place.topic_partition != topic_partition || is_replica || damaged.life == 0
+        });
+    }
+
+    /// A node has left for good.
+    pub fn leave(&mut self, node: i32) {
+        self.all.retain(|place, _| place.node != node);
+        self.damaged.retain(|place, _| place.node != node);
+    }
+
     /// Who is in sync has changed: a copy that had left and is back is healed.
     pub fn note_isr(&mut self, topic_partition: TopicPartition, isr: &[NodeId]) {
         self.damaged.retain(|place, damaged| {
@@ -174,9 +195,7 @@ impl Copies {
                     self.damaged.remove(&place);
                 }
             }
-            Entry::State { state: SmallState::Forget, .. } => {
-                self.all.remove(&place);
-            }
+            Entry::State { state: SmallState::Forget, .. } => self.forget(node, topic_partition),
             _ => {}
         }
     }
@@ -210,6 +229,7 @@ impl Copies {
         is_in_sync: impl Fn(Place) -> bool,
         verdict: &mut Verdict,
     ) {
+        self.look_for_missing(life.node, found, verdict);
         for log in &found.logs {
             let place = Place { node: life.node, topic_partition: log.topic_partition };
             let is_lost = log.topic_partition == METADATA && found.is_quorum_lost;
@@ -244,6 +264,24 @@ impl Copies {
             self.take_found(place, log, found, is_lost, verdict);
         }
         self.damaged.remove(&Place { node: life.node, topic_partition: METADATA });
+    }
+
+    /// A copy that is not there at all must have had nothing.
+    fn look_for_missing(&mut self, node: i32, found: &Found, verdict: &mut Verdict) {
+        let is_there = |place: &Place| {
+            let mut logs = found.logs.iter();
+            logs.any(|log| log.topic_partition == place.topic_partition)
+        };
+        let of_node = self.all.keys().filter(|place| place.node == node);
+        let missing: Vec<Place> = of_node.filter(|place| !is_there(place)).copied().collect();
+        for place in missing {
+            let copy = self.all.remove(&place).expect("listed above");
+            let safe = copy.batches.0.iter().find(|(_, batch)| batch.end <= copy.durable);
+            let lacks = safe.map(|(base, _)| (*base, None));
+            if !self.damaged.contains_key(&place) {
+                s1::starts_with_all(verdict, place, lacks.as_ref(), None);
+            }
+        }
     }
 
     fn take_found(

@@ -25,6 +25,8 @@ pub struct Decided {
 pub struct Decisions {
     pub partitions: BTreeMap<TopicPartition, Decided>,
     versions: BTreeMap<(TopicPartition, i32), Change>,
+    /// Where a partition lives by what a node was told last; the version comes right behind.
+    placed: BTreeMap<(i32, TopicPartition), Vec<NodeId>>,
     /// Topics by name.
     pub topics: BTreeMap<String, TopicId>,
     pub elections: u64,
@@ -34,6 +36,11 @@ impl Decisions {
     /// Who is in sync, as the controller says.
     pub fn isr(&self, topic_partition: TopicPartition) -> &[NodeId] {
         self.partitions.get(&topic_partition).map_or(&[], |decided| &decided.isr)
+    }
+
+    /// Where it lives.
+    pub fn replicas(&self, topic_partition: TopicPartition) -> &[NodeId] {
+        self.partitions.get(&topic_partition).map_or(&[], |decided| &decided.replicas)
     }
 
     /// The name of a partition's topic.
@@ -48,8 +55,9 @@ impl Decisions {
         let name = self.name(topic_partition).unwrap_or("?");
         let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
         format!(
-            "decided: {name}-{}, version {}: led by {} in epoch {}, in sync {:?}, were last {:?}",
+            "decided: {name}-{} on {:?}, version {}: led by {} in epoch {}, in sync {:?}, were last {:?}",
             topic_partition.partition,
+            numbers(&decided.replicas),
             decided.partition_epoch,
             decided.leader.map_or(-1, |leader| leader.0),
             decided.leader_epoch,
@@ -91,6 +99,11 @@ impl Decisions {
                 });
                 None
             }
+            Change::Replicas { topic_id, partition, replicas, .. } => {
+                let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
+                self.placed.insert((node, topic_partition), replicas.clone());
+                None
+            }
             Change::PartitionChange { topic_id, partition, .. } => {
                 let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
                 self.change(node, topic_partition, change, verdict)
@@ -116,6 +129,7 @@ impl Decisions {
         else {
             return None;
         };
+        let placed = self.placed.remove(&(node, topic_partition));
         let key = (topic_partition, *partition_epoch);
         let known = self.versions.entry(key).or_insert_with(|| change.clone());
         r5::same_version(verdict, node, change, known);
@@ -127,11 +141,14 @@ impl Decisions {
         if let Some(new) = leader.filter(|_| before.leader != *leader) {
             self.elections += 1;
             if is_next {
-                r9::elected(verdict, topic_partition, new, before);
+                let goes = |old: NodeId| placed.as_ref().is_some_and(|now| !now.contains(&old));
+                let ends_a_move = isr.contains(&new) && before.leader.is_some_and(goes);
+                r9::elected(verdict, topic_partition, (new, ends_a_move), before);
             }
         }
         r5::epoch_rises(verdict, topic_partition, before, (*leader, leader_epoch.0));
         r8::somebody_is_left(verdict, topic_partition, &before.isr, isr.len() + elr.len());
+        before.replicas = placed.unwrap_or_else(|| std::mem::take(&mut before.replicas));
         before.leader = *leader;
         before.leader_epoch = leader_epoch.0;
         before.isr.clone_from(isr);

@@ -121,13 +121,22 @@ impl Checkers {
     }
 
     /// A node hands an entry to its flusher; `follows` is whom the replica follows, in which epoch.
-    pub fn persist(&mut self, node: i32, entry: &Entry<SimFile>, follows: Option<(i32, i32)>) {
+    pub fn persist(
+        &mut self,
+        running: &Running,
+        entry: &Entry<SimFile>,
+        follows: Option<(i32, i32)>,
+    ) {
+        let node = running.life.node;
         let topic_partition = entry.topic_partition();
         let leads = |(leader, epoch): &(i32, i32)| {
             self.leaders.leads(Place { node: *leader, topic_partition }, *epoch)
         };
         if let Some((leader, _)) = follows.filter(leads) {
             self.copies.compare(node, leader, entry, &mut self.verdict);
+        }
+        if topic_partition == METADATA {
+            self.quorum.persist(running, entry, &mut self.verdict);
         }
         let committed = match topic_partition {
             METADATA => Some(self.quorum.committed()),
@@ -153,6 +162,9 @@ impl Checkers {
         let is_in_sync =
             |place: Place| decisions.isr(place.topic_partition).contains(&NodeId(place.node));
         self.copies.booted(running.life, found, is_in_sync, &mut self.verdict);
+        for (topic_partition, decided) in &self.decisions.partitions {
+            self.copies.note_replicas(*topic_partition, &decided.replicas);
+        }
         self.leaders.booted(running.life.node);
         self.quorum.booted(running.life.node, found.is_quorum_lost);
         self.elections.booted(running.life.node);
@@ -171,6 +183,7 @@ impl Checkers {
             };
             trace.note(|| self.decisions.words(topic_partition));
             let isr = self.decisions.isr(topic_partition);
+            self.copies.note_replicas(topic_partition, self.decisions.replicas(topic_partition));
             self.copies.note_isr(topic_partition, isr);
             self.leaders.isr_changed(topic_partition, isr, &self.copies, &mut self.verdict);
         }

@@ -1,21 +1,24 @@
-//! Q1, Q2, Q3, Q5 and Q7: a vote leaves after it is durable, nobody votes twice in an epoch, nobody
+//! Q1, Q2, Q3 and Q5 to Q7: a vote leaves after it is durable, nobody votes twice in an epoch, nobody
 //! shares an epoch's leadership, most have voted for whoever leads, and what is committed is the same
-//! on all nodes and stays.
+//! on all nodes and stays. Members change one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use odradek::broker::control::METADATA;
 use odradek::broker::site::{Keep, Said};
 use odradek::ids::Offset;
-use odradek::quorum::Quorum;
+use odradek::journal::Entry;
+use odradek::quorum::entry::kind_of;
 use odradek::quorum::message::Body;
+use odradek::quorum::{EntryKind, Quorum, Role};
 use odradek::wire::quorum::VoterId;
 
 use super::copies::{Copies, Copy};
-use super::rules::{q1, q2, q3, q5, q7};
+use super::rules::{q1, q2, q3, q5, q6, q7};
 use super::{Batches, Verdict};
 use crate::sim::node::Running;
 use crate::sim::trace::Trace;
+use crate::sim_disk::SimFile;
 
 /// See the module.
 #[derive(Default)]
@@ -34,6 +37,8 @@ pub struct Votes {
     /// Up to where a node's process was looked at.
     compared: BTreeMap<i32, i64>,
     voters: BTreeMap<i32, Vec<VoterId>>,
+    /// Batches that change the members: offset and epoch.
+    changes: BTreeSet<(i64, i32)>,
 }
 
 impl Votes {
@@ -45,6 +50,29 @@ impl Votes {
                     self.kept.insert(node, (vote, state.epoch.0 as u64));
                 }
             }
+        }
+    }
+
+    /// A leader adds a batch to its log: another change of members before it is committed by then.
+    pub fn persist(&mut self, running: &Running, entry: &Entry<SimFile>, verdict: &mut Verdict) {
+        let Entry::Append { leader_epoch, base_offset, bytes, .. } = entry else { return };
+        let Some(quorum) = running.site.quorum() else { return };
+        if !matches!(kind_of(bytes), Some(EntryKind::Members(_))) {
+            return;
+        }
+        let (next, epoch) = (base_offset.0, leader_epoch.0);
+        self.changes.insert((next, epoch));
+        let leads = quorum.leadership();
+        if leads.role != Role::Leader || leads.epoch.0 != epoch {
+            return;
+        }
+        let before = self.changes.range(..(next, 0)).rev();
+        let mut own = before.filter(|(offset, epoch)| {
+            quorum.epoch_at(Offset(*offset)).is_some_and(|known| known.0 == *epoch)
+        });
+        if let Some((before, _)) = own.next() {
+            let committed = quorum.high_watermark().0;
+            q6::one_at_a_time(verdict, running.life.node, (*before, next), committed);
         }
     }
 

@@ -35,7 +35,7 @@ impl Admin {
         };
         let topics = TOPICS.iter().map(topic).collect();
         let body = CreateTopicsRequest { timeout_ms: 2000, validate_only: false, topics };
-        let node = 1 + world.random.below(world.boards.len() as u64) as i32;
+        let node = world.any_node();
         link.ask(world, node, ApiKey::CreateTopics, (&body, &[]), Some(Asked::Role(0)));
     }
 

@@ -134,7 +134,7 @@ impl Link {
         world.at(self.metadata_at, Event::Client(self.client, 2));
         let is_free =
             |node: &NodeNumber| self.peers.get(node).is_none_or(|peer| peer.rest_until <= world.us);
-        let nodes: Vec<NodeNumber> = world.boards.keys().copied().filter(is_free).collect();
+        let nodes: Vec<NodeNumber> = world.nodes().filter(is_free).collect();
         if nodes.is_empty() {
             return false;
         }
@@ -189,7 +189,7 @@ impl Client {
             return;
         }
         let is_path = world.is_path(own.place(), node);
-        let is_awake = world.boards[&node].paused_until <= world.us;
+        let is_awake = world.boards.get(&node).is_some_and(|one| one.paused_until <= world.us);
         let life = world.running(node).filter(|_| is_path && is_awake).map(|one| one.life);
         let Some(life) = life else {
             self.drop_peer(world, node);
@@ -260,6 +260,7 @@ impl Client {
             Role::Producer(producer) => producer.unanswered(world, token),
             Role::Reader(reader) => reader.unanswered(token),
             Role::Admin(admin) => admin.unanswered(world),
+            Role::Operator(operator) => operator.unanswered(world),
             Role::Member(member) => member.unanswered(world, token),
         }
     }
@@ -269,6 +270,7 @@ impl Client {
             Role::Producer(producer) => producer.answered(world, node, token, body),
             Role::Reader(reader) => reader.answered(world, token, body),
             Role::Admin(admin) => admin.answered(world, body),
+            Role::Operator(operator) => operator.answered(world, body),
             Role::Member(member) => member.answered(world, token, body),
         };
         if is_doubtful {

@@ -131,7 +131,7 @@ impl Member {
         }
         let Some(coordinator) = self.coordinator else {
             if !self.is_out(FIND) {
-                let node = 1 + world.random.below(world.boards.len() as u64) as i32;
+                let node = world.any_node();
                 let keys = vec![GROUPS[self.group as usize]];
                 let body = FindCoordinatorRequest { kind: CoordinatorKind::Group, keys };
                 self.ask(world, link, (node, ApiKey::FindCoordinator, FIND), &body);

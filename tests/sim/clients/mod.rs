@@ -3,6 +3,7 @@
 mod admin;
 mod link;
 mod member;
+mod operator;
 mod producer;
 mod reader;
 
@@ -14,6 +15,7 @@ use odradek::ids::{LeaderEpoch, TopicId};
 pub use admin::Admin;
 pub use link::Link;
 pub use member::Member;
+pub use operator::Operator;
 pub use producer::{Kind, Producer};
 pub use reader::Reader;
 
@@ -30,6 +32,7 @@ pub enum Role {
     Reader(Reader),
     Admin(Admin),
     Member(Member),
+    Operator(Operator),
 }
 
 /// Who leads what, as a client was told.
@@ -110,6 +113,7 @@ impl Client {
             }
             Role::Reader(reader) => reader.go_on(world, &mut self.link, &mut self.leaders),
             Role::Admin(admin) => admin.go_on(world, &mut self.link),
+            Role::Operator(operator) => operator.go_on(world, &mut self.link),
             Role::Member(member) => member.go_on(world, &mut self.link, &mut self.leaders),
         }
     }

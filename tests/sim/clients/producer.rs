@@ -92,7 +92,7 @@ impl Producer {
         if self.kind == Kind::Idempotent && self.identity.is_none() {
             if !self.is_asking {
                 self.is_asking = true;
-                let node = 1 + world.random.below(world.boards.len() as u64) as i32;
+                let node = world.any_node();
                 let body = InitProducerIdRequest::NEW;
                 let asked = Some(Asked::Role(INIT));
                 link.ask(world, node, ApiKey::InitProducerId, (&body, &[]), asked);

@@ -5,14 +5,16 @@ use odradek::ids::{NodeId, TopicPartition};
 use crate::sim::checkers::Verdict;
 use crate::sim::checkers::decisions::Decided;
 
-/// A leader is chosen, by the version right behind `before`.
+/// A leader is chosen, by the version right behind `before`; or the leader before has said that it is
+/// in sync by now, and by that a move is over which it is the first of.
 pub fn elected(
     verdict: &mut Verdict,
     topic_partition: TopicPartition,
-    leader: NodeId,
+    (leader, ends_a_move): (NodeId, bool),
     before: &Decided,
 ) {
-    verdict.hold(before.isr.contains(&leader) || before.elr.contains(&leader), "R9", || {
+    let is_whole = before.isr.contains(&leader) || before.elr.contains(&leader);
+    verdict.hold(is_whole || ends_a_move, "R9", || {
         format!("{leader} leads {topic_partition}, in sync were {before:?}")
     });
 }
