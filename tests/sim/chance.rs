@@ -12,6 +12,7 @@ use super::checkers::Place;
 use super::event::{Event, NodeNumber};
 use super::node::{DIR, Running};
 use super::world::{Board, World};
+use crate::sim_disk::SimDisk;
 
 /// Years that a clock jumps by: one that was never set shows 1970.
 const YEARS_MS: i64 = 56 * 365 * 86_400_000;
@@ -244,6 +245,36 @@ impl World {
         }
         self.counts.damages += 1;
         self.checkers.copies.damage(node);
+    }
+
+    /// A bit flips in what a power cut left of bytes that were never synced: nobody was promised any of
+    /// them, so nothing may come of it. `floor` is what was.
+    pub fn flip_unsynced(&mut self, node: NodeNumber, floor: &SimDisk) {
+        if self.random.below(3) != 0 {
+            return;
+        }
+        let disk = self.boards[&node].disk.clone();
+        let (files, sure) = (disk.files(), floor.files());
+        let none = Vec::new();
+        let differs = |path: &PathBuf, bytes: &[u8]| -> Vec<usize> {
+            let sure = sure.get(path).unwrap_or(&none);
+            if sure == bytes {
+                return Vec::new();
+            }
+            (0..bytes.len()).filter(|at| sure.get(*at) != bytes.get(*at)).collect()
+        };
+        let loose = files.iter().map(|(path, bytes)| (path, differs(path, bytes)));
+        let loose: Vec<(&PathBuf, Vec<usize>)> =
+            loose.filter(|(_, places)| !places.is_empty()).collect();
+        if loose.is_empty() {
+            return;
+        }
+        let (path, places) = &loose[self.random.below(loose.len() as u64) as usize];
+        let at = places[self.random.below(places.len() as u64) as usize];
+        let bit = 1 << self.random.below(8);
+        self.trace.note(|| format!("{} of node {node} flips at {at}", path.display()));
+        disk.damage(path, |bytes| bytes[at] ^= bit);
+        self.counts.flips += 1;
     }
 
     /// A bit of a batch in a sealed segment flips, running or not: no start reads it, the scrub does.

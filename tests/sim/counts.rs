@@ -18,6 +18,8 @@ pub struct Counts {
     pub read: u64,
     pub commits: u64,
     pub rots: u64,
+    /// Bits of what was not synced.
+    pub flips: u64,
     /// Boards that joined or left, and partitions and votes that moved.
     pub member_changes: u64,
 }
@@ -40,6 +42,7 @@ impl Counts {
         self.read += other.read;
         self.commits += other.commits;
         self.rots += other.rots;
+        self.flips += other.flips;
         self.member_changes += other.member_changes;
     }
 }
