@@ -328,6 +328,7 @@ fn registration(scene: &mut Scene, node: i32) -> RegisterBrokerRequest {
         endpoints: Vec::new(),
         unsound: Vec::new(),
         is_unproven: false,
+        was_clean: true,
         metadata_end_offset: odradek::ids::Offset(-1),
     }
 }

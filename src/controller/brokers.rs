@@ -44,10 +44,13 @@ pub struct Registering {
     pub endpoints: Vec<Endpoint>,
     /// Where it stands.
     pub rack: Box<str>,
-    /// Partitions whose copy is not what it was: damaged, or stopped uncleanly without being durable.
+    /// Partitions whose copy is not what it was.
     pub unsound: BTreeSet<TopicPartition>,
     /// Nobody knows what it had: that is so of all of its partitions.
     pub is_unproven: bool,
+    /// Its last process ended cleanly. One that did not may lack the end of what is acknowledged before
+    /// it is durable (`acks.durable=false`).
+    pub was_clean: bool,
     /// Which life of its quorum log it has.
     pub life: u32,
     /// End of that log when it started, below 0 if nobody knows.
@@ -113,8 +116,9 @@ impl Controller {
         let (node_id, (topic_partition, topic, image)) = (broker.node_id, place);
         let is_alone = image.isr.iter().chain(&image.elr).all(|other| *other == node_id);
         let is_believed = mutant::is_on(Mutant::KeepsDamagedInSync);
-        let is_named = broker.unsound.contains(&topic_partition);
-        let is_unsound = (is_named || broker.is_unproven) && !is_believed;
+        let is_named = broker.unsound.contains(&topic_partition) || broker.is_unproven;
+        let is_cut = !broker.was_clean && !self.is_acked_durable(topic);
+        let is_unsound = (is_named || is_cut) && !is_believed;
         if is_unsound && is_alone && !is_other_card {
             let passed_on = self.pass_on(broker, place, may_lead);
             if !passed_on.is_empty() {
@@ -282,6 +286,10 @@ impl Controller {
     pub(super) fn min_isr(&self, topic: &TopicImage) -> usize {
         let config = topic.effective(&self.config.topic_defaults);
         usize::try_from(config.min_insync_replicas).unwrap_or(1)
+    }
+
+    fn is_acked_durable(&self, topic: &TopicImage) -> bool {
+        topic.effective(&self.config.topic_defaults).acks_durable
     }
 
     pub(super) fn partitions(

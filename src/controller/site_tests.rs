@@ -17,6 +17,8 @@ const CLUSTER: Uuid = Uuid([7; 16]);
 struct Site {
     controller: Controller,
     offset: i64,
+    /// Whether a process ends cleanly before the next one of its node registers.
+    stops_cleanly: bool,
 }
 
 impl Site {
@@ -27,7 +29,7 @@ impl Site {
             partitions_max: 100,
             ..ControllerConfig::new(NodeId(1))
         });
-        let mut site = Site { controller, offset: 0 };
+        let mut site = Site { controller, offset: 0, stops_cleanly: false };
         site.commit(&[Change::Cluster { cluster_id: CLUSTER, feature_level: FEATURE_LEVEL }]);
         for node in 1..4 {
             assert_eq!(site.register(node, 1, &[]), Ok(()));
@@ -84,6 +86,7 @@ impl Site {
             rack: "".into(),
             unsound: unsound.iter().map(place).collect::<BTreeSet<_>>(),
             is_unproven: false,
+            was_clean: self.stops_cleanly,
             life: 1,
             metadata_end: Offset(found_end),
         };
@@ -174,7 +177,11 @@ impl Site {
     }
 
     fn set_min_insync(&mut self, value: &str) {
-        let (key, value) = ("min.insync.replicas".into(), Some(value.into()));
+        self.set("min.insync.replicas", value);
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let (key, value) = (key.into(), Some(value.into()));
         self.commit(&[Change::Config { topic_id: TopicId(Uuid::ZERO), key, value }]);
     }
 
@@ -284,6 +291,23 @@ fn r8_a_replica_that_is_found_damaged_while_it_runs_is_eligible_for_nothing() {
     assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 1");
 }
 
+/// Found by tests/sim: a node said itself which of its partitions acknowledge before they are durable,
+/// by the metadata that it had at its start. Of a topic that was new it did not know, stayed in sync
+/// with its end gone, and led.
+#[test]
+fn what_is_acknowledged_before_it_is_durable_is_not_in_sync_after_an_unclean_stop() {
+    let mut site = Site::of_three();
+    assert_eq!(site.register(3, 2, &[]), Ok(()));
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ", "what it acknowledged is there");
+    site.set("acks.durable", "false");
+    site.stops_cleanly = true;
+    assert_eq!(site.register(3, 3, &[]), Ok(()));
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+    site.stops_cleanly = false;
+    assert_eq!(site.register(3, 4, &[]), Ok(()));
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 12 elr ");
+}
+
 #[test]
 fn r8_a_damaged_copy_leaves_the_isr_and_the_last_one_stays() {
     let mut site = Site::of_three();
@@ -380,6 +404,7 @@ fn a_process_registers_once_and_no_other_while_it_lives() {
         rack: "".into(),
         unsound: BTreeSet::new(),
         is_unproven: false,
+        was_clean: true,
         life: 1,
         metadata_end: Offset(-1),
     };

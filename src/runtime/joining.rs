@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use crate::broker::control::{ControlStart, METADATA, MetadataError};
 use crate::broker::site::{
-    Found, Site, SiteConfig, SiteError, SiteStart, Standing, examine, forget, read_snapshot,
-    read_state,
+    Found, FoundCopies, Site, SiteConfig, SiteError, SiteStart, Standing, examine, forget,
+    read_snapshot, read_state,
 };
 use crate::config::{Config, Protocol, Role};
 use crate::controller::change::Endpoint;
@@ -113,7 +113,7 @@ pub(super) fn start(
     }
     let settled = settle(opened, &in_effect, clock::now(), &image)?;
     site.note_given(settled.logs.iter().map(Log::topic_partition));
-    site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
+    site.note_found(settled.copies);
     log::info!("node {node_id} belongs to a site of several");
     let membership = Membership { secret, targets: begins.targets(config) };
     let governor = Governor::Member(Box::new(site), membership);
@@ -258,8 +258,7 @@ fn reset(opened: &mut OpenDir, log: &mut Log<FileDisk>) -> Result<(), StartError
 
 struct Settled {
     logs: Vec<Log<FileDisk>>,
-    unclaimed: BTreeMap<TopicPartition, Log<FileDisk>>,
-    unsound: BTreeSet<TopicPartition>,
+    copies: FoundCopies<FileDisk>,
 }
 
 /// Matches what is on disk with what the metadata says, as far as this node knows it.
@@ -297,14 +296,17 @@ fn settle(
                 unsound.insert(topic_partition);
                 opened.replace(&topic.name, topic_partition, &effective, now)?
             };
-            if !opened.recovery.was_clean && !effective.acks_durable {
-                unsound.insert(topic_partition);
-            }
             log.set_config(effective.clone());
             settled.push(log);
         }
     }
     // What a stop left of a partition that was being made is kept too: the site may have decided on
     // it, and this node hears of that later.
-    Ok(Settled { logs: settled, unclaimed: found, unsound })
+    let copies = FoundCopies {
+        unclaimed: found,
+        unsound,
+        is_unproven: opened.is_unproven,
+        was_clean: opened.recovery.was_clean,
+    };
+    Ok(Settled { logs: settled, copies })
 }

@@ -8,7 +8,8 @@ use odradek::broker::control::{METADATA, METADATA_TOPIC, metadata_topic_config};
 use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Apply, Event as ShardEvent, Shard};
 use odradek::broker::site::{
-    Site, SiteError, SiteStart, Standing, Work, examine, forget, read_snapshot, read_state,
+    FoundCopies, Site, SiteError, SiteStart, Standing, Work, examine, forget, read_snapshot,
+    read_state,
 };
 use odradek::controller::image::Image;
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
@@ -220,9 +221,6 @@ impl OpenDir {
                     };
                     log
                 };
-                if !self.recovery.was_clean && !effective.acks_durable {
-                    unsound.insert(topic_partition);
-                }
                 log.set_config(effective.clone());
                 settled.push(log);
             }
@@ -424,7 +422,12 @@ pub fn boot(
     found.unsound.clone_from(&settled.unsound);
     found.is_unproven = opened.is_unproven;
     site.note_given(settled.logs.iter().map(Log::topic_partition));
-    site.note_found(settled.unclaimed, settled.unsound, opened.is_unproven);
+    site.note_found(FoundCopies {
+        unclaimed: settled.unclaimed,
+        unsound: settled.unsound,
+        is_unproven: opened.is_unproven,
+        was_clean: opened.recovery.was_clean,
+    });
     found.safe = survey(disk, life, plan, now);
     let shards = begin_shards((life, seed), plan, now, &image, settled.logs);
     Ok((Running::new(life, site, shards, opened), found))

@@ -13,8 +13,8 @@ use odradek::broker::control::{ControlOutput, METADATA, METADATA_TOPIC, metadata
 use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
 use odradek::broker::site::{
-    Altered, Said, Site, SiteConfig, SiteStart, Standing, Work, Worked, examine, read_snapshot,
-    read_state,
+    Altered, FoundCopies, Said, Site, SiteConfig, SiteStart, Standing, Work, Worked, examine,
+    read_snapshot, read_state,
 };
 use odradek::controller::ControllerConfig;
 use odradek::controller::change::Endpoint;
@@ -576,7 +576,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         config: TopicConfig::default(),
     };
     let booted = booted::boot(disk, path, 16 << 20, seed, &parameters).expect("boots");
-    let Booted { dir, journal, damage, is_unproven, logs, .. } = booted;
+    let Booted { dir, journal, damage, is_unproven, logs, report } = booted;
     let mut found: BTreeMap<TopicPartition, Log<SimDisk>> =
         logs.into_iter().map(|log| (log.topic_partition(), log)).collect();
     let name = TopicName::new(METADATA_TOPIC).expect("legal");
@@ -612,7 +612,12 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         found.keys().copied().filter(|place| !is_here(place)).collect();
     let unclaimed =
         unclaimed.into_iter().map(|place| (place, found.remove(&place).expect("there")));
-    site.note_found(unclaimed.collect(), BTreeSet::new(), is_unproven);
+    site.note_found(FoundCopies {
+        unclaimed: unclaimed.collect(),
+        unsound: BTreeSet::new(),
+        is_unproven,
+        was_clean: report.was_clean,
+    });
     site.note_given(found.keys().copied());
     Running {
         site,

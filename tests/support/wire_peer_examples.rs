@@ -115,6 +115,7 @@ fn living() -> Vec<Example> {
         }],
         unsound: vec![TopicPartition { topic_id: ID, partition: Partition(3) }],
         is_unproven: true,
+        was_clean: false,
         metadata_end_offset: Offset(190),
     };
     let beat = BrokerHeartbeatRequest {

@@ -379,6 +379,7 @@ impl<D: Disk> Site<D> {
             rack: request.rack.clone(),
             unsound: request.unsound.iter().copied().collect(),
             is_unproven: request.is_unproven,
+            was_clean: request.was_clean,
             life: voter.map_or(0, |voter| voter.incarnation),
             metadata_end: request.metadata_end_offset,
         };

@@ -477,6 +477,7 @@ impl<D: Disk> Site<D> {
                     endpoints: self.config.endpoints.iter().map(endpoint).collect(),
                     unsound: self.unsound.iter().copied().collect(),
                     is_unproven: self.is_unproven,
+                    was_clean: self.was_clean,
                     metadata_end_offset: self.found_end,
                 };
                 let body = Bytes::from(frame::encode_body(&request));

@@ -60,7 +60,7 @@ pub use asking::Altered;
 use asking::Asking;
 pub use kept::{Found, Keep, KeptState, forget, read_snapshot, read_state};
 pub use passed::Said;
-pub use start::{SiteError, SiteStart, Standing, examine};
+pub use start::{FoundCopies, SiteError, SiteStart, Standing, examine};
 use storage::{Storage, StorageOutput};
 pub use storage::{Work, Worked};
 
@@ -135,6 +135,8 @@ pub struct Site<D: Disk> {
     unsound: BTreeSet<TopicPartition>,
     /// Whether that is so of all, as far as the controller has not been told yet.
     is_unproven: bool,
+    /// Whether the last process ended cleanly.
+    was_clean: bool,
     /// End of the quorum's log when the process started, -1 where that says nothing.
     found_end: Offset,
     seed: u64,

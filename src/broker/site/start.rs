@@ -69,6 +69,19 @@ pub struct SiteStart<D: Disk> {
     pub cluster_id: Uuid,
 }
 
+/// What a start found on disk of partitions.
+pub struct FoundCopies<D: Disk> {
+    /// Logs that the metadata does not name yet.
+    pub unclaimed: BTreeMap<TopicPartition, Log<D>>,
+    /// Partitions whose copy is not what it was.
+    pub unsound: BTreeSet<TopicPartition>,
+    /// Whether the journal cannot say so of any
+    /// ([`Opened::is_unproven`](crate::journal::Opened::is_unproven)).
+    pub is_unproven: bool,
+    /// Whether the last process ended cleanly.
+    pub was_clean: bool,
+}
+
 /// Why a node of a site does not start.
 #[derive(Debug)]
 pub enum SiteError {
@@ -263,6 +276,7 @@ impl<D: Disk> Site<D> {
             unclaimed: BTreeMap::new(),
             unsound: BTreeSet::new(),
             is_unproven: false,
+            was_clean: false,
             found_end,
             seed,
             look_at: Boot(0),
@@ -279,17 +293,11 @@ impl<D: Disk> Site<D> {
         Ok(site)
     }
 
-    /// What was found on disk of partitions: logs that the metadata does not name yet, those whose
-    /// copy is not what it was, and whether the journal cannot say so of any
-    /// ([`Opened::is_unproven`](crate::journal::Opened::is_unproven)).
-    pub fn note_found(
-        &mut self,
-        unclaimed: BTreeMap<TopicPartition, Log<D>>,
-        unsound: BTreeSet<TopicPartition>,
-        is_unproven: bool,
-    ) {
-        self.unclaimed = unclaimed;
-        self.unsound = unsound;
-        self.is_unproven = is_unproven;
+    /// Takes what a start found on disk of partitions.
+    pub fn note_found(&mut self, found: FoundCopies<D>) {
+        self.unclaimed = found.unclaimed;
+        self.unsound = found.unsound;
+        self.is_unproven = found.is_unproven;
+        self.was_clean = found.was_clean;
     }
 }

@@ -11,6 +11,7 @@
 //! list of     str protocol, str host, varint u32 port
 //! list of     16 bytes topic id, varint i32 partition: copies that are not what they were
 //! bool        whether that is so of all, be they known or not
+//! bool        whether its last process ended cleanly
 //! varint i64  end of the metadata in its log dir when it started, -1 if nobody knows
 //! ```
 
@@ -51,11 +52,13 @@ pub struct RegisterBrokerRequest {
     /// Where it is reached.
     #[serde(deserialize_with = "frame::list::<ENDPOINTS_MAX, _, _>")]
     pub endpoints: Vec<PeerEndpoint>,
-    /// Partitions whose copy here is damaged, or was never sure to be durable.
+    /// Partitions whose copy here is damaged.
     #[serde(deserialize_with = "frame::list::<REQUEST_PARTITIONS_MAX, _, _>")]
     pub unsound: Vec<TopicPartition>,
     /// Its journal is new, or was damaged: nobody knows what it had.
     pub is_unproven: bool,
+    /// Its last process ended cleanly: everything that it had was durable.
+    pub was_clean: bool,
     /// End of the metadata in its log dir when it started, -1 if nobody knows: one that is older than
     /// what it had shows by this.
     pub metadata_end_offset: Offset,
