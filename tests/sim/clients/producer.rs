@@ -33,13 +33,18 @@ const INIT: u64 = u64::MAX;
 /// Batches under way of an idempotent producer.
 const UNDER_WAY_MAX: usize = 3;
 
+/// How often in a row the first batch under way may be out of order. (An answer may be overtaken by that
+/// of the batch before.)
+const OUT_OF_ORDER_MAX: u32 = 20;
+
 struct Sent {
     token: u64,
     first: u32,
     count: u32,
     /// Whether an answer is still to come.
     is_out: bool,
-    tries: u32,
+    /// How often in a row it was out of order, though there was nothing before it.
+    out_of_order_count: u32,
     /// Whether it may be in the log all the same.
     is_unsure: bool,
 }
@@ -115,7 +120,7 @@ impl Producer {
                 first: self.next_value,
                 count,
                 is_out: false,
-                tries: 0,
+                out_of_order_count: 0,
                 is_unsure: false,
             };
             self.next_value += count;
@@ -158,7 +163,7 @@ impl Producer {
         if acks == 0 {
             self.sent.remove(place);
         } else {
-            (self.sent[place].is_out, self.sent[place].tries) = (true, self.sent[place].tries + 1);
+            self.sent[place].is_out = true;
         }
     }
 
@@ -212,12 +217,11 @@ impl Producer {
         };
         let response: ProduceResponse = frame::decode(body).expect("an answer");
         let answer = &response.partitions[0];
-        let sent = &self.sent[place];
         if answer.error.is_ok() {
             self.note_acked(world, place, answer.base_offset.0);
             return false;
         }
-        let (error, tries) = (answer.error, sent.tries);
+        let error = answer.error;
         // Whoever loses its leadership says so after it has appended, too.
         let is_refused = matches!(
             error,
@@ -242,7 +246,9 @@ impl Producer {
             .hold(is_fine, "an answer to a producer", || format!("{error:?} from node {node}"));
         // One that was there and is no more: the broker has forgotten the producer.
         let is_forgotten = error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && place == 0;
-        world.checkers.hold(!is_forgotten || tries < 40, "T1", || {
+        let count = if is_forgotten { self.sent[place].out_of_order_count + 1 } else { 0 };
+        self.sent[place].out_of_order_count = count;
+        world.checkers.hold(count < OUT_OF_ORDER_MAX, "T1", || {
             format!("producer {} is out of order for ever at node {node}", self.id)
         });
         self.again(world, token);
