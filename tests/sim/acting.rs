@@ -14,7 +14,7 @@ use odradek::journal::disk::{Disk, DiskFile};
 use odradek::journal::{Entry, SmallState};
 use odradek::replica::Role;
 
-use super::event::{DialFor, Event, Life, ToControl};
+use super::event::{DialFor, End, Event, Life, ToControl};
 use super::node::{DIR, ScrubWork};
 use super::world::World;
 use crate::sim_disk::SimFile;
@@ -190,8 +190,14 @@ impl World {
 
     fn respond(&mut self, life: Life, connection: ConnectionId, response: Response<SimFile>) {
         let (number, side) = (connection.0 / 2, (connection.0 % 2) as usize);
+        let ends = self.net.conns.get(&number).map(|conn| conn.ends);
         match bytes_of(response) {
-            Some(bytes) => self.send(number, side, bytes),
+            Some(bytes) => {
+                if let Some([End::Shard(..), End::Shard(..)]) = ends {
+                    self.checkers.answers(number, &bytes);
+                }
+                self.send(number, side, bytes);
+            }
             None => self.break_conn(number),
         }
         let _ = life;

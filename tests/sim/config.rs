@@ -54,6 +54,8 @@ pub struct Plan {
     pub pace_us: u64,
     /// Whether two members of a group bear the same name.
     pub has_twins: bool,
+    /// What a follower asked before it was started anew comes once more.
+    pub has_late_fetches: bool,
     /// What replicas do wrong on purpose.
     #[cfg(feature = "mutants")]
     pub replica_mutant: Option<odradek::replica::mutant::Mutant>,
@@ -78,6 +80,7 @@ impl Plan {
             sync_us: [(100, 400), (1000, 8000), (5000, 40_000)][random.below(3) as usize],
             pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
             has_twins: random.below(2) == 0,
+            has_late_fetches: false,
             #[cfg(feature = "mutants")]
             replica_mutant: None,
         }

@@ -77,6 +77,8 @@ pub struct World {
     pub checkers: Checkers,
     pub trace: Trace,
     pub counts: Counts,
+    /// Nobody wants to know what happens after so many.
+    pub events_max: u64,
     /// From here on nothing fails any more.
     pub is_calm: bool,
     /// Producers send nothing new any more.
@@ -105,6 +107,7 @@ impl World {
             checkers: Checkers::default(),
             trace,
             counts: Counts::default(),
+            events_max: u64::MAX,
             is_calm: false,
             is_over: false,
             plan,
@@ -207,6 +210,9 @@ impl World {
             self.us = us;
             self.trace.us = us;
             self.counts.events += 1;
+            if self.events_max < self.counts.events {
+                return Err(Violation("long enough".into()));
+            }
             if let Some(until) = self.paused(&event) {
                 self.at(until, event);
                 continue;
@@ -407,6 +413,9 @@ impl World {
 
     fn step_shard(&mut self, life: Life, shard: u16, event: ShardEvent<SimDisk>) {
         let now = self.now(life.node);
+        if let ShardEvent::Apply(apply) = &event {
+            self.checkers.stale.told(life, shard, apply);
+        }
         let Some(running) = self.life(life) else { return };
         running.shards[usize::from(shard)].step(now, event);
         self.after_shard(life, shard);
@@ -486,8 +495,11 @@ impl World {
             }
             End::Shard(life, shard) => {
                 let connection = ConnectionId(number * 2 + side as u64);
-                let bytes = BytesMut::from(&frame[FRAME_PREFIX_BYTES..]);
-                self.step_shard(life, shard, ShardEvent::Frame { connection, bytes });
+                let late = self.note_fetch(far, life, number, frame);
+                for frame in [Some(frame), late.as_ref()].into_iter().flatten() {
+                    let bytes = BytesMut::from(&frame[FRAME_PREFIX_BYTES..]);
+                    self.step_shard(life, shard, ShardEvent::Frame { connection, bytes });
+                }
             }
             End::Client(client) => self.client_frame(client, number, frame),
         }
@@ -502,6 +514,21 @@ impl World {
         running.site.heard(now, NodeId(from), said.clone());
         self.checkers.elections.has_heard(us, running, said);
         self.after_control(life);
+    }
+
+    /// Takes note of what a follower asks; answers what an earlier incarnation of it has asked, and comes
+    /// late.
+    fn note_fetch(&mut self, far: End, life: Life, number: u64, frame: &Bytes) -> Option<Bytes> {
+        let running = self.boards[&life.node].running.as_ref();
+        let running = running.filter(|_| matches!(far, End::Shard(..)))?;
+        let stale = &mut self.checkers.stale;
+        stale.arrives(number, running, frame);
+        if !self.plan.has_late_fetches {
+            return None;
+        }
+        let late = stale.asked_before(running, frame)?;
+        stale.arrives(number, running, &late);
+        Some(late)
     }
 
     /// An end hears that its connection is gone.

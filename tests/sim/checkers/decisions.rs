@@ -1,13 +1,13 @@
 //! R5, R9 and Q6: what the controllers decide. A version of a partition's state says the same on
 //! every node; a leader is chosen from the in-sync replicas, or from those that were the last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use odradek::controller::change::Change;
 use odradek::ids::{NodeId, TopicId, TopicPartition};
 
-use super::Verdict;
 use super::rules::{q6, r5, r8, r9};
+use super::{Place, Verdict};
 
 /// The newest that is known of a partition.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Decisions {
     versions: BTreeMap<(TopicPartition, i32), Change>,
     /// Where a partition lives by what a node was told last; the version comes right behind.
     placed: BTreeMap<(i32, TopicPartition), Vec<NodeId>>,
+    /// Who was registered, as which incarnation.
+    registrations: BTreeSet<(NodeId, i64)>,
     /// Topics by name.
     pub topics: BTreeMap<String, TopicId>,
     pub elections: u64,
@@ -73,6 +75,18 @@ impl Decisions {
             let others = one.isr.iter().chain(&one.elr).filter(|other| **other != node);
             0 < others.count()
         })
+    }
+
+    /// What a process led before it was registered, if it is news that it is: its place, and in which
+    /// epoch.
+    pub fn registered(&mut self, change: &Change) -> Vec<(Place, i32)> {
+        let Change::Registration { node_id, broker_epoch, .. } = change else { return Vec::new() };
+        if !self.registrations.insert((*node_id, *broker_epoch)) {
+            return Vec::new();
+        }
+        let led = self.partitions.iter().filter(|(_, one)| one.leader == Some(*node_id));
+        let place = |at: &TopicPartition| Place { node: node_id.0, topic_partition: *at };
+        led.map(|(at, one)| (place(at), one.leader_epoch)).collect()
     }
 
     /// Takes a change that a node was told; answers the partition that is not what it was.

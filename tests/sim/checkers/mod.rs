@@ -12,6 +12,7 @@ pub mod history;
 pub mod leaders;
 pub mod quorum;
 pub mod rules;
+pub mod stale;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ use self::history::{History, Lane, Value};
 use self::leaders::Leaders;
 use self::quorum::Votes;
 use self::rules::r8;
+use self::stale::Stale;
 use super::counts::Counts;
 use super::node::{Found, Running};
 use super::trace::Trace;
@@ -67,6 +69,7 @@ pub struct Checkers {
     pub elections: Elections,
     pub history: History,
     pub groups: Groups,
+    pub stale: Stale,
 }
 
 impl Checkers {
@@ -177,7 +180,9 @@ impl Checkers {
 
     /// A node's control machine hands changes to its shards.
     pub fn applied(&mut self, node: i32, apply: &Apply<SimDisk>, trace: &mut Trace) {
+        let mut left = Vec::new();
         for change in &apply.changes {
+            left.extend(self.decisions.registered(change));
             let Some(topic_partition) = self.decisions.take(node, change, &mut self.verdict) else {
                 continue;
             };
@@ -186,6 +191,10 @@ impl Checkers {
             self.copies.note_replicas(topic_partition, self.decisions.replicas(topic_partition));
             self.copies.note_isr(topic_partition, isr);
             self.leaders.isr_changed(topic_partition, isr, &self.copies, &mut self.verdict);
+        }
+        for (place, epoch) in left {
+            let decided = &self.decisions.partitions[&place.topic_partition];
+            r8::steps_down(&mut self.verdict, place, epoch, decided);
         }
         for change in &apply.changes {
             if let Change::Registration { node_id, incarnation, .. } = change {
@@ -232,6 +241,11 @@ impl Checkers {
         }
         counts.elections = self.decisions.elections;
         counts.commits = self.groups.commits;
+    }
+
+    /// A leader's shard answers a follower.
+    pub fn answers(&mut self, connection: u64, frame: &[u8]) {
+        self.stale.leaves(connection, frame, &mut self.verdict);
     }
 
     /// A shard has done something.

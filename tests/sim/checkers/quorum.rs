@@ -10,7 +10,7 @@ use odradek::ids::Offset;
 use odradek::journal::Entry;
 use odradek::quorum::entry::kind_of;
 use odradek::quorum::message::Body;
-use odradek::quorum::{EntryKind, Quorum, Role};
+use odradek::quorum::{EntryKind, Leadership, Quorum, Role};
 use odradek::wire::quorum::VoterId;
 
 use super::copies::{Copies, Copy};
@@ -27,6 +27,8 @@ pub struct Votes {
     leaders: BTreeMap<u64, VoterId>,
     kept: BTreeMap<i32, (VoterId, u64)>,
     marks: BTreeMap<i32, i64>,
+    /// Who leads, in which epoch.
+    leading: BTreeMap<i32, i32>,
     /// Epochs of what is committed, by offset.
     epochs: BTreeMap<i64, i32>,
     /// The same as batches, as far as they were seen on a disk.
@@ -133,8 +135,13 @@ impl Votes {
         let Some(quorum) = running.site.quorum() else { return };
         let node = running.life.node;
         let mark = quorum.high_watermark().0;
+        let leads = self.leads_on(node, quorum);
         if self.marks.insert(node, mark) == Some(mark) {
             return;
+        }
+        let last = quorum.epoch_at(Offset(mark - 1));
+        if let (Some(epoch), Some(last)) = (leads, last) {
+            q3::of_its_own(verdict, node, mark, (epoch, last.0));
         }
         let Some(own) = copies.copy(node, METADATA) else { return };
         let is_news = self.compare(node, (quorum, own, mark), verdict);
@@ -154,6 +161,16 @@ impl Votes {
             self.voters.insert(node, voters);
             trace.mix(mark as u64);
         }
+    }
+
+    /// The epoch in which a node leads, if it did when it was looked at last.
+    fn leads_on(&mut self, node: i32, quorum: &Quorum) -> Option<i32> {
+        let Leadership { role, epoch, .. } = quorum.leadership();
+        let before = match role {
+            Role::Leader => self.leading.insert(node, epoch.0),
+            _ => self.leading.remove(&node),
+        };
+        before.filter(|before| role == Role::Leader && *before == epoch.0)
     }
 
     /// Compares what a node has below its mark with what others had there when it was committed;
@@ -199,5 +216,6 @@ impl Votes {
         }
         self.compared.remove(&node);
         self.marks.remove(&node);
+        self.leading.remove(&node);
     }
 }

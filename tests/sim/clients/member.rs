@@ -25,7 +25,7 @@ use super::link::Asked;
 use super::{Leaders, Link, TOPICS};
 use crate::sim::checkers::groups::Bearing;
 use crate::sim::checkers::history::Lane;
-use crate::sim::checkers::rules::g4;
+use crate::sim::checkers::rules::{g2, g4};
 use crate::sim::event::{Event, NodeNumber};
 use crate::sim::world::World;
 
@@ -39,6 +39,7 @@ const HEARTBEAT: u64 = 4;
 const OFFSETS: u64 = 5;
 const COMMIT: u64 = 6;
 const FETCH: u64 = 7;
+const LATE: u64 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -73,6 +74,9 @@ pub struct Member {
     committing: Vec<(Lane, i64, i32)>,
     least: BTreeMap<Lane, i64>,
     turn: usize,
+    /// What it read in an earlier generation: a commit that comes too late, and must be refused.
+    late: Option<(i32, BTreeMap<Lane, i64>)>,
+    committing_late: Vec<(Lane, i64)>,
 }
 
 impl Member {
@@ -95,6 +99,8 @@ impl Member {
             committing: Vec::new(),
             least: BTreeMap::new(),
             turn: 0,
+            late: None,
+            committing_late: Vec::new(),
         }
     }
 
@@ -148,6 +154,7 @@ impl Member {
             Stage::Reading => {
                 self.beat(world, link, coordinator);
                 self.commit(world, link, coordinator);
+                self.commit_late(world, link, coordinator);
                 self.fetch(world, link, leaders);
             }
         }
@@ -249,6 +256,29 @@ impl Member {
         let newest = |lane: Lane| groups.newest(self.group, lane);
         let committing = self.positions.iter().map(|(lane, at)| (*lane, *at, newest(*lane)));
         self.committing = committing.collect();
+        let positions = self.positions.clone();
+        self.ask_to_commit(world, link, (node, COMMIT), (self.generation, &positions));
+    }
+
+    /// Commits for an earlier generation, as whoever repeats a commit that had no answer does.
+    fn commit_late(&mut self, world: &mut World, link: &mut Link, node: NodeNumber) {
+        if self.is_out(LATE) {
+            return;
+        }
+        let Some((generation, positions)) = self.late.take() else { return };
+        if generation < self.generation {
+            self.committing_late = positions.iter().map(|(lane, at)| (*lane, *at)).collect();
+            self.ask_to_commit(world, link, (node, LATE), (generation, &positions));
+        }
+    }
+
+    fn ask_to_commit(
+        &mut self,
+        world: &mut World,
+        link: &mut Link,
+        (node, token): (NodeNumber, u64),
+        (generation, positions): (i32, &BTreeMap<Lane, i64>),
+    ) {
         let partition = |(lane, offset): (&Lane, &i64)| CommitPartition {
             topic: TopicRef::Name(TOPICS[lane.0 as usize].0),
             partition: Partition(lane.1),
@@ -259,14 +289,14 @@ impl Member {
         let member_id = self.name.clone();
         let body = OffsetCommitRequest {
             group_id: GROUPS[self.group as usize],
-            generation_id_or_member_epoch: self.generation,
+            generation_id_or_member_epoch: generation,
             member_id: &member_id,
             group_instance_id: self.instance,
             retention_time_ms: -1,
             knows_member_epochs: false,
-            partitions: self.positions.iter().map(partition).collect(),
+            partitions: positions.iter().map(partition).collect(),
         };
-        self.ask(world, link, (node, ApiKey::OffsetCommit, COMMIT), &body);
+        self.ask(world, link, (node, ApiKey::OffsetCommit, token), &body);
     }
 
     fn fetch(&mut self, world: &mut World, link: &mut Link, leaders: &mut Leaders) {
@@ -297,7 +327,7 @@ impl Member {
     /// No answer will come.
     pub fn unanswered(&mut self, world: &mut World, token: u64) {
         self.out.remove(&token);
-        if token != FETCH {
+        if token != FETCH && token != LATE {
             self.coordinator = None;
         }
         self.rest(world);
@@ -305,7 +335,10 @@ impl Member {
 
     fn rejoin(&mut self) {
         self.stage = Stage::Joining;
-        self.positions.clear();
+        let positions = std::mem::take(&mut self.positions);
+        if !positions.is_empty() {
+            self.late = Some((self.generation, positions));
+        }
     }
 
     /// An error of a coordinator: where to go on.
@@ -332,6 +365,9 @@ impl Member {
             ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
             | ErrorCode::REQUEST_TIMED_OUT
             | ErrorCode::UNSTABLE_OFFSET_COMMIT => {}
+            ErrorCode::GROUP_ID_NOT_FOUND => {
+                world.checkers.blame("G6", "a group that has members is forgotten");
+            }
             other => {
                 world.checkers.blame("an answer to a member", &format!("{other:?}"));
             }
@@ -361,6 +397,7 @@ impl Member {
             }
             OFFSETS => self.begun(world, body),
             COMMIT => self.has_committed(world, body, asked),
+            LATE => self.is_too_late(world, body),
             _ => return self.has_fetched(world, body),
         }
         false
@@ -480,6 +517,15 @@ impl Member {
         match failed {
             Some(error) => self.stumble(world, error),
             None => self.was_served(world, asked, false),
+        }
+    }
+
+    /// The coordinator has told it of a later generation: nothing of an earlier one may be granted.
+    fn is_too_late(&mut self, world: &mut World, body: &[u8]) {
+        let response: OffsetCommitResponse = frame::decode(body).expect("an answer");
+        let committing = std::mem::take(&mut self.committing_late);
+        for ((lane, offset), error) in committing.into_iter().zip(response.partitions) {
+            g2::is_refused(&mut world.checkers.verdict, (lane, offset), self.generation, error);
         }
     }
 

@@ -5,6 +5,9 @@
 //! behind that: a follower hears in one message of a batch and of its being committed, and what it
 //! has in that batch's place is cut only then. So bytes are compared where the disk has the same
 //! epoch. A change of the voters is committed by those before it.
+//!
+//! That most have a batch commits it only where its own leader counts: what an earlier one appended may
+//! yet be overwritten, unless something of the present epoch stands behind it (Raft §5.4.2).
 
 use crate::sim::checkers::{Batch, Verdict};
 
@@ -26,5 +29,12 @@ pub fn same_batch(verdict: &mut Verdict, node: i32, offset: i64, (batch, known):
 pub fn most_have_it(verdict: &mut Verdict, node: i32, mark: i64, is_held: bool) {
     verdict.hold(is_held, "Q3", || {
         format!("node {node} takes {mark} for committed, too few of the voters have it")
+    });
+}
+
+/// A leader that has led before takes more for committed; the last of it is of this epoch.
+pub fn of_its_own(verdict: &mut Verdict, node: i32, mark: i64, (epoch, last): (i32, i32)) {
+    verdict.hold(last == epoch, "Q3", || {
+        format!("node {node} leads in {epoch} and commits {mark} by count, which is of {last}")
     });
 }

@@ -1,10 +1,12 @@
-//! R8: a replica that is not what it was says so and leaves the ISR, unless it is the last; and
-//! somebody is always left. (That a sound one stays is liveness: a site that lost its power heals by
-//! itself.) The last one leaves, too, where another was put out without its hearing of it, which
-//! therefore has all that it acknowledged (R1; `controller/last_copy.rs`).
+//! R8: a replica that is not what it was says so and leaves the ISR, unless it is the last; somebody is
+//! always left; and a process that starts does not lead on. (That a sound one stays is liveness: a
+//! site that lost its power heals by itself.) The last one leaves, too, where another was put out
+//! without its hearing of it, which therefore has all that it acknowledged (R1;
+//! `controller/last_copy.rs`).
 
 use odradek::ids::{NodeId, TopicPartition};
 
+use crate::sim::checkers::decisions::Decided;
 use crate::sim::checkers::{Batch, Place, Verdict};
 
 /// A node starts on a card that has lost something, and is told so or not. `lacks` is the first batch
@@ -24,6 +26,13 @@ pub fn notices(
 pub fn leaves(verdict: &mut Verdict, place: Place, isr: &[NodeId]) {
     let is_out = !isr.contains(&NodeId(place.node)) || isr.len() == 1;
     verdict.hold(is_out, "R8", || format!("{place:?} is damaged, and in sync"));
+}
+
+/// A process is registered whose node led a partition in this epoch: what it had promised before, it may
+/// have lost.
+pub fn steps_down(verdict: &mut Verdict, place: Place, epoch: i32, decided: &Decided) {
+    let leads_on = decided.leader == Some(NodeId(place.node)) && decided.leader_epoch == epoch;
+    verdict.hold(!leads_on, "R8", || format!("{place:?} starts anew, and leads on in {epoch}"));
 }
 
 /// Who is left, where somebody was.
