@@ -110,7 +110,9 @@ impl World {
         let us = [300_000, 2_000_000, 12_000_000][self.random.below(3) as usize];
         let until = self.soon(us / 2, us);
         self.trace.note(|| format!("node {node} is paused for {} ms", us / 1000));
-        self.boards.get_mut(&node).expect("a board").paused_until = until;
+        // What came for it waits for the end of the first pause: it may not end before that.
+        let board = self.boards.get_mut(&node).expect("a board");
+        board.paused_until = board.paused_until.max(until);
     }
 
     fn part(&mut self, node: NodeNumber) {

@@ -134,7 +134,6 @@ fn heal(world: &mut World) -> Result<(), Violation> {
     let fine = world.plan.sync_us;
     for board in world.boards.values_mut() {
         board.sync_us = fine;
-        board.paused_until = board.paused_until.min(world.us);
         board.disk.set_syncs_fail(false);
         board.disk.set_free_bytes(None);
     }
