@@ -241,10 +241,15 @@ impl Client {
             is_whole &= topic.error.is_ok();
             for partition in &topic.partitions {
                 let lane = (place as u8, partition.partition.0);
-                if 0 < partition.leader.0 {
-                    leaders.0.insert(lane, (partition.leader.0, partition.leader_epoch));
-                } else {
-                    is_whole = false;
+                let told = (partition.leader.0, partition.leader_epoch);
+                // Whoever says so may not have heard yet what this client has (KIP-320).
+                let newest = self.epochs.entry(lane).or_insert(told.1);
+                *newest = told.1.max(*newest);
+                let known =
+                    if told.1 < *newest { self.leaders.0.get(&lane).copied() } else { Some(told) };
+                match known.filter(|known| 0 < known.0) {
+                    Some(known) => _ = leaders.0.insert(lane, known),
+                    None => is_whole = false,
                 }
             }
         }

@@ -44,6 +44,8 @@ pub struct Client {
     pub id: u32,
     pub link: Link,
     pub leaders: Leaders,
+    /// The newest epoch of each partition that it was told of.
+    pub epochs: BTreeMap<Lane, LeaderEpoch>,
     pub topic_ids: BTreeMap<u8, TopicId>,
     pub role: Role,
 }
@@ -59,8 +61,8 @@ impl World {
     pub fn add_client(&mut self, role: Role) -> u32 {
         let id = self.clients.all.len() as u32;
         let link = Link::new(id);
-        let (leaders, topic_ids) = (Leaders::default(), BTreeMap::new());
-        self.clients.all.insert(id, Client { id, link, leaders, topic_ids, role });
+        let (leaders, epochs, topic_ids) = <_>::default();
+        self.clients.all.insert(id, Client { id, link, leaders, epochs, topic_ids, role });
         self.at(self.us, Event::Client(id, 0));
         id
     }
