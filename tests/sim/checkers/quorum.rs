@@ -145,20 +145,23 @@ impl Votes {
         }
         let Some(own) = copies.copy(node, METADATA) else { return };
         let is_news = self.compare(node, (quorum, own, mark), verdict);
+        let voters: Vec<VoterId> = quorum.members().voters().collect();
+        let before = self.voters.insert(node, voters.clone());
         if is_news {
-            let has = |id: VoterId| {
-                let copy = copies.copy(id.node_id.0, METADATA);
-                copy.is_some_and(|copy| mark <= copy.durable && self.agrees(copy, mark))
+            let end = |id: &VoterId| {
+                let copy = copies.copy(id.node_id.0, METADATA)?;
+                self.agrees(copy, mark).then_some(copy.durable)
             };
             let is_majority = |voters: &[VoterId]| {
-                let holders = voters.iter().filter(|id| has(**id)).count();
+                let has = |id: &&VoterId| end(id).is_some_and(|end| mark <= end);
+                let holders = voters.iter().filter(has).count();
                 voters.len() / 2 < holders || voters.len() < 2
             };
-            let voters: Vec<VoterId> = quorum.members().voters().collect();
-            let is_held =
-                is_majority(&voters) || self.voters.get(&node).is_some_and(|v| is_majority(v));
-            q3::most_have_it(verdict, node, mark, is_held);
-            self.voters.insert(node, voters);
+            let is_held = is_majority(&voters) || before.is_some_and(|v| is_majority(&v));
+            q3::most_have_it(verdict, node, mark, is_held, || {
+                let ends: Vec<_> = voters.iter().map(|id| (id.node_id.0, end(id))).collect();
+                format!("{ends:?}")
+            });
             trace.mix(mark as u64);
         }
     }

@@ -26,9 +26,16 @@ pub fn same_batch(verdict: &mut Verdict, node: i32, offset: i64, (batch, known):
 }
 
 /// A node is the first to take it for committed.
-pub fn most_have_it(verdict: &mut Verdict, node: i32, mark: i64, is_held: bool) {
+pub fn most_have_it(
+    verdict: &mut Verdict,
+    node: i32,
+    mark: i64,
+    is_held: bool,
+    words: impl FnOnce() -> String,
+) {
     verdict.hold(is_held, "Q3", || {
-        format!("node {node} takes {mark} for committed, too few of the voters have it")
+        let words = words();
+        format!("node {node} takes {mark} for committed, too few of the voters have it: {words}")
     });
 }
 
