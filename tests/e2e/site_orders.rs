@@ -9,9 +9,14 @@ use odradek::client::{AlterConfig, Resource};
 use crate::boards::{Boards, among};
 use crate::under_load::SESSION;
 
-/// The only partition of a topic as one board describes it: leader, replicas, ISR, ELR.
+/// The only partition of a topic as one board describes it: leader, replicas, ISR, ELR; nothing where
+/// it has not heard of the topic yet.
 fn described(boards: &Boards, node: usize, topic: &str) -> [String; 4] {
-    let text = boards.broker(node).text(&["topic", "describe", topic]);
+    let output = boards.broker(node).run(&["topic", "describe", topic]);
+    if !output.status.success() {
+        return Default::default();
+    }
+    let text = String::from_utf8(output.stdout).expect("it writes text");
     let row = text.lines().skip_while(|line| !line.starts_with("PARTITION")).nth(1);
     let words: Vec<&str> = row.expect("it has a partition").split_whitespace().collect();
     [1, 3, 4, 5].map(|place| words[place].to_owned())
@@ -28,7 +33,8 @@ fn create(boards: &Boards, topic: &str, replicas: &str) {
     let create = ["topic", "create", topic, "--set", "min.insync.replicas=1"];
     let create = [&create[..], &["--replication-factor", "1"]].concat();
     boards.wait_for("a topic can be made", |boards| boards.broker(3).run(&create).status.success());
-    boards.broker(3).text(&["topic", "reassign", topic, "--replicas", replicas]);
+    let reassign = ["topic", "reassign", topic, "--replicas", replicas];
+    boards.wait_for("it can be moved", |boards| boards.broker(3).run(&reassign).status.success());
     boards.wait_for("it is where it was sent", |boards| {
         let [leader, there, in_sync, _] = described(boards, 3, topic);
         there == replicas && in_sync.len() == replicas.len() && replicas.contains(&leader)
