@@ -21,6 +21,8 @@
 //! | member changes | 60 | 129 |
 //! | flipped bits | 25 | 60 |
 
+#[path = "support/plenty.rs"]
+mod plenty;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 

@@ -111,6 +111,24 @@ pub struct Flushed {
     pub is_truncated: bool,
 }
 
+impl Flushed {
+    /// What became durable with an entry, if a partition's owner must hear of it.
+    pub fn of<F>(entry: &Entry<F>) -> Option<Flushed> {
+        let (durable_offset, log_start_offset, is_truncated) = match entry {
+            Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
+                (Some(*end_offset), None, false)
+            }
+            Entry::State { state: SmallState::LogStart(offset), .. } => {
+                (None, Some(*offset), false)
+            }
+            Entry::State { state: SmallState::Truncated { .. }, .. } => (None, None, true),
+            Entry::State { .. } => return None,
+        };
+        let topic_partition = entry.topic_partition();
+        Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
+    }
+}
+
 struct PartitionState<D: Disk> {
     log: Kept<D>,
     /// Produces with acks −1: (end offset, request), in offset order.

@@ -22,7 +22,7 @@ use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
 use crate::journal::disk::Disk;
-use crate::journal::{CheckpointDone, CheckpointJob, Entry, Journal, JournalError, SmallState};
+use crate::journal::{CheckpointDone, CheckpointJob, Entry, Journal, JournalError};
 use crate::limits::FLUSH_REQUESTS_MAX;
 use crate::metrics::{Histogram, Recent};
 use crate::runtime::clock;
@@ -179,7 +179,7 @@ where
         let mut commits: Vec<Vec<Flushed>> = Vec::new();
         commits.resize_with(self.shards.len(), Vec::new);
         for entry in entries {
-            let Some(flushed) = flushed(entry) else { continue };
+            let Some(flushed) = Flushed::of(entry) else { continue };
             let topic_partition = flushed.topic_partition;
             if topic_partition == METADATA {
                 // A control thread that is gone needs no answer.
@@ -314,21 +314,6 @@ impl Pace {
         metrics.flush_p99_now.store(recent.quantile(99, 100), Ordering::Relaxed);
         metrics.flush_max_now.store(recent.max(), Ordering::Relaxed);
     }
-}
-
-/// What became durable with an entry, if a partition's owner must hear of it.
-fn flushed<F>(entry: &Entry<F>) -> Option<Flushed> {
-    let topic_partition = entry.topic_partition();
-    let is_truncated = matches!(entry, Entry::State { state: SmallState::Truncated { .. }, .. });
-    let (durable_offset, log_start_offset) = match entry {
-        Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-            (Some(*end_offset), None)
-        }
-        Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
-        Entry::State { .. } if is_truncated => (None, None),
-        Entry::State { .. } => return None,
-    };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
 }
 
 /// Bytes of records that entries keep in memory.

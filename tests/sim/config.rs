@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use odradek::broker::metrics::ProcessMetrics;
 use odradek::broker::site::SiteConfig;
-use odradek::broker::{BrokerConfig, LiveConfig, Memory};
+use odradek::broker::{BrokerConfig, LiveConfig};
 use odradek::controller::change::Endpoint;
 use odradek::controller::{ControllerConfig, OffsetsTopic};
 use odradek::group::GroupRules;
@@ -16,23 +16,8 @@ use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::peer::hello::{BROKER, CONTROLLER};
 
+use crate::plenty::Plenty;
 use crate::sim_disk::Rng;
-
-/// Memory without end.
-#[derive(Debug)]
-struct Plenty;
-
-impl Memory for Plenty {
-    fn windows_bytes_max(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn try_hold_window(&self, _bytes: u64) -> bool {
-        true
-    }
-
-    fn release_window(&self, _bytes: u64) {}
-}
 
 /// See the module.
 #[derive(Clone, Debug)]

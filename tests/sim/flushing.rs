@@ -6,7 +6,7 @@ use odradek::broker::back::Flushed;
 use odradek::broker::control::METADATA;
 use odradek::broker::mail::ShardId;
 use odradek::broker::shard::Event as ShardEvent;
-use odradek::journal::{Entry, SmallState};
+use odradek::journal::Entry;
 
 use super::event::{Event, Life, NodeNumber, ToControl};
 use super::world::World;
@@ -80,7 +80,7 @@ impl World {
         let shard_count = self.plan.shard_count(life.node);
         let mut commits: Vec<Vec<Flushed>> = Vec::new();
         commits.resize_with(usize::from(shard_count), Vec::new);
-        for flushed in entries.iter().filter_map(flushed) {
+        for flushed in entries.iter().filter_map(Flushed::of) {
             let topic_partition = flushed.topic_partition;
             if topic_partition == METADATA {
                 let event = Event::Control(life, ToControl::Flushed(flushed));
@@ -204,19 +204,4 @@ impl World {
             let _ = flusher.journal.commit(&entries);
         }
     }
-}
-
-/// What became durable with an entry, if a partition's owner must hear of it.
-fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
-    let topic_partition = entry.topic_partition();
-    let is_truncated = matches!(entry, Entry::State { state: SmallState::Truncated { .. }, .. });
-    let (durable_offset, log_start_offset) = match entry {
-        Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-            (Some(*end_offset), None)
-        }
-        Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
-        Entry::State { .. } if is_truncated => (None, None),
-        Entry::State { .. } => return None,
-    };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
 }

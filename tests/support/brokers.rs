@@ -405,7 +405,7 @@ impl Site {
         }
         broker.journal.commit(&entries).expect("the disk works");
         let shard_count = broker.shards.len() as u16;
-        for flushed in entries.iter().filter_map(flushed) {
+        for flushed in entries.iter().filter_map(Flushed::of) {
             let owner = ShardId::owner(flushed.topic_partition, shard_count);
             self.step(node, usize::from(owner.0), Event::Flushed(vec![flushed]));
         }
@@ -526,19 +526,6 @@ fn active(node_id: NodeId, broker_epoch: i64) -> [Change; 2] {
         },
         Change::BrokerState { node_id, state: BrokerState::Active },
     ]
-}
-
-fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
-    let topic_partition = entry.topic_partition();
-    let (durable_offset, log_start_offset, is_truncated) = match entry {
-        Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-            (Some(*end_offset), None, false)
-        }
-        Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset), false),
-        Entry::State { state: SmallState::Truncated { .. }, .. } => (None, None, true),
-        Entry::State { .. } => return None,
-    };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
 }
 
 fn broker_config(node: NodeId, shard_count: u16, topic: &TopicConfig) -> BrokerConfig {

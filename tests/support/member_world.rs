@@ -19,9 +19,9 @@ use odradek::broker::site::{
 use odradek::controller::ControllerConfig;
 use odradek::controller::change::Endpoint;
 use odradek::controller::image::{Image, PartitionImage};
-use odradek::ids::{NodeId, Offset, TopicName, TopicPartition, Uuid};
+use odradek::ids::{NodeId, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
-use odradek::journal::{Entry, Journal, SmallState};
+use odradek::journal::{Entry, Journal};
 use odradek::limits::FRAME_PREFIX_BYTES;
 use odradek::log::{Log, OpenParameters};
 use odradek::quorum::Timeouts;
@@ -547,19 +547,7 @@ fn commit(running: &mut Running, now: Now) {
         let done = job.run().expect("the disk works");
         running.journal.checkpoint_done(done).expect("the disk works");
     }
-    for entry in &entries {
-        let is_truncated =
-            matches!(entry, Entry::State { state: SmallState::Truncated { .. }, .. });
-        let (durable_offset, log_start_offset): (Option<Offset>, Option<Offset>) = match entry {
-            Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-                (Some(*end_offset), None)
-            }
-            Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
-            Entry::State { .. } if is_truncated => (None, None),
-            Entry::State { .. } => continue,
-        };
-        let topic_partition = entry.topic_partition();
-        let flushed = Flushed { topic_partition, durable_offset, log_start_offset, is_truncated };
+    for flushed in entries.iter().filter_map(Flushed::of) {
         running.site.flushed(now, &flushed);
     }
 }

@@ -17,9 +17,9 @@ use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig};
 use odradek::controller::ControllerConfig;
 use odradek::controller::image::Image;
 use odradek::group::GroupRules;
-use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
+use odradek::ids::{NodeId, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::Disk;
-use odradek::journal::{Entry, Journal, SmallState};
+use odradek::journal::{Entry, Journal};
 use odradek::log::{Log, OpenParameters};
 use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
@@ -65,18 +65,6 @@ pub struct Node {
     answers: BTreeMap<ConnectionId, VecDeque<Vec<u8>>>,
     /// Messages between shards so far.
     pub mail_count: u64,
-}
-
-fn flushed(entry: &Entry<SimFile>) -> Option<Flushed> {
-    let topic_partition = entry.topic_partition();
-    let (durable_offset, log_start_offset): (Option<Offset>, Option<Offset>) = match entry {
-        Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-            (Some(*end_offset), None)
-        }
-        Entry::State { state: SmallState::LogStart(offset), .. } => (None, Some(*offset)),
-        Entry::State { .. } => return None,
-    };
-    Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated: false })
 }
 
 impl Node {
@@ -304,7 +292,7 @@ impl Node {
             let done = job.run().expect("the disk works");
             self.journal.checkpoint_done(done).expect("the disk works");
         }
-        for flushed in entries.iter().filter_map(flushed) {
+        for flushed in entries.iter().filter_map(Flushed::of) {
             if flushed.topic_partition == METADATA {
                 self.control.flushed(now, &flushed);
             } else {

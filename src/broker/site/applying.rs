@@ -68,9 +68,7 @@ impl<D: Disk> Applying<D> {
         let given = BTreeSet::new();
         Applying { waiting: VecDeque::new(), state: State::Idle, version: 0, applied_end, given }
     }
-}
 
-impl<D: Disk> Applying<D> {
     /// Whether there is no room for a partition.
     pub(super) fn is_full(&self) -> bool {
         matches!(self.state, State::Full { .. })

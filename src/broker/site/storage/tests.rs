@@ -29,17 +29,7 @@ fn persist(number: u64, epoch: LeaderEpoch, committed: i64) -> Persist {
 /// first, so that a power cut before the old batch was cut left that one, committed.
 #[test]
 fn nothing_is_noted_as_committed_before_it_is_there() {
-    let name = TopicName::new(METADATA_TOPIC).expect("legal");
-    let (disk, config) = (MemoryDisk::default(), metadata_topic_config());
-    let log = Log::create(disk, Path::new("/data"), &name, METADATA, config, at(0));
-    let state = KeptState {
-        incarnation: 1,
-        is_founder: true,
-        epoch: LeaderEpoch(0),
-        vote: None,
-        high_watermark: Offset::ZERO,
-    };
-    let mut storage = Storage::new(log.expect("the disk works"), state);
+    let mut storage = Rig::new().storage;
     let mut kept = Vec::new();
     for persist in [persist(1, LeaderEpoch(5), 0), persist(2, LeaderEpoch(6), 1)] {
         storage.persist(at(1), persist);
