@@ -56,7 +56,7 @@ use sim::run::{Outcome, run};
 /// What CI runs.
 const SEEDS: Range<u64> = 0..64;
 
-/// Seeds that fail before the rest is not begun any more.
+/// Seeds that fail before the rest is not begun any more; `ODRADEK_SIM_FAILURES` says otherwise.
 const FAILURES_MAX: usize = 3;
 
 /// What so many seeds as CI's must leave at least: see the module.
@@ -83,6 +83,12 @@ fn seeds() -> Range<u64> {
     })
 }
 
+fn failures_max() -> usize {
+    let Ok(text) = std::env::var("ODRADEK_SIM_FAILURES") else { return FAILURES_MAX };
+    text.parse()
+        .unwrap_or_else(|_| panic!("ODRADEK_SIM_FAILURES is {text:?}, and must be a number"))
+}
+
 /// Whether somebody wants a line for each seed.
 fn is_verbose() -> bool {
     std::env::var_os("ODRADEK_SIM_TIMES").is_some()
@@ -106,6 +112,7 @@ fn a_site_loses_nothing_and_heals_by_itself() {
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new((0, Counts::default()));
     let failures = Mutex::new(Vec::new());
+    let failures_max = failures_max();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -113,7 +120,7 @@ fn a_site_loses_nothing_and_heals_by_itself() {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let failed = failures.lock().expect("alive").len();
-                    if seeds.end <= seed || FAILURES_MAX <= failed {
+                    if seeds.end <= seed || failures_max <= failed {
                         return;
                     }
                     let outcome = run_timed(seed);
