@@ -200,17 +200,17 @@ impl Controller {
 
     fn put_out(&self, node_id: NodeId, state: BrokerState) -> Vec<Change> {
         let Some(broker) = self.image.broker(node_id) else { return Vec::new() };
-        let mut changes = Vec::new();
-        if broker.state != state {
-            changes.push(Change::BrokerState { node_id, state });
-        }
+        let mut changes = vec![Change::BrokerState { node_id, state }];
         let may_lead = |node| node != node_id && self.image.is_active(node);
         for (topic_partition, topic, image) in self.partitions_of(node_id) {
             let wish = Wish::without(image, node_id);
             let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
             changes.extend(changed(image, settled, topic_partition));
         }
-        changes
+        // One that has registered, and is in sync of old, is fenced already: it is said once more, for
+        // `last_copy` goes by who is put out in a batch.
+        let is_so = broker.state == state && changes.len() == 1;
+        if is_so { Vec::new() } else { changes }
     }
 
     /// A broker has caught up: it may lead, and leads at once what nobody else can.

@@ -355,6 +355,22 @@ fn r1_a_damaged_last_copy_gives_way_to_who_had_everything() {
     assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ");
 }
 
+/// The same, where the one that is fenced had registered and was not active yet: the batch did not say
+/// that it was put out. Found by tests/sim.
+#[test]
+fn r1_a_damaged_last_copy_gives_way_to_who_had_registered_and_was_silent() {
+    let mut site = Site::of_three();
+    site.set_min_insync("1");
+    let heard_end = site.offset;
+    site.fence(2);
+    assert_eq!(site.register(3, 2, &[]), Ok(()));
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 13 elr ");
+    site.fence(3);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 1 elr ");
+    assert_eq!(site.register_card(1, 2, 1, &[0], heard_end), Ok(()));
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3", "it waits for who had everything");
+}
+
 #[test]
 fn r8_a_damaged_last_copy_leads_where_nobody_is_known_to_have_more() {
     let leads = |site: &mut Site, heard_end: i64| {
