@@ -6,7 +6,13 @@
 //! | `OPERATION_NOT_ATTEMPTED`, `INELIGIBLE_REPLICA` | nothing happened: back to the committed ISR |
 //! | `FENCED_LEADER_EPOCH`, `INVALID_UPDATE_VERSION`, `INVALID_REQUEST`, `NEW_LEADER_ELECTED` | the change stays pending until metadata says what became of it: it may have been made |
 //! | `UNKNOWN_TOPIC_ID`, `UNKNOWN_TOPIC_OR_PARTITION` | the same: the partition is about to go |
-//! | any other, or no answer | sent again |
+//! | any other | it may have been made, or be made yet: sent again |
+//!
+//! Each proposal is answered once ([`Output::Alter`]), and until then nothing is sent again. Were there
+//! two copies of it, the controller could refuse one, so that the high watermark goes by the
+//! committed ISR again, and grant the other.
+//!
+//! [`Output::Alter`]: crate::replica::Output::Alter
 //!
 //! **Invariant:** at most one change is under way. While it is, the *maximal* ISR counts: an
 //! addition at once, because the controller may have made it a member already; a removal not before
@@ -33,7 +39,7 @@ pub(super) struct Isr {
 #[derive(Debug)]
 struct Pending {
     proposal: AlterReplicas,
-    /// When it is sent again; never while metadata is to say what became of it.
+    /// When it is sent again; never while an answer or metadata is to say what became of it.
     resend_at: Boot,
 }
 
@@ -79,9 +85,9 @@ impl Isr {
     }
 
     /// A change is on its way to the controller.
-    pub fn propose(&mut self, proposal: AlterReplicas, resend_at: Boot) {
+    pub fn propose(&mut self, proposal: AlterReplicas) {
         assert!(self.pending.is_none(), "one change at a time");
-        self.pending = Some(Pending { proposal, resend_at });
+        self.pending = Some(Pending { proposal, resend_at: Boot::NEVER });
     }
 
     /// The controller refuses the change that builds on `partition_epoch`.
@@ -105,10 +111,10 @@ impl Isr {
         }
     }
 
-    /// The proposal, when it is to be sent again now; the next time is `next_at`.
-    pub fn resend(&mut self, now: Boot, next_at: Boot) -> Option<AlterReplicas> {
+    /// The proposal, when it is to be sent again now.
+    pub fn resend(&mut self, now: Boot) -> Option<AlterReplicas> {
         let pending = self.pending.as_mut().filter(|pending| pending.resend_at <= now)?;
-        pending.resend_at = next_at;
+        pending.resend_at = Boot::NEVER;
         Some(pending.proposal.clone())
     }
 
@@ -135,7 +141,7 @@ mod tests {
             isr: wanted.iter().map(member).collect(),
             damaged: Vec::new(),
         };
-        isr.propose(proposal, Boot(10));
+        isr.propose(proposal);
         isr
     }
 
@@ -173,7 +179,7 @@ mod tests {
         ] {
             let mut isr = proposed(&[1, 2], &[1, 2, 3]);
             isr.refuse(6, error, Boot(50));
-            assert_eq!(isr.next_deadline(), Boot(10), "{error}: of another proposal");
+            assert_eq!(isr.next_deadline(), Boot::NEVER, "{error}: of another proposal");
             isr.refuse(7, error, Boot(50));
             assert_eq!((isr.is_pending(), isr.next_deadline()), (is_pending, next_at), "{error}");
             assert_eq!(isr.may_propose(Boot(50)), !is_pending, "{error}");

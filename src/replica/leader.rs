@@ -371,7 +371,7 @@ impl<D: Disk> Leader<D> {
         if let Some((&node, _)) = joining.next() {
             let mut wanted = committed.clone();
             wanted.insert(node);
-            self.propose(now, &wanted);
+            self.propose(&wanted);
         }
     }
 
@@ -388,11 +388,11 @@ impl<D: Disk> Leader<D> {
         // One that is out of the ISR may still be eligible when nobody is in it.
         let is_untold = self.remotes.values().any(|one| one.is_damaged && !one.is_given_up);
         if wanted.len() < self.isr.committed().len() || is_untold {
-            self.propose(now, &wanted);
+            self.propose(&wanted);
         }
     }
 
-    fn propose(&mut self, now: Boot, wanted: &BTreeSet<NodeId>) {
+    fn propose(&mut self, wanted: &BTreeSet<NodeId>) {
         let config = &self.local.config;
         let epoch_of = |node: &NodeId| match self.remotes.get(node) {
             Some(remote) => remote.broker_epoch,
@@ -411,7 +411,7 @@ impl<D: Disk> Leader<D> {
             let is_named = proposal.damaged.contains(node);
             remote.named_at = is_named.then_some(proposal.partition_epoch);
         }
-        self.isr.propose(proposal.clone(), now.plus_ms(config.alter_timeout_ms));
+        self.isr.propose(proposal.clone());
         self.local.push(Output::Alter(proposal));
     }
 
@@ -421,8 +421,7 @@ impl<D: Disk> Leader<D> {
     }
 
     fn tick(&mut self, now: Now) {
-        let next_at = now.boot.plus_ms(self.local.config.alter_timeout_ms);
-        if let Some(proposal) = self.isr.resend(now.boot, next_at) {
+        if let Some(proposal) = self.isr.resend(now.boot) {
             self.local.push(Output::Alter(proposal));
         }
         if self.check_at <= now.boot {

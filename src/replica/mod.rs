@@ -120,7 +120,8 @@ pub struct ReplicaConfig {
     pub fetch_timeout_ms: u64,
     /// `replica.fetch.backoff.ms`; doubled with each failure in a row, up to sixteen times.
     pub fetch_backoff_ms: u64,
-    /// A proposal that the controller did not answer, or refused for the moment, is sent again.
+    /// After which a proposal is sent again that the controller refused for the moment, or that is
+    /// lost.
     pub alter_timeout_ms: u64,
     /// `replica.high.watermark.checkpoint.interval.ms`: how often the high watermark is written
     /// down.
@@ -279,7 +280,9 @@ pub enum Output<D: Disk> {
         /// The batches.
         slice: Option<Slice<D::File>>,
     },
-    /// Send to the controller.
+    /// Send to the controller. Each is to be answered once ([`Input::Altered`]), by
+    /// `REQUEST_TIMED_OUT`, say, if nobody knows what became of it. The controller must not look at
+    /// one after a later one.
     Alter(AlterReplicas),
     /// A produce is done.
     Produced {

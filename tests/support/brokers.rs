@@ -340,11 +340,13 @@ impl Site {
             }
             Output::Close(connection, _) => self.hang_up((node, shard, connection)),
             Output::Alter(proposal) => {
-                if self.cut.contains(&node) {
-                    return;
-                }
                 let (topic_partition, partition_epoch) =
                     (proposal.topic_partition, proposal.partition_epoch);
+                if self.cut.contains(&node) {
+                    let outcome = Err(ErrorCode::REQUEST_TIMED_OUT);
+                    let event = Event::Altered { topic_partition, partition_epoch, outcome };
+                    return self.step(node, shard, event);
+                }
                 let broker_epoch = self.controller.image().broker_epoch(node);
                 let partitions = vec![proposal];
                 let request = AlterPartitionRequest { leader: node, broker_epoch, partitions };

@@ -36,6 +36,9 @@ use super::sim_disk::SimDisk;
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 const SESSION_MS: u64 = 900;
 
+/// When a leader hears that nobody knows what became of its proposal.
+const ALTER_TIMEOUT_US: u64 = 150_000;
+
 /// What comes true at some time.
 enum Event {
     Deliver { to: NodeId, connection: u64, input: Input },
@@ -316,9 +319,14 @@ impl Site {
                 self.send(from, follower, Input::Fetched { answer, records });
             }
             Output::Alter(proposal) => {
-                if !self.is_cut(from, CONTROLLER) {
+                let incarnation = broker_epoch;
+                if self.is_cut(from, CONTROLLER) {
+                    let outcome = Err(ErrorCode::REQUEST_TIMED_OUT);
+                    let input =
+                        Input::Altered { partition_epoch: proposal.partition_epoch, outcome };
+                    self.at(ALTER_TIMEOUT_US, Event::Told { to: from, incarnation, input });
+                } else {
                     let after = 500 + self.random.below(20_000);
-                    let incarnation = broker_epoch;
                     self.at(after, Event::Alter { from, incarnation, proposal });
                 }
             }
@@ -521,12 +529,10 @@ impl Site {
         }
         let outcome = outcome.map(|_| self.state.clone());
         let is_lost = self.random.is_one_in(8) || self.is_cut(CONTROLLER, from);
-        if !is_lost {
-            let partition_epoch = proposal.partition_epoch;
-            let input = Input::Altered { partition_epoch, outcome };
-            let after = 300 + self.random.below(10_000);
-            self.at(after, Event::Told { to: from, incarnation, input });
-        }
+        let outcome = if is_lost { Err(ErrorCode::REQUEST_TIMED_OUT) } else { outcome };
+        let after = if is_lost { ALTER_TIMEOUT_US } else { 300 + self.random.below(10_000) };
+        let input = Input::Altered { partition_epoch: proposal.partition_epoch, outcome };
+        self.at(after, Event::Told { to: from, incarnation, input });
         Ok(())
     }
 

@@ -176,15 +176,17 @@ impl<D: Disk> Site<D> {
         self.want(now, key, body, Wanted::ProducerIds(ask));
     }
 
-    /// A leader of a shard wants other in-sync replicas. What cannot be asked is forgotten: the leader
-    /// asks again.
+    /// A leader of a shard wants other in-sync replicas, and is answered once. What cannot be asked
+    /// is answered at once: the leader asks again.
     pub fn alter(&mut self, now: Now, shard: ShardId, proposal: AlterReplicas) {
         let alterations = &mut self.asking.alterations;
-        // A leader has one wish at a time: what it wanted before is void, and an answer says which
-        // partition it is about, but not which of two wishes.
+        // A leader has one wish at a time, and does not ask again before it is answered: what it
+        // wanted before builds on another version, and is void.
         alterations.retain(|(_, one)| one.topic_partition != proposal.topic_partition);
         if alterations.len() < REQUEST_PARTITIONS_MAX {
             alterations.push((shard, proposal));
+        } else {
+            self.refuse_alteration((shard, proposal), ErrorCode::REQUEST_TIMED_OUT);
         }
         self.ask_alterations(now);
         self.settle(now);
@@ -197,9 +199,16 @@ impl<D: Disk> Site<D> {
             return;
         }
         let gathered = std::mem::take(&mut self.asking.alterations);
-        let Some(broker_epoch) = self.asking.broker_epoch.filter(|_| !gathered.is_empty()) else {
+        let Some(broker_epoch) = self.asking.broker_epoch else {
+            // Not registered yet.
+            for one in gathered {
+                self.refuse_alteration(one, ErrorCode::STALE_BROKER_EPOCH);
+            }
             return;
         };
+        if gathered.is_empty() {
+            return;
+        }
         let place = |(shard, one): &(ShardId, AlterReplicas)| {
             (*shard, one.topic_partition, one.partition_epoch)
         };
@@ -212,6 +221,12 @@ impl<D: Disk> Site<D> {
         let body = Bytes::from(frame::encode_body(&request));
         let key = ReplicaApiKey::AlterPartition as u8;
         self.want(now, key, body, Wanted::Alteration(places));
+    }
+
+    fn refuse_alteration(&mut self, (shard, one): (ShardId, AlterReplicas), error: ErrorCode) {
+        let AlterReplicas { topic_partition, partition_epoch, .. } = one;
+        let altered = Altered { topic_partition, partition_epoch, outcome: Err(error) };
+        self.outputs.push_back(ControlOutput::Altered(shard, altered));
     }
 
     fn altered(
