@@ -18,7 +18,7 @@ use std::path::Path;
 use booted::{Booted, boot};
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicPartition};
 use odradek::journal::{Entry, Journal};
-use odradek::log::{Log, LogDir, LogReport, OpenParameters, RecoveryReport};
+use odradek::log::{Log, LogDir, LogReport, OpenParameters, RecoveryReport, owed_entries};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
@@ -179,16 +179,11 @@ impl Site {
         let Booted { dir, journal, damage, mut logs, report, .. } =
             boot(disk, path, RING_BYTES, 77, &parameters)?;
         assert_eq!(damage, None);
+        let mut entries = owed_entries(&logs, &report.partitions).ok()?;
         for number in logs.len() as i32..2 {
             let config = parameters.config.clone();
             let made = dir.create(&name(), site_partition(number), config, parameters.now);
             logs.push(made.ok()?);
-        }
-        let mut entries = Vec::new();
-        for (log, log_report) in logs.iter_mut().zip(&report.partitions) {
-            let topic_partition = log.topic_partition();
-            let states = log_report.small_states.iter().copied();
-            entries.extend(states.map(|state| Entry::State { topic_partition, state }));
         }
         for log in &mut logs {
             let topic_partition = log.topic_partition();

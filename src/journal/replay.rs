@@ -1,7 +1,7 @@
 //! Replay: what the ring holds goes back to where it belongs.
 //!
 //! Commits are followed by sequence number from the tail. Each batch is handed to the target,
-//! which writes it where its segment differs, so replaying twice is replaying once. The ring is
+//! which writes it where its segment has it, so replaying twice is replaying once. The ring is
 //! read commit by commit: memory is bounded by the largest. It is read twice, because what a
 //! truncation voids lies before it ([`Truncations`]); the second time it is in the page cache.
 

@@ -378,8 +378,8 @@ impl<D: Disk> Redo<'_, D> {
 }
 
 impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
-    /// Writes a batch where it belongs, unless it is there. The segment is answered in both cases:
-    /// it is in the page cache, and the next checkpoint must sync it.
+    /// Writes a batch where it belongs, even if it is there: after a failed sync the page cache has
+    /// it, passes for clean, and storage has it not. The next checkpoint must sync it.
     fn append(
         &mut self,
         topic_partition: TopicPartition,
@@ -428,10 +428,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             self.last = Some((topic_partition, segment_base, file));
         }
         let (_, _, file) = self.last.as_ref().expect("opened above");
-        let mut there = vec![0; bytes.len()];
-        if file.read_what_is_left(&mut there, position)? != bytes.len() || there != bytes {
-            file.write_all_at(bytes, position)?;
-        }
+        file.write_all_at(bytes, position)?;
         Ok(Some(SegmentRef {
             file: file.clone(),
             base_offset: segment_base,

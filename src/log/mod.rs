@@ -102,7 +102,7 @@ pub use import::{Take, TakeError, Taken, take_over};
 pub use kafka_dir::{KafkaDir, KafkaDirError, KafkaPartition, KafkaSegment, topic_id_in};
 pub use producer_snapshot::ProducersNote;
 pub use producers::{Earlier, KnownProducer, SequenceError};
-pub use recovery::LogReport;
+pub use recovery::{LogReport, owed_entries};
 pub use scrub::{DamageNote, Scrub, Scrubbed};
 pub use truncation::{Cut, CutDone, Truncation};
 pub use types::{Appended, FlushTarget, FoundOffset, Hole, LogError, ReadError, Slice};
@@ -430,18 +430,20 @@ impl<D: Disk> Log<D> {
             if segment.end == segment.base {
                 continue;
             }
-            targets.push(FlushTarget {
-                segment: SegmentRef {
-                    file: segment.file(self.place())?,
-                    base_offset: segment.base,
-                    is_new: segment.is_new,
-                    dir: Arc::clone(&self.dir),
-                },
-                end_offset: segment.end,
-                position_end: segment.bytes,
-            });
+            targets.push(self.flush_target(segment)?);
         }
         Ok(targets)
+    }
+
+    fn flush_target(&self, segment: &Segment<D>) -> io::Result<FlushTarget<D::File>> {
+        let reference = SegmentRef {
+            file: segment.file(self.place())?,
+            base_offset: segment.base,
+            is_new: segment.is_new,
+            dir: Arc::clone(&self.dir),
+        };
+        let (end_offset, position_end) = (segment.end, segment.bytes);
+        Ok(FlushTarget { segment: reference, end_offset, position_end })
     }
 
     /// Begins a leader epoch at the end of the log; an epoch that does not rise is a bug.

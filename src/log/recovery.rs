@@ -22,6 +22,7 @@
 //! reach the next segment's base are never taken for the older segment's. Read design.md §4 and
 //! reliability.md S1 to S4 before editing.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -29,14 +30,14 @@ use super::cleaned;
 use super::damage::Damage;
 use super::derived::Derived;
 use super::epochs::Epochs;
-use super::repair::{Wanted, resync};
+use super::repair::{Wanted, resync, write_again};
 use super::segment::{Place, Segment};
-use super::types::Hole;
+use super::types::{FlushTarget, Hole};
 use super::walk::{Walk, WalkError, crc_is_valid};
 use super::{Disk, Log, producer_snapshot, truncation};
 use crate::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::journal::disk::{DiskFile, Open, is_unreadable};
-use crate::journal::{PartitionState, SmallState};
+use crate::journal::{Entry, PartitionState, SmallState};
 use crate::mutant::{self, Mutant};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
@@ -84,6 +85,35 @@ pub struct LogReport {
     pub new_holes: Vec<Hole>,
     /// Small state that the journal does not have and must be given.
     pub small_states: Vec<SmallState>,
+    /// The largest end that the journal proved. Where the log ends behind it, recovery has made it
+    /// durable, and the journal must be told that, too.
+    pub mark: Option<Offset>,
+}
+
+/// What the journal does not know of logs that were just opened, and must be given before anything is
+/// promised: were a segment to go, nobody would miss what no commit tells of.
+pub fn owed_entries<D: Disk>(
+    logs: &[Log<D>],
+    reports: &[LogReport],
+) -> io::Result<Vec<Entry<D::File>>> {
+    let mut entries = Vec::new();
+    let mut behind: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
+    for report in reports {
+        let topic_partition = report.topic_partition;
+        let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
+        entries.extend(report.small_states.iter().map(state));
+        behind.insert(topic_partition, report.mark.unwrap_or(Offset::ZERO));
+    }
+    for log in logs {
+        let topic_partition = log.topic_partition();
+        let Some(mark) = behind.get(&topic_partition) else { continue };
+        let last = log.segments.iter().rev().find(|segment| segment.base < segment.end);
+        if let Some(last) = last.filter(|last| *mark < last.end) {
+            let FlushTarget { segment, end_offset, position_end } = log.flush_target(last)?;
+            entries.push(Entry::Flush { topic_partition, end_offset, segment, position_end });
+        }
+    }
+    Ok(entries)
 }
 
 impl LogReport {
@@ -123,6 +153,7 @@ pub(super) fn open<D: Disk>(
     let rebuilt = producer_snapshot::rebuild(place, gone, segments, now.boot)?;
     recovery.has_new_names |= rebuilt.has_removed;
     recovery.settle()?;
+    recovery.report.mark = recovery.mark;
     let gone: Vec<Offset> = recovery.gone.iter().map(|segment| segment.base).collect();
     let Recovery { start, segments, mut epochs, damage, report, state, .. } = recovery;
     let end = segments.last().map_or(start, |segment| segment.end);
@@ -227,6 +258,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
                 torn_bytes: 0,
                 new_holes: Vec::new(),
                 small_states: Vec::new(),
+                mark: None,
             },
             has_new_names: false,
             state,
@@ -537,11 +569,35 @@ impl<'a, D: Disk> Recovery<'a, D> {
         Ok(())
     }
 
+    /// Where the batch begins that holds an offset, or that follows it.
+    fn position_of(&self, segment: &Segment<D>, offset: Offset) -> io::Result<u64> {
+        let state = &self.state;
+        let is_known = segment.base == state.recovery_segment && state.recovery_offset <= offset;
+        let from = if is_known { state.recovery_position.min(segment.bytes) } else { 0 };
+        let file = segment.file(self.place)?;
+        let mut walk = Walk::new(&file, from, segment.bytes, true);
+        loop {
+            match walk.next() {
+                Ok(Some(met)) if met.header.next_offset() <= offset => {}
+                Ok(Some(met)) => return Ok(met.position),
+                Ok(None) => return Ok(segment.bytes),
+                Err(WalkError::Io(error)) => return Err(error),
+                // All of them were checked by the scan.
+                Err(WalkError::Bad(_) | WalkError::Cold(_)) => return Ok(segment.bytes),
+            }
+        }
+    }
+
     /// Makes durable what recovery changed and what is served from now on.
     fn settle(&mut self) -> io::Result<()> {
         let mark = self.mark.unwrap_or(Offset::ZERO);
         for segment in self.segments.iter().filter(|segment| mark < segment.end) {
-            segment.file(self.place)?.sync_data()?;
+            let file = segment.file(self.place)?;
+            // Of a log that no journal tells of nothing is known to be new.
+            if self.mark.is_some() {
+                write_again(&file, self.position_of(segment, mark)?, segment.bytes)?;
+            }
+            file.sync_data()?;
             self.has_new_names = true;
         }
         self.damage.suspects.clear();

@@ -197,3 +197,17 @@ fn is_zero(file: &impl DiskFile, start: u64, end: u64) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+/// Writes part of a file once more. What a sync that failed has left in the page cache passes for
+/// clean, and no later sync would do anything about it.
+pub(super) fn write_again(file: &impl DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = vec![0; COPY_BYTES];
+    let mut position = from;
+    while position < to {
+        let count = bytes.len().min((to - position) as usize);
+        file.read_exact_at(&mut bytes[..count], position)?;
+        file.write_all_at(&bytes[..count], position)?;
+        position += count as u64;
+    }
+    Ok(())
+}

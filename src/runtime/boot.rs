@@ -17,12 +17,12 @@ use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
 use crate::journal;
 use crate::journal::disk::Disk;
-use crate::journal::{Entry, Journal, JournalDamage, JournalError, SmallState};
+use crate::journal::{Entry, Journal, JournalDamage, JournalError};
 use crate::limits::{
     FRAME_SHARE_OF_MEMORY, GROUP_STATE_BYTES_MAX, GROUPS_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX,
     JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
 };
-use crate::log::{Log, LogDir, OpenParameters, RecoveryReport};
+use crate::log::{Log, LogDir, OpenParameters, RecoveryReport, owed_entries};
 use crate::runtime::accept::SocketBuffers;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::handles::Handles;
@@ -261,7 +261,11 @@ impl OpenDir {
         let is_unproven = opened.is_unproven || replay.damage.is_some();
         let (logs, recovery) =
             dir.recover(&parameters, damage.is_none()).map_err(StartError::LogDir)?;
-        Ok(OpenDir { dir, journal, logs, recovery, damage, is_unproven })
+        let owed = owed_entries(&logs, &recovery.partitions)
+            .map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
+        let mut opened = OpenDir { dir, journal, logs, recovery, damage, is_unproven };
+        opened.commit(&owed)?;
+        Ok(opened)
     }
 
     fn report(&self, metrics: &ProcessMetrics) {
@@ -314,11 +318,6 @@ impl OpenDir {
         image: &Image,
         entries: &mut Vec<Entry<File>>,
     ) -> Result<Vec<Log<FileDisk>>, StartError> {
-        for found in &self.recovery.partitions {
-            let topic_partition = found.topic_partition;
-            let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
-            entries.extend(found.small_states.iter().map(state));
-        }
         let logs = std::mem::take(&mut self.logs);
         let mut found: BTreeMap<TopicPartition, Log<FileDisk>> =
             logs.into_iter().map(|log| (log.topic_partition(), log)).collect();

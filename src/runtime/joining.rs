@@ -20,11 +20,11 @@ use crate::config::{Config, Protocol, Role};
 use crate::controller::change::Endpoint;
 use crate::controller::image::Image;
 use crate::ids::{Partition, TopicPartition, Uuid};
-use crate::journal::{Entry, SmallState};
+use crate::journal::Entry;
 use crate::log::{Log, Truncation, adopt_cluster};
 use crate::quorum::Timeouts;
 use crate::runtime::StartError;
-use crate::runtime::boot::{Begun, File, OpenDir, random};
+use crate::runtime::boot::{Begun, OpenDir, random};
 use crate::runtime::clock;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::settings::RunTime;
@@ -268,17 +268,10 @@ fn settle(
     now: Now,
     image: &Image,
 ) -> Result<Settled, StartError> {
-    let mut entries: Vec<Entry<File>> = Vec::new();
     let mut unsound = BTreeSet::new();
-    for found in &opened.recovery.partitions {
-        let topic_partition = found.topic_partition;
-        let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
-        entries.extend(found.small_states.iter().map(state));
-    }
     // Those too that the metadata, as far as this node has it, does not name yet.
     let lost = opened.logs.iter().filter(|log| log.damaged_from().is_some());
     unsound.extend(lost.map(Log::topic_partition));
-    opened.commit(&entries)?;
     let logs = std::mem::take(&mut opened.logs);
     let mut found: BTreeMap<TopicPartition, Log<FileDisk>> =
         logs.into_iter().map(|log| (log.topic_partition(), log)).collect();

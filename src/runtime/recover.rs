@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::ids::Offset;
-use crate::journal::{Entry, JournalDamage};
+use crate::journal::JournalDamage;
 use crate::log::{OpenError, RecoveryReport};
 use crate::runtime::boot::OpenDir;
 use crate::runtime::lock::{DirLock, LockError};
@@ -32,7 +32,7 @@ pub fn recover(config: &Config, path: &Path) -> Result<Recovered, StartError> {
         LockError::Io(why) => io_failed(why),
     })?;
     let now = clock::now();
-    let mut opened = match OpenDir::open(config, path, now) {
+    let opened = match OpenDir::open(config, path, now) {
         // The directory knows its node better than a command line without a configuration.
         Err(StartError::LogDir(OpenError::OtherNode { found, .. })) => {
             let mut config = config.clone();
@@ -41,13 +41,6 @@ pub fn recover(config: &Config, path: &Path) -> Result<Recovered, StartError> {
         }
         opened => opened?,
     };
-    let mut entries = Vec::new();
-    for found in &opened.recovery.partitions {
-        let topic_partition = found.topic_partition;
-        let state = |state| Entry::State { topic_partition, state };
-        entries.extend(found.small_states.iter().copied().map(state));
-    }
-    opened.commit(&entries)?;
     let ends = opened.logs.iter().map(|log| (log.start_offset(), log.end_offset())).collect();
     let OpenDir { dir, journal, logs, recovery, damage, .. } = opened;
     journal.close().map_err(|why| StartError::Journal(path.to_owned(), why))?;

@@ -14,8 +14,10 @@ use odradek::broker::site::{
 use odradek::controller::image::Image;
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::DiskFile;
-use odradek::journal::{CheckpointDone, CheckpointJob, Entry, Journal, SmallState};
-use odradek::log::{Cut, DamageNote, Log, LogDir, OpenParameters, ProducersNote, Truncation};
+use odradek::journal::{CheckpointDone, CheckpointJob, Entry, Journal};
+use odradek::log::{
+    Cut, DamageNote, Log, LogDir, OpenParameters, ProducersNote, Truncation, owed_entries,
+};
 use odradek::record::Batch;
 use odradek::record::crc::crc32c;
 use odradek::time::{Now, Timestamp};
@@ -389,6 +391,9 @@ pub fn boot(
 ) -> Result<(Running, Found), BootError> {
     let mut opened = OpenDir::open(disk, life, plan, now)?;
     let path = Path::new(DIR);
+    let owed = owed_entries(&opened.logs, &opened.recovery.partitions);
+    let owed = owed.map_err(|why| BootError(format!("what the journal is owed: {why}")))?;
+    opened.commit(&owed)?;
     let log = opened.take_metadata(now)?;
     let node_id = NodeId(life.node);
     let read = |why: std::io::Error| BootError(format!("quorum files: {why}"));
@@ -408,13 +413,7 @@ pub fn boot(
     let seed = plan.seed.wrapping_mul(31) ^ (life.number << 8 | life.node as u64);
     let mut site = begin(&mut opened, disk, (life, seed), plan, now, (log, standing), &mut found)?;
     let image = site.controller().image().clone();
-    let mut entries: Vec<Entry<SimFile>> = Vec::new();
-    for one in &opened.recovery.partitions {
-        let topic_partition = one.topic_partition;
-        let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
-        entries.extend(one.small_states.iter().map(state));
-    }
-    opened.commit(&entries)?;
+
     let settled = opened.settle(node_id, &image, plan, now);
     if !settled.missing.is_empty() {
         return Err(BootError(format!("{:?} could not be made", settled.missing)));

@@ -21,8 +21,8 @@ use odradek::ids::{
     LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
 };
 use odradek::journal::disk::DiskFile;
-use odradek::journal::{Entry, Journal, SmallState};
-use odradek::log::{Log, OpenParameters};
+use odradek::journal::{Entry, Journal};
+use odradek::log::{Log, OpenParameters, owed_entries};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
@@ -141,12 +141,8 @@ impl Site {
         let path = Path::new("/data");
         let booted = boot(&disk, path, RING_BYTES, 77, &parameters).expect("the disk works");
         let Booted { dir, mut journal, mut logs, report, .. } = booted;
-        let mut entries: Vec<Entry<SimFile>> = Vec::new();
-        for found in &report.partitions {
-            let topic_partition = found.topic_partition;
-            let state = |state: &SmallState| Entry::State { topic_partition, state: *state };
-            entries.extend(found.small_states.iter().map(state));
-        }
+        let owed = owed_entries(&logs, &report.partitions);
+        let entries: Vec<Entry<SimFile>> = owed.expect("the disk works");
         let name = TopicName::new("t").expect("legal");
         for partition in 0..2 {
             if logs.iter().all(|log| log.topic_partition() != place(partition)) {

@@ -13,7 +13,7 @@ use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal};
 use odradek::log::{
     CleanLimits, CleanTurn, Log, LogDir, LogReport, OpenParameters, ReadError, RecoveryReport,
-    Round,
+    Round, owed_entries,
 };
 use odradek::record::{Batch, BatchBuilder, Compression, Records, decompress};
 use odradek::time::{Boot, Now, Timestamp};
@@ -133,6 +133,7 @@ impl Keyed {
             boot(disk, path, RING_BYTES, 77, &parameters)?;
         assert_eq!(damage, None);
         assert!(report.partitions.iter().all(LogReport::is_sound), "{report:?}");
+        let mut entries = owed_entries(&logs, &report.partitions).ok()?;
         let mut log = match logs.pop() {
             Some(log) => log,
             None => {
@@ -140,9 +141,6 @@ impl Keyed {
             }
         };
         let topic_partition = topic_partition();
-        let states = report.partitions.iter().flat_map(|log| log.small_states.iter());
-        let mut entries: Vec<_> =
-            states.map(|&state| Entry::State { topic_partition, state }).collect();
         let epoch = LeaderEpoch(log.leader_epoch().0 + 1);
         entries.push(Entry::State { topic_partition, state: log.begin_epoch(epoch) });
         self.truth.rows.retain(|&offset, _| offset < log.end_offset().0);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use odradek::ids::{LeaderEpoch, NodeId, Offset, TopicName, TopicPartition};
 use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal, SmallState};
-use odradek::log::{Cut, Log, OpenParameters, RecoveryReport};
+use odradek::log::{Cut, Log, OpenParameters, RecoveryReport, owed_entries};
 use odradek::replica::{Input, Output, Replica, ReplicaConfig};
 use odradek::time::Now;
 use odradek::topic_config::TopicConfig;
@@ -60,14 +60,12 @@ impl Node {
         let booted = boot(disk, path, RING_BYTES, 77, &parameters).expect("the disk works");
         let Booted { dir, mut journal, damage, mut logs, report, .. } = booted;
         assert_eq!(damage, None);
+        let mut known = owed_entries(&logs, &report.partitions).expect("the disk works");
         let log = logs.pop().unwrap_or_else(|| {
             dir.create(&setup.name, setup.topic_partition, setup.topic.clone(), now)
                 .expect("the disk works")
         });
-        let states = report.partitions.iter().flat_map(|log| &log.small_states);
         let topic_partition = setup.topic_partition;
-        let mut known: Vec<_> =
-            states.map(|&state| Entry::State { topic_partition, state }).collect();
         // The journal knows the partition before a byte is written to it.
         let state = SmallState::LogStart(log.start_offset());
         known.push(Entry::State { topic_partition, state });

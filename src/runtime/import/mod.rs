@@ -146,13 +146,7 @@ pub fn import(
     };
     let metadata_failed = |why| ImportError::Start(StartError::Metadata(why));
     let cluster_id = opened.dir.identity().cluster_id;
-    let (mut control, mut entries) =
-        Control::start(now, start, cluster_id).map_err(metadata_failed)?;
-    for found in &opened.recovery.partitions {
-        let topic_partition = found.topic_partition;
-        let state = |state| Entry::State { topic_partition, state };
-        entries.extend(found.small_states.iter().copied().map(state));
-    }
+    let (mut control, entries) = Control::start(now, start, cluster_id).map_err(metadata_failed)?;
 
     let mut job = Job {
         node_id: config.broker_id,
