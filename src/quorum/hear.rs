@@ -48,6 +48,13 @@ impl Quorum {
             }
             // It would stand with a log that is not durable, or in an epoch that has no number.
             Body::CampaignNow if !self.may_campaign() => return Ok(()),
+            // It was asked for in an earlier epoch, and comes late. The crate would count it for the
+            // present one, and two of those unseat a leader that everybody hears.
+            Body::VoteResponse { is_pre_vote: true, is_granted: true, .. }
+                if epoch != self.raw.raft.term + 1 =>
+            {
+                return Ok(());
+            }
             _ => {}
         }
         let admitted = admit::admit(&self.raw, message)?;

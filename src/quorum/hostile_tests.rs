@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::quorum::message::Body;
 use crate::quorum::{
-    Base, HardState, Input, Members, Message, Output, Quorum, Refusal, Start, Timeouts, VoterId,
-    entry,
+    Base, HardState, Input, Members, Message, Output, Quorum, Refusal, Role, Start, Timeouts,
+    VoterId, entry,
 };
 use crate::time::{Boot, Now, Timestamp};
 use crate::wire::quorum::members::{Member, MemberChange, MemberKind};
@@ -14,6 +14,11 @@ use crate::wire::quorum::{Envelope, LogPlace};
 
 const fn id(node: i32) -> VoterId {
     VoterId { node_id: NodeId(node), incarnation: 1 }
+}
+
+/// Somebody would vote for it, or does.
+fn yes(is_pre_vote: bool) -> Body {
+    Body::VoteResponse { is_pre_vote, is_granted: true, committed: LogPlace::default() }
 }
 
 /// A voter of three with a few batches.
@@ -75,6 +80,22 @@ impl Victim {
             self.step(Input::Image(Bytes::from_static(b"image")));
         }
         refusal
+    }
+
+    /// A peer says what is no lie, and the disk keeps up.
+    fn tell(&mut self, from: i32, epoch: u64, body: Body) {
+        let envelope = Envelope { from: id(from), to: id(1), epoch };
+        assert_eq!(self.step(Input::Message(Message { envelope, body })), None);
+        self.step(Input::Persisted(self.persisted));
+    }
+
+    /// Hears nothing until it asks whether it should lead.
+    fn campaign(&mut self) {
+        while self.quorum.leadership().role != Role::PreCandidate {
+            self.now.boot = self.now.boot.plus_ms(50);
+            self.step(Input::Time);
+        }
+        self.step(Input::Persisted(self.persisted));
     }
 
     fn step(&mut self, input: Input) -> Option<Refusal> {
@@ -212,7 +233,7 @@ fn no_lie_stops_a_node() {
                     }
                 }
             }
-            led += usize::from(victim.quorum.leadership().role == crate::quorum::Role::Leader);
+            led += usize::from(victim.quorum.leadership().role == Role::Leader);
         }
     }
     // Lies that are all refused, or all believed, or told to followers only, would show little.
@@ -226,42 +247,26 @@ fn a_leader_that_inherited_its_own_removal_steps_down() {
     // The batch that removes it was an earlier leader's; it is committed with this one's first. The
     // crate goes on leading without a place among its peers, and stops the process at the next ack.
     let mut victim = Victim::new(1);
-    let tell = |victim: &mut Victim, from: i32, epoch: u64, body: Body| {
-        let envelope = Envelope { from: id(from), to: id(1), epoch };
-        assert_eq!(victim.step(Input::Message(Message { envelope, body })), None);
-        let number = victim.persisted;
-        victim.step(Input::Persisted(number));
-    };
     let previous = LogPlace { offset: 3, epoch: 2 };
     let removal =
         entry::members_batch(Timestamp(5), MemberChange::Remove(id(1)), Offset(4), LeaderEpoch(2));
     let batches = vec![removal];
-    tell(&mut victim, 2, 2, Body::AppendRequest { previous, committed_offset: 3, batches });
-    while victim.quorum.leadership().role != crate::quorum::Role::PreCandidate {
-        victim.now.boot = victim.now.boot.plus_ms(50);
-        victim.step(Input::Time);
-    }
-    let yes = |is_pre_vote| Body::VoteResponse {
-        is_pre_vote,
-        is_granted: true,
-        committed: LogPlace::default(),
-    };
-    let number = victim.persisted;
-    victim.step(Input::Persisted(number));
-    tell(&mut victim, 2, 3, yes(true));
-    tell(&mut victim, 2, 3, yes(false));
-    assert_eq!(victim.quorum.leadership().role, crate::quorum::Role::Leader);
+    victim.tell(2, 2, Body::AppendRequest { previous, committed_offset: 3, batches });
+    victim.campaign();
+    victim.tell(2, 3, yes(true));
+    victim.tell(2, 3, yes(false));
+    assert_eq!(victim.quorum.leadership().role, Role::Leader);
     let ack = |offset| Body::AppendResponse {
         is_appended: true,
         offset,
         hint: LogPlace::default(),
         committed_offset: 3,
     };
-    tell(&mut victim, 2, 3, ack(5));
-    assert_eq!(victim.quorum.leadership().role, crate::quorum::Role::Follower);
+    victim.tell(2, 3, ack(5));
+    assert_eq!(victim.quorum.leadership().role, Role::Follower);
     assert!(!victim.quorum.members().is_voter(id(1)));
-    tell(&mut victim, 3, 3, ack(5));
-    assert_eq!(victim.quorum.leadership().role, crate::quorum::Role::Follower);
+    victim.tell(3, 3, ack(5));
+    assert_eq!(victim.quorum.leadership().role, Role::Follower);
 }
 
 #[test]
@@ -289,4 +294,20 @@ fn a_node_without_a_log_does_not_vote() {
         assert_eq!(refusal, Some(Refusal::NoLog));
     }
     assert_eq!(victim.quorum.leadership().epoch, LeaderEpoch(0));
+}
+
+/// A voter was asked in epoch 2, and its answer came when there was a leader in epoch 3 that all but this
+/// node heard. The crate counted it, and this node unseated that leader.
+#[test]
+fn q4_a_late_answer_to_what_was_asked_in_an_earlier_epoch_is_none_now() {
+    let mut victim = Victim::new(1);
+    victim.campaign();
+    victim.tell(3, 3, Body::HeartbeatRequest { committed_offset: 2 });
+    victim.campaign();
+    victim.tell(2, 3, yes(true));
+    let leadership = victim.quorum.leadership();
+    assert_eq!((leadership.role, leadership.epoch), (Role::PreCandidate, LeaderEpoch(3)));
+    victim.tell(2, 4, yes(true));
+    let leadership = victim.quorum.leadership();
+    assert_eq!((leadership.role, leadership.epoch), (Role::Candidate, LeaderEpoch(4)));
 }
