@@ -400,3 +400,41 @@ fn a_board_that_leaves_is_forgotten_by_a_site_that_goes_on() {
     let answer: ChangeMembersResponse<'_> = frame::decode(answer).expect("an answer");
     assert_eq!((answer.error, answer.is_done), (ErrorCode::NOT_CONTROLLER, false));
 }
+
+/// A board's power went while it was asked to leave, and it alone had a partition. Nobody let its next
+/// process in for as long as it was asked, so nothing could be led there, and the move never ended.
+#[test]
+fn a_board_whose_power_goes_while_it_leaves_comes_back_to_leave() {
+    let mut world = World::paired(3);
+    world.start_all();
+    world.run_until("three vote and take part", |world| world.is_whole(3, 3));
+    let leader = world.leader().expect("whole");
+    let holder =
+        |world: &World, topic: &str| world.partition(leader, topic).expect("made").replicas[0].0;
+    let mut is_elsewhere = |topic: &&str| {
+        assert_eq!(world.create(leader, topic, 1), ErrorCode::NONE);
+        holder(&world, topic) != leader
+    };
+    let topic = ["t", "u", "v"].into_iter().find(&mut is_elsewhere).expect("each has one");
+    let leaves = holder(&world, topic);
+    let change = SiteChange::Leave { node_id: NodeId(leaves) };
+    let body = frame::encode_body(&ChangeMembersRequest { change });
+    world.ask(leaves, ApiKey::ChangeMembers, &body);
+    world.run_ms(500);
+    let is_led = |world: &World| {
+        world.partition(leader, topic).is_some_and(|one| one.leader == Some(NodeId(leaves)))
+    };
+    assert!(is_led(&world) && world.partition(leader, topic).expect("moves").adding.len() == 1);
+    world.cut_power(leaves);
+    world.run_until("it is missed", |world| !is_led(world));
+    world.start(leaves);
+    for _ in 0..100 {
+        world.ask(leaves, ApiKey::ChangeMembers, &body);
+        world.run_ms(200);
+    }
+    assert!(is_led(&world), "{:?}", world.partition(leader, topic));
+    let taker = world.partition(leader, topic).expect("moves").adding[0];
+    world.propose(leaves, topic, &[leaves, taker.0], 0);
+    assert_eq!(world.change(leaves, change), ErrorCode::NONE);
+    assert_eq!(*world.partition(leader, topic).expect("moved").replicas, [taker]);
+}

@@ -361,7 +361,7 @@ impl<D: Disk> Site<D> {
             true => Some(self.id),
             false => self.peers.get(&node_id).map(|peer| peer.voter),
         };
-        if self.is_departing(now, node_id) || voter.is_some_and(|voter| self.has_departed(voter)) {
+        if self.is_let_go(now, node_id) || voter.is_some_and(|voter| self.has_departed(voter)) {
             return (Vec::new(), Err(ErrorCode::POLICY_VIOLATION));
         }
         let endpoint = |one: &crate::wire::peer::register::PeerEndpoint| Endpoint {

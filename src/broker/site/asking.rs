@@ -473,8 +473,11 @@ impl<D: Disk> Site<D> {
         }
         let Some(cluster_id) = self.controller.image().cluster_id() else { return };
         let node_id = self.id.node_id;
+        // One that is to leave, and is still known, may have something that others wait for.
+        let is_known = self.controller.image().broker(node_id).is_some();
+        let has_left = self.asking.is_leaving && !is_known;
         match self.asking.broker_epoch {
-            None if self.asking.wants_shutdown || self.asking.is_leaving => {}
+            None if self.asking.wants_shutdown || has_left => {}
             None => {
                 self.asking.due_at = now.boot.plus_ms(RETRY_MS);
                 let endpoint = |one: &crate::controller::change::Endpoint| PeerEndpoint {

@@ -149,13 +149,13 @@ impl<D: Disk> Site<D> {
         let mut next = None;
         for peer in self.peers.values() {
             let id = peer.voter;
-            if self.is_departing(now, id.node_id) || self.has_departed(id) {
+            if self.is_let_go(now, id.node_id) || self.has_departed(id) {
                 continue;
             }
             let lives = members.to_list().into_iter().map(|one| one.id);
             let old = lives.filter(|one| one.node_id == id.node_id).find(|one| *one != id);
             let may_vote = peer.is(CONTROLLER) || peer.is(WITNESS);
-            let votes = may_vote && is_wanted(id.node_id);
+            let votes = may_vote && is_wanted(id.node_id) && !self.is_departing(now, id.node_id);
             next = match (old, members.kind(id)) {
                 (Some(old), _) => Some(MemberChange::Remove(old)),
                 (None, None) => Some(MemberChange::Observe(id)),

@@ -30,7 +30,7 @@ use crate::wire::peer::hello::{BROKER, CONTROLLER, UNNAMED, WITNESS};
 use crate::wire::quorum::members::{MemberChange, MemberKind};
 use crate::wire::{ErrorCode, frame};
 
-/// How long a node that is on its way out is not taken in again, since it was last asked about.
+/// How long a node is on its way out, since it was last asked about.
 const DEPARTURE_MS: u64 = 10_000;
 
 /// Replicas of a node that leaves which are on their way to others at a time.
@@ -349,6 +349,12 @@ impl<D: Disk> Site<D> {
     /// Whether a node is on its way out.
     pub(super) fn is_departing(&self, now: Now, node_id: NodeId) -> bool {
         self.active.departing.get(&node_id).is_some_and(|until| now.boot < *until)
+    }
+
+    /// Whether a node is on its way out, and registered no more. Until then a new process of it is let
+    /// in: what it alone has gets to others in no other way.
+    pub(super) fn is_let_go(&self, now: Now, node_id: NodeId) -> bool {
+        self.is_departing(now, node_id) && self.controller.image().broker(node_id).is_none()
     }
 
     /// Everybody, for `DescribeMembers`.
