@@ -12,8 +12,13 @@ mod plenty;
 mod sim_disk;
 
 use brokers::{NODES, ONE, Site, THREE, TWO};
+use odradek::ids::{LeaderEpoch, Offset, Partition};
 use odradek::topic_config::TopicConfig;
-use odradek::wire::ErrorCode;
+use odradek::wire::offset_commit::{CommitPartition, OffsetCommitRequest};
+use odradek::wire::offset_fetch::{
+    FetchOffset, FetchOffsetsGroup, OffsetFetchRequest, OffsetFetchResponse,
+};
+use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
 use sim_disk::{Cut, SimDisk};
 
 fn site() -> Site {
@@ -223,4 +228,61 @@ fn a_topic_whose_acks_do_not_wait_for_storage_is_flushed_in_time() {
         site.kill(node, power_cut);
         assert!(!site.segments(node, 0).is_empty(), "node {node} was flushed");
     }
+}
+
+fn commit(site: &mut Site, offset: i64) -> u64 {
+    let partition = CommitPartition {
+        topic: TopicRef::Name("plant"),
+        partition: Partition(0),
+        offset: Offset(offset),
+        leader_epoch: LeaderEpoch::NONE,
+        metadata: "",
+    };
+    let request = OffsetCommitRequest {
+        group_id: "g",
+        generation_id_or_member_epoch: -1,
+        member_id: "",
+        group_instance_id: None,
+        retention_time_ms: -1,
+        knows_member_epochs: false,
+        partitions: vec![partition],
+    };
+    site.ask_group(ONE, 0, ApiKey::OffsetCommit, &request)
+}
+
+/// What the coordinator on node 2 says is committed.
+fn committed(site: &mut Site) -> Result<i64, ErrorCode> {
+    let asked = FetchOffset { topic: TopicRef::Name("plant"), partition: Partition(0) };
+    let partitions = Some(vec![asked]);
+    let group = FetchOffsetsGroup { group_id: "g", member_id: None, member_epoch: -1, partitions };
+    let request = OffsetFetchRequest { require_stable: true, groups: vec![group] };
+    let number = site.ask_group(TWO, 0, ApiKey::OffsetFetch, &request);
+    let answer = site.group_answer(number).expect("it is answered at once");
+    let answer: OffsetFetchResponse<'_> = frame::decode(answer).expect("an answer");
+    match answer.groups[0].error {
+        ErrorCode::NONE => Ok(answer.groups[0].partitions[0].offset.0),
+        error => Err(error),
+    }
+}
+
+/// Found by tests/sim: a new coordinator told what only its own log had, and served members in a
+/// generation of which its successor knew nothing. They were told that their group does not exist,
+/// and read from an offset that never was committed.
+#[test]
+fn a_coordinator_tells_nothing_that_its_successor_may_lack() {
+    let config = TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() };
+    let mut site = Site::of("__consumer_offsets", config);
+    let first = commit(&mut site, 7);
+    site.run(100);
+    assert!(site.group_answer(first).is_some());
+    site.stalled.insert(THREE);
+    let second = commit(&mut site, 8);
+    site.run(100);
+    assert_eq!(site.group_answer(second), None, "node 3 has not synced it");
+    site.elect(0, TWO, &[TWO, THREE]);
+    site.run(100);
+    assert_eq!(committed(&mut site), Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    site.stalled.clear();
+    site.run(100);
+    assert_eq!(committed(&mut site), Ok(8), "node 3 has it now");
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 use bytes::BytesMut;
 use odradek::broker::back::Flushed;
 use odradek::broker::mail::{
-    Ask, AskBody, FetchAsk, FetchItem, ProduceItem, ReplyBody, RequestId, ShardId, TrimItem,
+    Ask, AskBody, FetchAsk, FetchItem, GroupAsk, GroupItem, ProduceItem, ReplyBody, RequestId,
+    ShardId, TrimItem,
 };
 use odradek::broker::shard::{Apply, Event, Output, Shard};
 use odradek::broker::{BrokerConfig, ConnectionId, LiveConfig};
@@ -27,8 +28,8 @@ use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
-use odradek::wire::ErrorCode;
 use odradek::wire::replica::alter_partition::AlterPartitionRequest;
+use odradek::wire::{ApiKey, ErrorCode};
 
 use super::booted::{Booted, boot};
 use super::plenty::Plenty;
@@ -58,6 +59,7 @@ type End = (NodeId, usize, ConnectionId);
 
 /// See the module.
 pub struct Site {
+    name: &'static str,
     controller: Controller,
     config: TopicConfig,
     brokers: BTreeMap<NodeId, Broker>,
@@ -80,12 +82,18 @@ const CLIENT: ShardId = ShardId(900);
 impl Site {
     /// Three brokers and a topic of two partitions on all of them, led by the first.
     pub fn new(config: TopicConfig) -> Site {
+        Site::of("t", config)
+    }
+
+    /// The same, and the topic has this name.
+    pub fn of(name: &'static str, config: TopicConfig) -> Site {
         let controller = Controller::new(ControllerConfig {
             default_replication_factor: 3,
             topic_defaults: config.clone(),
             ..ControllerConfig::new(NodeId(9))
         });
         let mut site = Site {
+            name,
             controller,
             config,
             brokers: BTreeMap::new(),
@@ -99,7 +107,7 @@ impl Site {
             us: 1_000_000,
             lost_count: 0,
         };
-        let name = TopicName::new("t").expect("legal");
+        let name = TopicName::new(name).expect("legal");
         let mut changes =
             vec![Change::Cluster { cluster_id: Uuid([7; 16]), feature_level: FEATURE_LEVEL }];
         for node in NODES {
@@ -143,7 +151,7 @@ impl Site {
         let Booted { dir, mut journal, mut logs, report, .. } = booted;
         let owed = owed_entries(&logs, &report.partitions);
         let entries: Vec<Entry<SimFile>> = owed.expect("the disk works");
-        let name = TopicName::new("t").expect("legal");
+        let name = TopicName::new(self.name).expect("legal");
         for partition in 0..2 {
             if logs.iter().all(|log| log.topic_partition() != place(partition)) {
                 let config = self.config.clone();
@@ -482,6 +490,29 @@ impl Site {
         }
     }
 
+    /// Asks the coordinator that a partition of the groups' topic has on a node.
+    pub fn ask_group(
+        &mut self,
+        node: NodeId,
+        partition: i32,
+        api: ApiKey,
+        body: &impl serde::Serialize,
+    ) -> u64 {
+        let body = odradek::wire::frame::encode_body(body);
+        let item = GroupItem { place: 0, topic_partition: place(partition), body };
+        let (client_id, client_host) = ("c".into(), "/10.0.0.1".into());
+        let ask = GroupAsk { api, client_id, client_host, items: vec![item] };
+        self.ask(node, partition, AskBody::Group(ask))
+    }
+
+    /// What a coordinator answered, if it did.
+    pub fn group_answer(&self, number: u64) -> Option<&[u8]> {
+        match self.replies.get(&number)? {
+            ReplyBody::Group { items, .. } => Some(&items[0].1),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Deletes records before an offset; the name of the answer.
     pub fn delete(&mut self, node: NodeId, partition: i32, offset: i64) -> u64 {
         let (topic_partition, offset) = (place(partition), Offset(offset));
@@ -500,7 +531,7 @@ impl Site {
     /// The bytes of a partition's segments on a node.
     pub fn segments(&self, node: NodeId, partition: i32) -> Vec<u8> {
         let disk = self.brokers.get(&node).map_or(&self.disks[&node], |broker| &broker.disk);
-        let dir = format!("/data/t-{partition}/");
+        let dir = format!("/data/{}-{partition}/", self.name);
         let files = disk.files().into_iter();
         let is_log = |path: &Path| {
             let text = path.to_string_lossy();

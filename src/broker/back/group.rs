@@ -1,7 +1,7 @@
 //! Consumer groups: the coordinators of the partitions of `__consumer_offsets` that live here.
 //!
 //! ```text
-//! adopted ──► loading: the log is replayed, a slice a turn ──► serving
+//! adopted ──► loading: the log is replayed, a slice a turn ──► all of it is committed ──► serving
 //! ask ──► coordinator ──► append ──► flusher ──► durable ──► coordinator ──► answer
 //! ```
 //!
@@ -9,8 +9,10 @@
 //! waits for the others). An ask of the last kind is told "not yet", which gives its credit back;
 //! the front asks for the answers when it hears that they are there.
 //!
-//! **Invariant:** a coordinator serves only after every record of its log was replayed, and what a
-//! request wrote is answered when it is durable. Nothing but coordinators appends to these logs.
+//! **Invariant:** a coordinator serves only after every record of its log was replayed and the high
+//! watermark is behind the last of them: a new leader may have records that the next one lacks, and
+//! nobody is told of those. What a request wrote is answered when it is durable. Nothing but
+//! coordinators appends to these logs.
 //!
 //! Read semantics.md 2.18 and 2.20 before editing.
 
@@ -60,12 +62,20 @@ enum Stage {
     /// The records below `next` are replayed.
     Loading {
         next: Offset,
-        /// Bytes are on their way into the page cache.
-        is_waiting: bool,
+        waits_for: Option<Lacking>,
         /// Topics that were deleted meanwhile.
         deleted: Vec<Box<str>>,
     },
     Serving,
+}
+
+/// What a load cannot go on without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lacking {
+    /// Bytes are on their way into the page cache.
+    Bytes,
+    /// All is replayed, and the high watermark is not behind it yet.
+    Commit,
 }
 
 /// An ask that is not answered yet.
@@ -96,7 +106,7 @@ impl Groups {
         let seed = self.next_seed(topic_partition);
         let hosted = Hosted {
             coordinator: Coordinator::new(self.rules.clone(), seed),
-            stage: Stage::Loading { next: start, is_waiting: false, deleted: Vec::new() },
+            stage: Stage::Loading { next: start, waits_for: None, deleted: Vec::new() },
             writes: VecDeque::new(),
         };
         self.hosted.insert(topic_partition, hosted);
@@ -136,7 +146,7 @@ impl Groups {
 
     pub(super) fn next_deadline(&self) -> Boot {
         let due = |hosted: &Hosted| match hosted.stage {
-            Stage::Loading { is_waiting: false, .. } => Boot(0),
+            Stage::Loading { waits_for: None, .. } => Boot(0),
             Stage::Loading { .. } => Boot::NEVER,
             Stage::Serving => hosted.coordinator.next_deadline(),
         };
@@ -287,6 +297,11 @@ impl<D: Disk> Back<D> {
         let Some(state) = self.partitions.get(&topic_partition) else { return };
         let high_watermark = state.high_watermark();
         let Some(hosted) = self.groups.hosted.get_mut(&topic_partition) else { return };
+        if let Stage::Loading { next, waits_for, .. } = &mut hosted.stage {
+            if *waits_for == Some(Lacking::Commit) && *next <= high_watermark {
+                *waits_for = None;
+            }
+        }
         while let Some(&(end_offset, write)) = hosted.writes.front() {
             if high_watermark < end_offset {
                 break;
@@ -349,7 +364,7 @@ impl<D: Disk> Back<D> {
             let hosted = self.groups.hosted.get_mut(&topic_partition).expect("listed just now");
             match hosted.stage {
                 // One slice a turn: the connections want their turns too.
-                Stage::Loading { is_waiting: false, .. } if !has_loaded => {
+                Stage::Loading { waits_for: None, .. } if !has_loaded => {
                     self.load_group(now, topic_partition);
                     has_loaded = true;
                 }
@@ -371,7 +386,7 @@ impl<D: Disk> Back<D> {
         let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
         let (next, end) = (next.max(state.log.start_offset()), state.log.end_offset());
         match state.log.read(next, GROUP_LOAD_BYTES, end, true) {
-            Ok(slice) if slice.bytes == 0 => self.group_loaded(now, topic_partition),
+            Ok(slice) if slice.bytes == 0 => self.group_replayed(now, topic_partition),
             Ok(slice) => self.replay_slice(now, topic_partition, next, &slice),
             Err(ReadError::Cold { file, position, bytes, .. }) => {
                 self.load_group_later(topic_partition, next, file, position, bytes);
@@ -396,7 +411,7 @@ impl<D: Disk> Back<D> {
         let token = self.next_token;
         self.next_token += 1;
         self.groups.cold.insert(token, (topic_partition, next));
-        self.set_loading(topic_partition, next, true);
+        self.set_loading(topic_partition, next, Some(Lacking::Bytes));
         self.outputs.push_back(BackOutput::Load(Load { token, file, position, bytes }));
     }
 
@@ -409,15 +424,20 @@ impl<D: Disk> Back<D> {
         if is_lost {
             self.skip_damage(now, topic_partition, next);
         } else {
-            self.set_loading(topic_partition, next, false);
+            self.set_loading(topic_partition, next, None);
         }
     }
 
-    fn set_loading(&mut self, topic_partition: TopicPartition, to: Offset, waits: bool) {
+    fn set_loading(
+        &mut self,
+        topic_partition: TopicPartition,
+        to: Offset,
+        lacking: Option<Lacking>,
+    ) {
         let hosted = self.groups.hosted.get_mut(&topic_partition).expect("it is loading");
-        if let Stage::Loading { next, is_waiting, .. } = &mut hosted.stage {
+        if let Stage::Loading { next, waits_for, .. } = &mut hosted.stage {
             *next = to;
-            *is_waiting = waits;
+            *waits_for = lacking;
         }
     }
 
@@ -443,7 +463,7 @@ impl<D: Disk> Back<D> {
             replay_batch(&mut hosted.coordinator, now, &batch, topic_partition);
             rest = behind;
         }
-        self.set_loading(topic_partition, slice.end_offset, false);
+        self.set_loading(topic_partition, slice.end_offset, None);
     }
 
     /// Goes on behind what cannot be read: a group that begins again where it was earlier is worth
@@ -451,8 +471,19 @@ impl<D: Disk> Back<D> {
     fn skip_damage(&mut self, now: Now, topic_partition: TopicPartition, next: Offset) {
         let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
         match state.log.segment_after(next) {
-            Some(base) => self.set_loading(topic_partition, base, false),
-            None => self.group_loaded(now, topic_partition),
+            Some(base) => self.set_loading(topic_partition, base, None),
+            None => self.group_replayed(now, topic_partition),
+        }
+    }
+
+    /// Nothing is left to replay: the coordinator serves, at once or when all of it is committed.
+    fn group_replayed(&mut self, now: Now, topic_partition: TopicPartition) {
+        let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
+        let (high_watermark, end) = (state.high_watermark(), state.log.end_offset());
+        if high_watermark < end {
+            self.set_loading(topic_partition, end, Some(Lacking::Commit));
+        } else {
+            self.group_loaded(now, topic_partition);
         }
     }
 
