@@ -185,6 +185,9 @@ fn a_log_dir_that_fails_is_said_to_those_who_wait() {
     assert_eq!(errors, [ErrorCode::NOT_COORDINATOR], "as Kafka says it");
     let errors = commit(&mut node, client, "g", &[("plant", 0, 3)]);
     assert_eq!(errors, [ErrorCode::NOT_COORDINATOR]);
+    // Found by tests/sim: it went on to serve members from memory, beside the one that coordinated next.
+    let (error, _) = offsets(&mut node, client, "g");
+    assert_eq!(error, ErrorCode::NOT_COORDINATOR);
 }
 
 #[test]

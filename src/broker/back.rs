@@ -263,7 +263,7 @@ impl<D: Disk> Back<D> {
             Some(broker_epoch) => self.replicas.keep(now, log, broker_epoch),
             None => Kept::Alone(log),
         };
-        if log.name().as_str() == OFFSETS_TOPIC && log.leads() {
+        if log.name().as_str() == OFFSETS_TOPIC && log.leads() && self.is_writable {
             self.groups.adopt(topic_partition, log.start_offset());
         }
         let state = PartitionState {
@@ -401,6 +401,7 @@ impl<D: Disk> Back<D> {
         self.partitions = partitions;
         self.fail_replicas(now);
         self.fail_group_writes(now, ErrorCode::KAFKA_STORAGE_ERROR);
+        self.retire_all_groups();
     }
 
     /// The disk has room for appends, or no longer has.

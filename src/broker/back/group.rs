@@ -336,6 +336,15 @@ impl<D: Disk> Back<D> {
         }
     }
 
+    /// Nothing that is answered here can be durable any more, and others may coordinate by now
+    /// without our hearing of it: whoever asks looks for them.
+    pub(super) fn retire_all_groups(&mut self) {
+        let hosted: Vec<_> = self.groups.hosted.keys().copied().collect();
+        for topic_partition in hosted {
+            self.retire_group(topic_partition);
+        }
+    }
+
     /// Groups forget what they committed of a topic that is gone.
     pub fn forget_topic(&mut self, now: Now, name: &str) {
         let hosted: Vec<_> = self.groups.hosted.keys().copied().collect();

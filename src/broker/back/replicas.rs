@@ -418,7 +418,7 @@ impl<D: Disk> Back<D> {
             return;
         }
         if leads {
-            if is_coordinators && !self.groups.has(topic_partition) {
+            if is_coordinators && self.is_writable && !self.groups.has(topic_partition) {
                 let start = kept.replica.log().start_offset();
                 self.groups.adopt(topic_partition, start);
                 self.replicas.has_new_coordinators = true;
