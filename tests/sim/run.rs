@@ -83,12 +83,12 @@ fn add_clients(world: &mut World) {
     }
     for group in [0, 0, 0, 1] {
         let id = world.clients.all.len() as u32;
-        world.add_client(Role::Member(Member::new(id, group, None)));
+        world.add_client(Role::Member(Box::new(Member::new(id, group, None))));
     }
     // Two that bear the same name: each takes the other's place.
     for _ in 0..if world.plan.has_twins { 2 } else { 0 } {
         let id = world.clients.all.len() as u32;
-        world.add_client(Role::Member(Member::new(id, 1, Some("logger"))));
+        world.add_client(Role::Member(Box::new(Member::new(id, 1, Some("logger")))));
     }
 }
 

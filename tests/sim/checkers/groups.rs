@@ -34,6 +34,8 @@ pub struct Groups {
     bearers: BTreeMap<(u8, String), String>,
     /// Members whose place another has taken.
     replaced: BTreeSet<String>,
+    /// The last leadership, node and epoch, whose coordinator is known to have loaded.
+    pub serving: Option<(i32, i32)>,
 }
 
 /// What is known of a static member when it asks.

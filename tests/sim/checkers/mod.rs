@@ -20,7 +20,7 @@ use odradek::broker::control::METADATA;
 use odradek::broker::shard::Apply;
 use odradek::broker::site::{Keep, Said};
 use odradek::controller::change::Change;
-use odradek::ids::{NodeId, TopicPartition};
+use odradek::ids::{NodeId, Partition, TopicPartition};
 use odradek::journal::Entry;
 
 use self::copies::Copies;
@@ -101,6 +101,22 @@ impl Checkers {
     /// A member was given a partition.
     pub fn assigned(&mut self, group: u8, generation: i32, lane: Lane, member: u32) {
         self.groups.assigned(group, generation, lane, member, &mut self.verdict);
+    }
+
+    /// Whether the node that answers a member leads the partition that both groups' names fall into, of
+    /// two, and has shown in this epoch that its coordinator has loaded.
+    pub fn coordinates(&mut self, node: i32, has_loaded: bool) -> bool {
+        let topic_id = self.decisions.topics.get(OFFSETS_TOPIC).copied();
+        let place = topic_id.map(|topic_id| TopicPartition { topic_id, partition: Partition(0) });
+        let decided = place.and_then(|place| self.decisions.partitions.get(&place));
+        let Some(decided) = decided.filter(|decided| decided.leader == Some(NodeId(node))) else {
+            return false;
+        };
+        let leadership = Some((node, decided.leader_epoch));
+        if has_loaded {
+            self.groups.serving = leadership;
+        }
+        self.groups.serving == leadership
     }
 
     /// A static member was answered as one of its group.

@@ -276,7 +276,7 @@ impl Client {
             Role::Reader(reader) => reader.answered(world, token, body),
             Role::Admin(admin) => admin.answered(world, body),
             Role::Operator(operator) => operator.answered(world, body),
-            Role::Member(member) => member.answered(world, token, body),
+            Role::Member(member) => member.answered(world, node, token, body),
         };
         if is_doubtful {
             self.link.doubt();

@@ -50,6 +50,23 @@ enum Stage {
     Reading,
 }
 
+/// What a member was told as one of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// That all is well.
+    Beat,
+    Share,
+    Committed,
+}
+
+/// A fetch that is under way.
+struct Fetching {
+    lane: Lane,
+    offset: i64,
+    /// Whether a copy was rotten when it was asked for: the answer may come after that one has healed.
+    is_rotten: bool,
+}
+
 /// See the module.
 pub struct Member {
     id: u32,
@@ -70,9 +87,12 @@ pub struct Member {
     commit_at: u64,
     fetch_at: u64,
     rest_until: u64,
-    /// Of the commit and the question for offsets that are under way: what was known then.
+    /// Of the commit that is under way: what was known when it was sent.
     committing: Vec<(Lane, i64, i32)>,
-    least: BTreeMap<Lane, i64>,
+    /// The same of the question for offsets; none when it was asked in an earlier generation, and its
+    /// answer means nothing any more.
+    least: Option<BTreeMap<Lane, i64>>,
+    fetching: Option<Fetching>,
     turn: usize,
     /// What it read in an earlier generation: a commit that comes too late, and must be refused.
     late: Option<(i32, BTreeMap<Lane, i64>)>,
@@ -97,7 +117,8 @@ impl Member {
             fetch_at: 0,
             rest_until: 0,
             committing: Vec::new(),
-            least: BTreeMap::new(),
+            least: None,
+            fetching: None,
             turn: 0,
             late: None,
             committing_late: Vec::new(),
@@ -229,7 +250,7 @@ impl Member {
         let lanes: Vec<Lane> = self.positions.keys().copied().collect();
         let groups = &world.checkers.groups;
         let least = |lane: &Lane| (*lane, groups.committed_offset(self.group, *lane));
-        self.least = lanes.iter().map(least).collect();
+        self.least = Some(lanes.iter().map(least).collect());
         let partition = |lane: &Lane| FetchOffset {
             topic: TopicRef::Name(TOPICS[lane.0 as usize].0),
             partition: Partition(lane.1),
@@ -320,7 +341,7 @@ impl Member {
                 max_bytes: 20_000,
             }],
         };
-        self.least = BTreeMap::from([(lane, offset)]);
+        self.fetching = Some(Fetching { lane, offset, is_rotten: world.is_rotten(lane) });
         self.ask(world, link, (leader, ApiKey::Fetch, FETCH), &body);
     }
 
@@ -335,6 +356,7 @@ impl Member {
 
     fn rejoin(&mut self) {
         self.stage = Stage::Joining;
+        self.least = None;
         let positions = std::mem::take(&mut self.positions);
         if !positions.is_empty() {
             self.late = Some((self.generation, positions));
@@ -375,7 +397,13 @@ impl Member {
     }
 
     /// An answer came; whether the leaders are to be asked for.
-    pub fn answered(&mut self, world: &mut World, token: u64, body: &[u8]) -> bool {
+    pub fn answered(
+        &mut self,
+        world: &mut World,
+        node: NodeNumber,
+        token: u64,
+        body: &[u8],
+    ) -> bool {
         let asked = self.out.remove(&token).flatten();
         match token {
             FIND => {
@@ -387,16 +415,16 @@ impl Member {
                 }
             }
             JOIN => self.joined(world, body),
-            SYNC => self.synced(world, body, asked),
+            SYNC => self.synced(world, body, (node, asked)),
             HEARTBEAT => {
                 let response: HeartbeatResponse = frame::decode(body).expect("an answer");
                 match response.error.is_ok() {
-                    true => self.was_served(world, asked, false),
+                    true => self.was_served(world, (node, asked), Told::Beat),
                     false => self.stumble(world, response.error),
                 }
             }
             OFFSETS => self.begun(world, body),
-            COMMIT => self.has_committed(world, body, asked),
+            COMMIT => self.has_committed(world, body, (node, asked)),
             LATE => self.is_too_late(world, body),
             _ => return self.has_fetched(world, body),
         }
@@ -404,7 +432,17 @@ impl Member {
     }
 
     /// It was answered as one of the group, and told its share or not.
-    fn was_served(&self, world: &mut World, asked: Option<Bearing>, has_share: bool) {
+    fn was_served(
+        &self,
+        world: &mut World,
+        (node, asked): (NodeNumber, Option<Bearing>),
+        told: Told,
+    ) {
+        let is_current = world.checkers.coordinates(node, told != Told::Beat);
+        if !is_current && told != Told::Committed {
+            return;
+        }
+        let has_share = told == Told::Share;
         let (Some(instance), Some(asked)) = (self.instance, asked) else { return };
         world.checkers.served((self.group, instance, &self.name), &asked, has_share);
     }
@@ -448,12 +486,12 @@ impl Member {
         }
     }
 
-    fn synced(&mut self, world: &mut World, body: &[u8], asked: Option<Bearing>) {
+    fn synced(&mut self, world: &mut World, body: &[u8], asked: (NodeNumber, Option<Bearing>)) {
         let response: SyncGroupResponse<'_> = frame::decode(body).expect("an answer");
         if !response.error.is_ok() {
             return self.stumble(world, response.error);
         }
-        self.was_served(world, asked, true);
+        self.was_served(world, asked, Told::Share);
         let assignment = ConsumerProtocolAssignment::decode(response.assignment);
         let assignment = assignment.expect("as the leader wrote it");
         self.positions.clear();
@@ -481,9 +519,9 @@ impl Member {
     }
 
     fn begun(&mut self, world: &mut World, body: &[u8]) {
-        if self.stage != Stage::Beginning {
+        let Some(least) = self.least.take().filter(|_| self.stage == Stage::Beginning) else {
             return;
-        }
+        };
         let response: OffsetFetchResponse<'_> = frame::decode(body).expect("an answer");
         let found = &response.groups[0];
         if !found.error.is_ok() {
@@ -493,16 +531,19 @@ impl Member {
         if let Some(failed) = failed {
             return self.stumble(world, failed.error);
         }
-        let lanes: Vec<Lane> = self.positions.keys().copied().collect();
-        for (lane, one) in lanes.into_iter().zip(&found.partitions) {
-            let least = self.least.get(&lane).copied().unwrap_or(-1);
+        for ((lane, least), one) in least.into_iter().zip(&found.partitions) {
             world.checkers.fetched_offset(lane, least, one.offset.0);
             self.positions.insert(lane, one.offset.0.max(0));
         }
         self.stage = Stage::Reading;
     }
 
-    fn has_committed(&mut self, world: &mut World, body: &[u8], asked: Option<Bearing>) {
+    fn has_committed(
+        &mut self,
+        world: &mut World,
+        body: &[u8],
+        asked: (NodeNumber, Option<Bearing>),
+    ) {
         let response: OffsetCommitResponse = frame::decode(body).expect("an answer");
         let committing = std::mem::take(&mut self.committing);
         let mut failed = None;
@@ -516,7 +557,7 @@ impl Member {
         }
         match failed {
             Some(error) => self.stumble(world, error),
-            None => self.was_served(world, asked, false),
+            None => self.was_served(world, asked, Told::Committed),
         }
     }
 
@@ -531,6 +572,7 @@ impl Member {
 
     fn has_fetched(&mut self, world: &mut World, body: &[u8]) -> bool {
         let (response, mut raw): (FetchResponse, _) = frame::take(body).expect("an answer");
+        let Fetching { lane, offset, is_rotten } = self.fetching.take().expect("it was asked for");
         let rest = world.plan.pace_us;
         self.fetch_at = world.us + 5000 + world.random.below(rest * 2);
         self.wake(world, self.fetch_at);
@@ -541,14 +583,13 @@ impl Member {
             });
             return true;
         }
-        let Some((lane, asked)) = self.least.pop_first() else { return false };
         // The lane may be another's by now.
-        if self.positions.get(&lane) != Some(&asked) {
+        if self.positions.get(&lane) != Some(&offset) {
             return false;
         }
         while let Ok((batch, rest)) = Batch::split_first(raw) {
             if !batch.crc_is_valid() {
-                world.checkers.hold(world.is_rotten(lane), "S4", || {
+                world.checkers.hold(is_rotten || world.is_rotten(lane), "S4", || {
                     format!("a member gets a bad batch of {lane:?}")
                 });
                 break;

@@ -31,7 +31,7 @@ pub enum Role {
     Producer(Producer),
     Reader(Reader),
     Admin(Admin),
-    Member(Member),
+    Member(Box<Member>),
     Operator(Operator),
 }
 

@@ -17,8 +17,10 @@ pub struct Reader {
     id: u32,
     pub lane: Lane,
     pub offset: i64,
-    /// What it asked for last.
+    /// What it asked for last, and whether a copy was rotten then: the answer may come after that one
+    /// has healed.
     asked: i64,
+    was_rotten: bool,
     is_out: bool,
     rest_until: u64,
     /// The end of what can be read, as it was last told.
@@ -29,7 +31,17 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(id: u32, lane: Lane) -> Reader {
-        Reader { id, lane, offset: 0, asked: 0, is_out: false, rest_until: 0, end: -1, stale: None }
+        Reader {
+            id,
+            lane,
+            offset: 0,
+            asked: 0,
+            was_rotten: false,
+            is_out: false,
+            rest_until: 0,
+            end: -1,
+            stale: None,
+        }
     }
 
     /// Asks for more.
@@ -55,6 +67,7 @@ impl Reader {
         };
         self.is_out = true;
         self.asked = self.offset;
+        self.was_rotten = world.is_rotten(self.lane);
         link.ask(world, leader, ApiKey::Fetch, (&body, &[]), Some(Asked::Role(0)));
     }
 
@@ -93,7 +106,7 @@ impl Reader {
             let Some((batch, rest)) = batch else {
                 // Whoever serves it has not found out yet.
                 let words = || format!("a reader of {lane:?} at {} gets a bad batch", self.offset);
-                world.checkers.hold(world.is_rotten(lane), "S4", words);
+                world.checkers.hold(self.was_rotten || world.is_rotten(lane), "S4", words);
                 self.rest_until = world.us + 300_000;
                 return true;
             };

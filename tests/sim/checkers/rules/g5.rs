@@ -1,5 +1,9 @@
 //! G5: of two members that bear the same instance id the later one is in, and the one before is fenced
 //! from then on, whoever coordinates.
+//!
+//! What a coordinator says from memory counts only while it leads, and has loaded: one that was deposed
+//! and has not heard of it says what it remembers, and one that loads answers a heartbeat that all is
+//! well, as Kafka does. Nothing rests on either. A commit counts always.
 
 use crate::sim::checkers::Verdict;
 
