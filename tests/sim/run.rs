@@ -234,6 +234,11 @@ fn state(world: &World) -> String {
         let acked = world.acked_end(*lane);
         lines.push(format!("reader {lane:?} at {offset} of {end}, {acked}"));
     }
+    let producers = world.clients.all.values().filter_map(|client| match &client.role {
+        Role::Producer(producer) if !producer.is_idle() => Some(producer.text()),
+        _ => None,
+    });
+    lines.extend(producers);
     lines.join("\n")
 }
 

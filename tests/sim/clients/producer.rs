@@ -1,8 +1,13 @@
 //! A client that sends numbered records to one partition.
 //!
 //! A plain one has one batch under way, and sends it again, or gives it up, when it hears of no
-//! success. An idempotent one has three, and sends all of them again, in order, until each is
-//! acknowledged.
+//! success. An idempotent one has three, and sends each until it is acknowledged.
+//!
+//! It keeps their order as `src/client/idempotence.rs` and librdkafka do: what was sent before goes
+//! again when nothing is before it, and nothing new goes past what is to be sent again or is under way
+//! at another node. A leader knows a producer's last five batches, so of more than that the oldest could
+//! not be told from one that is out of order. Like librdkafka's, and unlike ours, its second batch does
+//! not wait for the first.
 
 use std::collections::VecDeque;
 
@@ -33,17 +38,17 @@ const INIT: u64 = u64::MAX;
 /// Batches under way of an idempotent producer.
 const UNDER_WAY_MAX: usize = 3;
 
-/// How often in a row the first batch under way may be out of order. (An answer may be overtaken by that
-/// of the batch before.)
+/// How often the first batch under way may be out of order. (An answer may be overtaken by that of the
+/// batch before.)
 const OUT_OF_ORDER_MAX: u32 = 20;
 
 struct Sent {
     token: u64,
     first: u32,
     count: u32,
-    /// Whether an answer is still to come.
-    is_out: bool,
-    /// How often in a row it was out of order, though there was nothing before it.
+    /// Whose answer is still to come.
+    is_out: Option<NodeNumber>,
+    /// How often it was out of order, though there was nothing before it.
     out_of_order_count: u32,
     /// Whether it may be in the log all the same.
     is_unsure: bool,
@@ -106,20 +111,19 @@ impl Producer {
         }
         let Some(&(leader, _)) = leaders.0.get(&self.lane) else { return link.doubt() };
         // What was sent before goes first, in its order.
-        for place in 0..self.sent.len() {
-            if !self.sent[place].is_out {
-                self.send(world, link, leader, place);
-            }
+        if self.sent.front().is_some_and(|first| first.is_out.is_none()) {
+            self.send(world, link, leader, 0);
         }
         let most = if self.kind == Kind::Idempotent { UNDER_WAY_MAX } else { 1 };
-        if self.sent.len() < most && !world.is_over {
+        let may_follow = self.sent.iter().all(|sent| sent.is_out == Some(leader));
+        if self.sent.len() < most && may_follow && !world.is_over {
             let count = 1 + world.random.below(3) as u32;
             self.next_token += 1;
             let sent = Sent {
                 token: self.next_token,
                 first: self.next_value,
                 count,
-                is_out: false,
+                is_out: None,
                 out_of_order_count: 0,
                 is_unsure: false,
             };
@@ -163,7 +167,7 @@ impl Producer {
         if acks == 0 {
             self.sent.remove(place);
         } else {
-            self.sent[place].is_out = true;
+            self.sent[place].is_out = Some(leader);
         }
     }
 
@@ -182,7 +186,7 @@ impl Producer {
     fn again(&mut self, world: &mut World, token: u64) {
         self.rest(world, 50_000);
         let Some(place) = self.sent.iter().position(|sent| sent.token == token) else { return };
-        self.sent[place].is_out = false;
+        self.sent[place].is_out = None;
         let is_over = self.kind != Kind::Idempotent && world.random.below(3) == 0;
         if is_over {
             let sent = self.sent.remove(place).expect("found above");
@@ -246,8 +250,8 @@ impl Producer {
             .hold(is_fine, "an answer to a producer", || format!("{error:?} from node {node}"));
         // One that was there and is no more: the broker has forgotten the producer.
         let is_forgotten = error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && place == 0;
-        let count = if is_forgotten { self.sent[place].out_of_order_count + 1 } else { 0 };
-        self.sent[place].out_of_order_count = count;
+        self.sent[place].out_of_order_count += u32::from(is_forgotten);
+        let count = self.sent[place].out_of_order_count;
         world.checkers.hold(count < OUT_OF_ORDER_MAX, "T1", || {
             format!("producer {} is out of order for ever at node {node}", self.id)
         });
@@ -266,6 +270,14 @@ impl Producer {
             let value = Value { producer: self.id, number: sent.first + number };
             world.checkers.acked(self.lane, base + i64::from(number), value);
         }
+    }
+
+    /// What it waits for.
+    pub fn text(&self) -> String {
+        let Producer { id, kind, lane, sent, .. } = self;
+        let waits = |sent: &Sent| format!("{}+{} {:?}", sent.first, sent.count, sent.is_out);
+        let sent: Vec<String> = sent.iter().map(waits).collect();
+        format!("producer {id} {kind:?} {lane:?} waits for {sent:?}")
     }
 
     /// Whether nothing is under way.
