@@ -155,7 +155,8 @@ impl World {
         builder.set_producer(id, epoch, sequence);
         builder.push(at(ms).wall, None, Some(value), &[]);
         let batch = builder.finish(Compression::None)[..].into();
-        let items = vec![ProduceItem { place: 0, topic_partition: TOPIC, batch }];
+        let items =
+            vec![ProduceItem { place: 0, topic_partition: TOPIC, batch, is_behind_one: false }];
         self.ask(ms, AskBody::Produce { acks, items })
     }
 

@@ -9,7 +9,6 @@
 //!
 //! Read semantics.md 2.2 steps 1–10, 2.3 and 2.22 before editing.
 
-mod awaited;
 mod clean;
 mod describe;
 mod fetch;
@@ -24,11 +23,11 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use self::awaited::Awaited;
 use self::group::Groups;
 use self::held::{Held, HeldShare};
 use self::kept::Kept;
 use self::replicas::Replicas;
+use crate::broker::awaited::Awaited;
 use crate::broker::mail::{Ask, AskBody, Place, Reply, ReplyBody, RequestId, Route};
 use crate::broker::metrics::BackMetrics;
 use crate::broker::scrub::{ScrubJob, ScrubPlan};
@@ -207,7 +206,7 @@ pub struct Back<D: Disk> {
     scrub: ScrubPlan,
     clean: CleanPlan,
     held: Held,
-    awaited: Awaited,
+    awaited: Awaited<TopicPartition>,
     replicas: Replicas,
     is_writable: bool,
     has_space: bool,

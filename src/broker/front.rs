@@ -25,6 +25,7 @@ use self::connections::Connection;
 pub(super) use self::exchange::Ready;
 pub use self::exchange::{Answer, FetchWanted, Request, Response};
 pub(super) use self::gathering::{FetchGathering, Gathering, Pending};
+use crate::broker::awaited::{Awaited, Wanted};
 use crate::broker::mail::{Ask, AskBody, Notice, RequestId, ShardId};
 use crate::broker::metrics::FrontMetrics;
 use crate::broker::{BrokerConfig, CloseReason, ConnectionId};
@@ -117,6 +118,7 @@ pub struct Front<F> {
     outputs: VecDeque<FrontOutput<F>>,
     /// Whether the image is what the site has agreed on, or was not long ago.
     pub(super) is_informed: bool,
+    pub(super) awaited: Awaited<Wanted>,
     pub(super) metrics: FrontMetrics,
 }
 
@@ -129,6 +131,7 @@ impl<F: Clone> Front<F> {
             shard,
             config,
             image: Image::default(),
+            awaited: Awaited::default(),
             connections: BTreeMap::new(),
             waiting_bytes: 0,
             pending: BTreeMap::new(),

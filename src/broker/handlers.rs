@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
+use crate::broker::awaited::{Nowhere, Wanted};
 use crate::broker::front::{
     ControlAsk, FetchGathering, FetchWanted, Front, Gathering, Pending, Request, owner_of,
 };
@@ -260,7 +261,7 @@ impl<F: Clone> Front<F> {
         }
         let (acks, timeout_ms) = (request.acks, request.timeout_ms);
         let target = |item: &ProducePartition<'_>| {
-            (self.resolve_here(item.topic, item.partition), item.records_bytes)
+            (self.topics().place_batch(item.topic, item.partition), item.records_bytes)
         };
         let targets: Vec<_> = request.partitions.iter().map(target).collect();
         body.advance(body.len() - raw_bytes);
@@ -275,7 +276,7 @@ impl<F: Clone> Front<F> {
         call: Call,
         acks: i8,
         timeout_ms: u32,
-        batches: Vec<(Result<TopicPartition, ErrorCode>, BytesMut)>,
+        batches: Vec<(Result<TopicPartition, Nowhere>, BytesMut)>,
     ) {
         let deadline = call.now.boot.plus_ms(u64::from(timeout_ms));
         let mut seen = BTreeSet::new();
@@ -285,11 +286,18 @@ impl<F: Clone> Front<F> {
         for (place, (target, batch)) in batches.into_iter().enumerate() {
             // A header that lies is refused with its batch, and then not counted.
             let header = BatchHeader::parse(&batch);
-            record_counts.push(header.map_or(0, |header| header.record_count.max(0) as u32));
+            let counted = header.as_ref().map_or(0, |header| header.record_count.max(0) as u32);
+            record_counts.push(counted);
+            let numbered = header.ok().filter(|header| 0 <= header.producer_id);
+            let target =
+                target.map_err(|nowhere| self.refuse_batch(call.now, nowhere, numbered.as_ref()));
             match target.and_then(|target| self.check_target(acks, target, &mut seen)) {
                 Ok(topic_partition) => {
                     let shard = owner_of(&self.config, topic_partition);
-                    let item = ProduceItem { place: place as u32, topic_partition, batch };
+                    let is_behind_one = numbered
+                        .is_some_and(|one| self.is_behind_one(call.now, topic_partition, &one));
+                    let place = place as u32;
+                    let item = ProduceItem { place, topic_partition, batch, is_behind_one };
                     items.entry(shard).or_default().push(item);
                     results.push(None);
                 }
@@ -303,6 +311,32 @@ impl<F: Clone> Front<F> {
         let pending = call.pending(Gathering::Produce { acks, results, record_counts }, deadline);
         let asks = items.into_iter().map(|(to, items)| (to, AskBody::Produce { acks, items }));
         self.start_or_complete(call.now, number, pending, asks.collect());
+    }
+
+    /// Remembers a batch with a sequence that goes nowhere yet; answers why.
+    fn refuse_batch(
+        &mut self,
+        now: Now,
+        nowhere: Nowhere,
+        numbered: Option<&BatchHeader>,
+    ) -> ErrorCode {
+        let Nowhere { error, wanted } = nowhere;
+        if let (Some(wanted), Some(header), true) = (wanted, numbered, error.is_retriable()) {
+            self.awaited.refuse(now.boot, wanted, header);
+        }
+        error
+    }
+
+    fn is_behind_one(
+        &self,
+        now: Now,
+        topic_partition: TopicPartition,
+        header: &BatchHeader,
+    ) -> bool {
+        let TopicPartition { topic_id, partition } = topic_partition;
+        let name = self.image.topic(topic_id).map_or("", |topic| &topic.name);
+        let is_it = |wanted: &Wanted| wanted.means(topic_id, name, partition);
+        self.awaited.is_behind_one(now.boot, is_it, header)
     }
 
     fn check_target(

@@ -125,6 +125,8 @@ pub struct ProduceItem {
     pub topic_partition: TopicPartition,
     /// The batch; offset and epoch are stamped into it.
     pub batch: BytesMut,
+    /// Whether an earlier batch of its producer was refused for now, and is to come first.
+    pub is_behind_one: bool,
 }
 
 /// Partitions to read.

@@ -11,6 +11,7 @@
 
 mod admit;
 mod assemble;
+mod awaited;
 pub mod back;
 pub mod control;
 pub mod front;
@@ -23,6 +24,7 @@ pub mod scrub;
 pub mod shard;
 pub mod site;
 
+pub use awaited::Nowhere;
 pub use handlers::ConfigText;
 
 pub use crate::log::Slice;
@@ -157,6 +159,16 @@ impl<'a> Topics<'a> {
             Some(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
             None => Err(self.unknown(topic)),
         }
+    }
+
+    /// The same, for a batch.
+    pub fn place_batch(
+        self,
+        topic: TopicRef<'_>,
+        partition: Partition,
+    ) -> Result<TopicPartition, Nowhere> {
+        let place = self.resolve_here(topic, partition);
+        place.map_err(|error| Nowhere::found(error, topic, partition))
     }
 
     /// Why a partition is not found. Who has not caught up with its site does not say that there is no

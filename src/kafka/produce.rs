@@ -6,8 +6,8 @@ use bytes::BytesMut;
 
 use super::fetch_session::TopicKey;
 use super::{AskedTopic, check_count};
-use crate::broker::Topics;
 use crate::broker::front::{Request, Response};
+use crate::broker::{Nowhere, Topics};
 use crate::ids::{Partition, TopicPartition};
 use crate::record::BatchHeader;
 use crate::wire::kafka::produce::{
@@ -78,10 +78,10 @@ pub(super) fn take(
         for item in &topic.partition_data {
             let target = match item.records.bytes() {
                 Some(records) if is_transactional(records) => {
-                    Err(refuse_transaction(version, request.transactional_id))
+                    Err(refuse_transaction(version, request.transactional_id).into())
                 }
-                Some(_) => topics.resolve_here(topic_ref(version, topic), item.index),
-                None => Err(ErrorCode::INVALID_RECORD),
+                Some(_) => topics.place_batch(topic_ref(version, topic), item.index),
+                None => Err(ErrorCode::INVALID_RECORD.into()),
             };
             let records = item.records.bytes().unwrap_or_default();
             places.push((target, place_of(&body, records)));
@@ -129,8 +129,8 @@ fn place_of(whole: &[u8], part: &[u8]) -> Range<usize> {
 /// Cuts pieces out of a frame. They were read one after the other, so they lie in that order.
 fn cut(
     frame: BytesMut,
-    places: Vec<(Result<TopicPartition, ErrorCode>, Range<usize>)>,
-) -> Vec<(Result<TopicPartition, ErrorCode>, BytesMut)> {
+    places: Vec<(Result<TopicPartition, Nowhere>, Range<usize>)>,
+) -> Vec<(Result<TopicPartition, Nowhere>, BytesMut)> {
     let mut rest = frame;
     let mut position = 0;
     let piece = |(target, place): (_, Range<usize>)| {

@@ -142,6 +142,28 @@ fn what_is_sent_again_is_stored_once() {
     }
 }
 
+/// Seen in the simulation: the first batch came before its topic, the second behind it, and was stored;
+/// the first was out of order for ever after.
+#[test]
+fn what_was_sent_behind_a_batch_that_came_too_early_waits_for_it() {
+    for shards in [1, 4] {
+        let broker = start("kafka-early", shards);
+        let mut client = Client::to(&broker);
+        let id = new_id(&mut client);
+        let early = ("early", TopicId::default());
+        let unknown = (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Offset(-1));
+        assert_eq!(produce(&mut client, 12, early, &[(0, &sequenced(id, 0, 0, 2))]), [unknown]);
+        let early = ("early", create(&mut client, "early", 2));
+        let mut send =
+            |partition, bytes: &[u8]| produce(&mut client, 12, early, &[(partition, bytes)])[0];
+        let refused = (ErrorCode::NOT_LEADER_OR_FOLLOWER, Offset(-1));
+        assert_eq!(send(0, &sequenced(id, 0, 2, 1)), refused);
+        assert_eq!(send(1, &sequenced(id, 0, 2, 1)), (ErrorCode::NONE, Offset(0)), "elsewhere");
+        assert_eq!(send(0, &sequenced(id, 0, 0, 2)), (ErrorCode::NONE, Offset(0)));
+        assert_eq!(send(0, &sequenced(id, 0, 2, 1)), (ErrorCode::NONE, Offset(2)));
+    }
+}
+
 #[test]
 fn a_start_knows_what_the_stop_knew() {
     let mut broker = start("kafka-producers-again", 2);

@@ -451,7 +451,8 @@ impl Site {
         }
         builder.push(self.now().wall, None, Some(value.as_bytes()), &[]);
         let batch = builder.finish(Compression::None)[..].into();
-        let items = vec![ProduceItem { place: 0, topic_partition: place(partition), batch }];
+        let topic_partition = place(partition);
+        let items = vec![ProduceItem { place: 0, topic_partition, batch, is_behind_one: false }];
         self.ask(node, partition, AskBody::Produce { acks, items })
     }
 

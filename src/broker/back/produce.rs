@@ -27,9 +27,10 @@ impl<D: Disk> Back<D> {
         items: Vec<ProduceItem>,
     ) {
         let mut parked = Parked { done: Vec::new(), waiting_count: 0, places: BTreeMap::new() };
-        for ProduceItem { place, topic_partition, batch } in items {
+        for item in items {
+            let (place, topic_partition) = (item.place, item.topic_partition);
             let mut bad_records = Vec::new();
-            match self.append(now, topic_partition, acks, batch, &mut bad_records) {
+            match self.append(now, item, acks, &mut bad_records) {
                 Err(error) => {
                     let failed =
                         ProducedPartition { bad_records, ..ProducedPartition::failed(error) };
@@ -57,15 +58,17 @@ impl<D: Disk> Back<D> {
     fn append(
         &mut self,
         now: Now,
-        topic_partition: TopicPartition,
+        item: ProduceItem,
         acks: i8,
-        batch: BytesMut,
         bad_records: &mut Vec<u32>,
     ) -> Result<(ProducedPartition, Offset), ErrorCode> {
+        let ProduceItem { topic_partition, batch, is_behind_one, .. } = item;
         // Kept for a batch that is refused; the log is asked only where something was.
         let header = BatchHeader::parse(&batch).ok().filter(|header| 0 <= header.producer_id);
         if let Some(header) = &header {
-            let is_behind_one = self.awaited.is_behind_one(now.boot, topic_partition, header);
+            let is_here = |place: &TopicPartition| *place == topic_partition;
+            let is_behind_one =
+                is_behind_one || self.awaited.is_behind_one(now.boot, is_here, header);
             if is_behind_one && self.is_stranger(topic_partition, header) {
                 return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
             }
@@ -79,10 +82,10 @@ impl<D: Disk> Back<D> {
         outcome
     }
 
-    /// Whether the log is here and knows nothing of a batch's producer.
+    /// Whether the log knows nothing of a batch's producer, or is not here yet.
     fn is_stranger(&self, topic_partition: TopicPartition, header: &BatchHeader) -> bool {
         let state = self.partitions.get(&topic_partition);
-        state.is_some_and(|state| !state.log.knows_producer(header.producer_id))
+        state.is_none_or(|state| !state.log.knows_producer(header.producer_id))
     }
 
     /// Appends a batch if it is sound, and if this node leads.

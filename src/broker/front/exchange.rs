@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 
+use crate::broker::awaited::Nowhere;
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::log::Slice;
 use crate::wire::fetch::FetchedPartition;
@@ -46,7 +47,7 @@ pub enum Request {
         /// How long an answer to `acks` −1 may take.
         timeout_ms: u32,
         /// Where each batch goes, or why it goes nowhere.
-        batches: Vec<(Result<TopicPartition, ErrorCode>, BytesMut)>,
+        batches: Vec<(Result<TopicPartition, Nowhere>, BytesMut)>,
     },
     /// Read. Answered by [`Answer::Fetched`].
     Fetch {
