@@ -10,6 +10,9 @@
 //! **Invariant:** a request is answered exactly once: with what the controller said, once this node
 //! has replayed as much as that rests on; or, when nobody can say, with `NOT_CONTROLLER`, which says
 //! that it may or may not have taken effect.
+//!
+//! **Invariant:** no two processes of a node number their requests alike: the controller may answer one
+//! that asks no more, and the answer comes to the next.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,7 +25,7 @@ use crate::broker::mail::ShardId;
 use crate::broker::site::active::Origin;
 use crate::broker::site::{Said, Site, Work, membership};
 use crate::controller::FEATURE_LEVEL;
-use crate::ids::{NodeId, Offset, TopicPartition};
+use crate::ids::{NodeId, Offset, TopicPartition, Uuid};
 use crate::journal::disk::Disk;
 use crate::limits::REQUEST_PARTITIONS_MAX;
 use crate::replica::LeaderAndIsr;
@@ -85,6 +88,7 @@ struct Waiting {
 /// What waits for the active controller.
 pub(super) struct Asking {
     waiting: BTreeMap<u64, Waiting>,
+    /// See [`first_number`].
     next_number: u64,
     /// The broker's epoch, once it is registered.
     broker_epoch: Option<i64>,
@@ -102,10 +106,10 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    pub(super) fn new() -> Asking {
+    pub(super) fn new(process: Uuid) -> Asking {
         Asking {
             waiting: BTreeMap::new(),
-            next_number: 0,
+            next_number: first_number(process),
             broker_epoch: None,
             is_fenced: true,
             due_at: Boot(0),
@@ -548,5 +552,26 @@ impl<D: Disk> Site<D> {
             // Nobody decides at present: the next heartbeat finds whoever does.
             Err(_) => self.asking.due_at = now.boot.plus_ms(RETRY_MS),
         }
+    }
+}
+
+/// Where a process begins to count: far from where all others do.
+fn first_number(process: Uuid) -> u64 {
+    let (random, _) = process.0.split_first_chunk().expect("sixteen are more than eight");
+    u64::from_be_bytes(*random) >> 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen in the simulation: a node asked and was killed, and the controller, whose disk was slow,
+    /// answered the next process. Both had begun at 1, and the answer was taken for that to another
+    /// question.
+    #[test]
+    fn no_two_processes_number_their_requests_alike() {
+        let first = |byte| Asking::new(Uuid::from_random([byte; 16])).next_number;
+        assert!(1 << 32 < first(8) - first(7));
+        assert!(first(u8::MAX).checked_add(1 << 62).is_some(), "it can count on");
     }
 }

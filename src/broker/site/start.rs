@@ -269,7 +269,7 @@ impl<D: Disk> Site<D> {
             replayed_end,
             applying: Applying::new(replayed_end),
             active: Active::default(),
-            asking: Asking::new(),
+            asking: Asking::new(start.process),
             peers: BTreeMap::new(),
             sees_all: false,
             gone: BTreeSet::new(),
