@@ -170,7 +170,7 @@ fn heal(world: &mut World) -> Result<(), Violation> {
     };
     until(world, HEAL_US, "every reader is at the end", is_read)?;
     until(world, HEAL_US, "what rotted is found and healed", |world| {
-        world.checkers.copies.damaged.is_empty() && is_whole(world)
+        world.checkers.is_healed() && is_whole(world)
     })?;
     // What was read once is read again from the first record on.
     for client in world.clients.all.values_mut() {

@@ -98,11 +98,13 @@ impl Copies {
         self.damaged.remove(&place);
     }
 
-    /// Where a partition lives: what is elsewhere is nobody's any more, once its node has started on it.
+    /// Where a partition lives: what is elsewhere is nobody's any more, once its node has started on it
+    /// and has no copy. (One that was off may find its copy again, and be a replica again.)
     pub fn note_replicas(&mut self, topic_partition: TopicPartition, replicas: &[NodeId]) {
+        let all = &self.all;
         self.damaged.retain(|place, damaged| {
-            let is_replica = replicas.contains(&NodeId(place.node));
-            place.topic_partition != topic_partition || is_replica || damaged.life == 0
+            let is_kept = replicas.contains(&NodeId(place.node)) || all.contains_key(place);
+            place.topic_partition != topic_partition || is_kept || damaged.life == 0
         });
     }
 
@@ -245,7 +247,15 @@ impl Copies {
                         self.damaged.remove(&place);
                     }
                 }
-                None => s1::starts_with_all(verdict, place, lacking.as_ref(), None),
+                None => {
+                    s1::starts_with_all(verdict, place, lacking.as_ref(), None);
+                    // The cut that was to heal it was not durable yet, say: it is made once more.
+                    if is_told {
+                        let has_left = !is_in_sync(place);
+                        let damaged = Damaged { has_left, life: life.number, rot: None };
+                        self.damaged.insert(place, damaged);
+                    }
+                }
                 // It was looked at before, and what it lacks is known.
                 Some(damaged) if 0 < damaged.life => {
                     damaged.life = life.number;

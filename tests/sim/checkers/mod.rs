@@ -189,6 +189,14 @@ impl Checkers {
         self.elections.booted(running.life.node);
     }
 
+    /// Whether no replica's copy is damaged.
+    pub fn is_healed(&self) -> bool {
+        let is_replica = |place: &Place| {
+            self.decisions.replicas(place.topic_partition).contains(&NodeId(place.node))
+        };
+        !self.copies.damaged.keys().any(is_replica)
+    }
+
     /// Whether no node has something of the metadata on its disk that may yet be committed.
     pub fn is_metadata_settled(&self) -> bool {
         self.quorum.committed_end().is_some_and(|end| self.copies.is_behind(METADATA, end))
