@@ -329,6 +329,12 @@ impl World {
                 self.trace.note(|| format!("node {node} loses power as it starts: {}", why.0));
                 self.cut_power(node);
             }
+            // Whoever looks after it tries again: there may be room by then.
+            Err(why) if disk.is_full() => {
+                self.trace.note(|| format!("node {node} finds no room to start: {}", why.0));
+                let at = self.soon(2_000_000, 2_000_000);
+                self.at(at, Event::Boot(node));
+            }
             Err(why) => {
                 self.checkers.blame("a node starts", &format!("node {node}: {}", why.0));
             }

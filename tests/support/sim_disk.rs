@@ -232,6 +232,11 @@ impl SimDisk {
         self.inner().is_cold = is_cold;
     }
 
+    /// Whether next to no room is left.
+    pub fn is_full(&self) -> bool {
+        self.inner().free_bytes.is_some_and(|free| free < 1 << 20)
+    }
+
     /// Room that is left; writes beyond it fail.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.inner().free_bytes = free;

@@ -137,8 +137,11 @@ impl Leaders {
         let none = Copy::default();
         let own = copies.copy(place.node, topic_partition).unwrap_or(&none);
         let replicas = &seen.replica.state().replicas;
+        // One whose card was damaged since it told had it.
         let has = |node: &&NodeId| {
-            copies.copy(node.0, topic_partition).is_some_and(|copy| to <= copy.durable)
+            let is_damaged = copies.damaged.contains_key(&Place { node: node.0, topic_partition });
+            let copy = copies.copy(node.0, topic_partition);
+            is_damaged || copy.is_some_and(|copy| to <= copy.durable)
         };
         let holders = replicas.iter().filter(has).count();
         let min = seen.replica.log().config().min_insync_replicas as usize;
