@@ -1,7 +1,7 @@
 //! Starting from what is on disk.
 
 use bytes::Bytes;
-use raft::eraftpb::{Entry, HardState as RaftHardState, Snapshot as RaftSnapshot};
+use raft::eraftpb::{Entry, EntryType, HardState as RaftHardState, Snapshot as RaftSnapshot};
 use raft::{Config, RawNode};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -104,7 +104,8 @@ impl Quorum {
         if is_sole_voter && admit::TERM_MAX <= term {
             return Err(StartError::EpochsExhausted);
         }
-        let raft_state = raft_state(&hard_state, term, (base, last));
+        let proven = proven_end(&entries).unwrap_or(base.index);
+        let raft_state = raft_state(&hard_state, term, (base, last), proven);
         let raft_snapshot = snapshot.as_ref().map(raft_snapshot);
         let store = Store::new(base, entries, raft_snapshot, raft_state, &members);
         let config = config(id, base.index, timeouts);
@@ -148,14 +149,30 @@ impl Quorum {
     }
 }
 
-fn raft_state(state: &HardState, term: u64, (base, last): (Place, Place)) -> RaftHardState {
+fn raft_state(
+    state: &HardState,
+    term: u64,
+    (base, last): (Place, Place),
+    proven: u64,
+) -> RaftHardState {
     let known = u64::try_from(state.high_watermark.0 - 1).unwrap_or(0);
     RaftHardState {
         term,
         vote: state.vote.map_or(0, raft_id),
-        commit: known.clamp(base.index, last.index),
+        commit: known.max(proven).clamp(base.index, last.index),
         ..RaftHardState::default()
     }
+}
+
+/// The last entry that the log itself proves committed: a change of the members with another one behind
+/// it, for that was proposed only when this one was applied.
+///
+/// The high watermark of a stop may lag. A node that had two changes in its log and went by neither
+/// would ask those for votes who voted before both, and two majorities that are two changes apart need
+/// not meet.
+fn proven_end(entries: &[Entry]) -> Option<u64> {
+    let is_change = |entry: &&Entry| entry.get_entry_type() == EntryType::EntryConfChangeV2;
+    entries.iter().rev().filter(is_change).nth(1).map(|entry| entry.index)
 }
 
 fn config(id: VoterId, applied: u64, timeouts: Timeouts) -> Config {
@@ -203,4 +220,34 @@ pub(super) fn raft_snapshot(snapshot: &Snapshot) -> RaftSnapshot {
     (metadata.index, metadata.term) = (place.offset, place.epoch);
     metadata.set_conf_state(snapshot.members.conf_state());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by tests/sim: a board was away while the voters 1 2 3 became 1 2 3 4 and then 1 2 4. It had
+    /// fetched the log, though not been told that it is committed, when the power of all went. It asked
+    /// 3 for its vote, and led without what 1 and 4 had committed.
+    #[test]
+    fn q3_a_change_of_members_with_another_behind_it_is_committed() {
+        let entry = |index: u64, is_change: bool| {
+            let mut entry = Entry { index, term: 2, ..Entry::default() };
+            if is_change {
+                entry.set_entry_type(EntryType::EntryConfChangeV2);
+            }
+            entry
+        };
+        let state = HardState { high_watermark: Offset(3), ..HardState::default() };
+        let commit = |changes: &[u64]| {
+            let entries: Vec<Entry> = (1..9).map(|at| entry(at, changes.contains(&at))).collect();
+            let bounds = (Place::default(), Place { index: 8, term: 2 });
+            raft_state(&state, 2, bounds, proven_end(&entries).unwrap_or(0)).commit
+        };
+        assert_eq!(commit(&[]), 2);
+        assert_eq!(commit(&[6]), 2, "it may not be committed");
+        assert_eq!(commit(&[5, 6]), 5);
+        assert_eq!(commit(&[4, 5, 7]), 5);
+        assert_eq!(commit(&[1, 7]), 2, "more is known");
+    }
 }
