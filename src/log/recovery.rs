@@ -580,10 +580,9 @@ impl<'a, D: Disk> Recovery<'a, D> {
             match walk.next() {
                 Ok(Some(met)) if met.header.next_offset() <= offset => {}
                 Ok(Some(met)) => return Ok(met.position),
-                Ok(None) => return Ok(segment.bytes),
                 Err(WalkError::Io(error)) => return Err(error),
-                // All of them were checked by the scan.
-                Err(WalkError::Bad(_) | WalkError::Cold(_)) => return Ok(segment.bytes),
+                // None is bad: all of them were checked by the scan.
+                Ok(None) | Err(WalkError::Bad(_) | WalkError::Cold(_)) => return Ok(segment.bytes),
             }
         }
     }
