@@ -17,6 +17,7 @@ use std::path::Path;
 
 use booted::{Booted, boot};
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicPartition};
+use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal};
 use odradek::log::{Log, LogDir, LogReport, OpenParameters, RecoveryReport, owed_entries};
 use odradek::record::{BatchBuilder, Compression};
@@ -25,7 +26,7 @@ use odradek::topic_config::TopicConfig;
 use partition::{
     Fate, Random, WALL, World, name, random_batch, read_all, small_config, topic_partition,
 };
-use sim_disk::{SimDisk, SimFile};
+use sim_disk::{Cut, SimDisk, SimFile};
 
 /// What the log goes through; ends early when the disk stops.
 fn run(world: &mut World, random: &mut Random) -> Option<()> {
@@ -367,4 +368,81 @@ fn log_and_journal_together_lose_nothing_at_any_stop() {
         site.check(&report, &told);
         assert!(site.dir.identity().node_id == NodeId(1));
     }
+}
+
+/// Batches in both partitions, as far as the page cache.
+fn append_some(site: &mut Site, told: &mut Told) -> Vec<Entry<SimFile>> {
+    let entries = (0..6).map(|place| site.append(place % 2, 400, told).expect("no failure"));
+    let entries = entries.collect();
+    for log in &mut site.logs {
+        log.settle().expect("no failure");
+    }
+    entries
+}
+
+/// What a sync that fails leaves: pages that pass for clean, for the next process, too.
+fn fail_a_sync(site: &Site) {
+    site.disk.set_syncs_fail(true);
+    for log in &site.logs {
+        for target in log.flush_targets().expect("no failure") {
+            target.segment.file.sync_data().expect_err("it fails");
+        }
+    }
+    site.disk.set_syncs_fail(false);
+}
+
+/// Found by tests/sim: a process that was started after a failed sync found all that the journal has in
+/// the segments already, and wrote nothing. The next checkpoint synced what passes for clean, freed the
+/// journal, and the power cut after it took acknowledged records.
+#[test]
+fn what_the_journal_has_is_written_again_after_a_failed_sync() {
+    let disk = SimDisk::new();
+    let mut told = Told::default();
+    let (mut site, _) = Site::open(&disk, 1000, 0).expect("no failure");
+    let entries = append_some(&mut site, &mut told);
+    site.commit(&entries).expect("no failure");
+    fail_a_sync(&site);
+    let (mut site, _) = Site::open(&disk, 2000, 100).expect("no failure");
+    // Until the journal has freed what it had.
+    while site.checkpoint_count < 3 {
+        let entries = append_some(&mut site, &mut told);
+        site.commit_appends(entries, &mut told).expect("no failure");
+    }
+    let (site, report) = Site::open(&disk.power_cut(Cut::KeepNothing), 3000, 0).expect("starts");
+    site.check(&report, &told);
+}
+
+/// The same of what lies behind the journal's mark, and is taken for durable from a start on.
+#[test]
+fn what_lies_behind_the_mark_is_written_again_after_a_failed_sync() {
+    let disk = SimDisk::new();
+    let mut told = Told::default();
+    let (mut site, _) = Site::open(&disk, 1000, 0).expect("no failure");
+    let _ = append_some(&mut site, &mut told);
+    fail_a_sync(&site);
+    let (site, _) = Site::open(&disk, 2000, 100).expect("no failure");
+    for (number, log) in site.logs.iter().enumerate() {
+        assert_eq!(log.durable_offset(), Offset(3), "it is all there");
+        told.acked[number] = 3;
+    }
+    let (site, report) = Site::open(&disk.power_cut(Cut::KeepNothing), 3000, 0).expect("starts");
+    site.check(&report, &told);
+}
+
+/// Found by tests/sim: what a start made durable behind the journal's mark was told to no journal, and a
+/// segment that went was missed by nobody.
+#[test]
+fn what_a_start_makes_durable_is_told_to_the_journal() {
+    let disk = SimDisk::new();
+    let mut told = Told::default();
+    let (mut site, _) = Site::open(&disk, 1000, 0).expect("no failure");
+    let _ = append_some(&mut site, &mut told);
+    let (site, _) = Site::open(&disk, 2000, 100).expect("no failure");
+    assert_eq!(site.logs[0].durable_offset(), Offset(3));
+    let cut = disk.power_cut(Cut::KeepNothing);
+    let dir = format!("/data/{}-0", name());
+    cut.destroy(&Path::new(&dir).join("00000000000000000000.log"));
+    let (_, report) = Site::open(&cut, 3000, 200).expect("starts");
+    assert!(!report.partitions[0].is_sound(), "{report:?}");
+    assert!(report.partitions[1].is_sound(), "{report:?}");
 }

@@ -592,8 +592,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let mark = self.mark.unwrap_or(Offset::ZERO);
         for segment in self.segments.iter().filter(|segment| mark < segment.end) {
             let file = segment.file(self.place)?;
-            // Of a log that no journal tells of nothing is known to be new.
-            if self.mark.is_some() {
+            // Where the journal is lost nothing is known to be new, and that would be all of it.
+            if self.is_journal_whole || self.mark.is_some() {
                 write_again(&file, self.position_of(segment, mark)?, segment.bytes)?;
             }
             file.sync_data()?;

@@ -413,7 +413,6 @@ pub fn boot(
     let seed = plan.seed.wrapping_mul(31) ^ (life.number << 8 | life.node as u64);
     let mut site = begin(&mut opened, disk, (life, seed), plan, now, (log, standing), &mut found)?;
     let image = site.controller().image().clone();
-
     let settled = opened.settle(node_id, &image, plan, now);
     if !settled.missing.is_empty() {
         return Err(BootError(format!("{:?} could not be made", settled.missing)));
