@@ -159,7 +159,9 @@ impl<D: Disk> Leader<D> {
             return;
         }
         for remote in self.remotes.values_mut() {
-            remote.is_given_up |= remote.is_damaged && remote.named_at == Some(partition_epoch);
+            // Metadata may have been faster than this answer, and a proposal made since.
+            let was_named = remote.named_since.is_some_and(|version| version <= partition_epoch);
+            remote.is_given_up |= remote.is_damaged && was_named;
         }
         self.serve_all(now);
     }
@@ -409,7 +411,8 @@ impl<D: Disk> Leader<D> {
         };
         for (node, remote) in &mut self.remotes {
             let is_named = proposal.damaged.contains(node);
-            remote.named_at = is_named.then_some(proposal.partition_epoch);
+            let version = proposal.partition_epoch;
+            remote.named_since = is_named.then(|| remote.named_since.unwrap_or(version));
         }
         self.isr.propose(proposal.clone());
         self.local.push(Output::Alter(proposal));

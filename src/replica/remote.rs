@@ -51,8 +51,8 @@ pub(super) struct Remote {
     /// that time. Moved on only then, for its storage may be several messages behind.
     goal: Option<(Boot, Offset)>,
     pub is_damaged: bool,
-    /// The version that the newest proposal builds on, if that names it as damaged.
-    pub named_at: Option<i32>,
+    /// The version that the first proposal builds on which names it as damaged, where all since have.
+    pub named_since: Option<i32>,
     /// Whether the controller knows that, and counts on it for nothing any more.
     pub is_given_up: bool,
     /// Oldest first.

@@ -75,6 +75,7 @@ impl<D: Disk> Leader<D> {
         let remote = self.remotes.get_mut(&follower).expect("judged");
         remote.is_damaged = fetch.is_damaged;
         remote.is_given_up &= fetch.is_damaged;
+        remote.named_since = remote.named_since.filter(|_| fetch.is_damaged);
         remote.cursor = Some(cursor);
         remote.parked.push_back(ParkedFetch {
             sequence: fetch.sequence,
