@@ -6,7 +6,8 @@
 //! from an old incarnation or of a replica that was replaced meanwhile, changes nothing.
 //!
 //! **Invariant:** a replica that its leader names as damaged is neither in the ISR nor eligible: it
-//! begins to lose what it has as soon as it hears that nobody counts on it (R8).
+//! begins to lose what it has as soon as it hears that nobody counts on it (R8). A leader that names
+//! itself so gives way to another in sync, if one can lead at once.
 
 use crate::controller::Controller;
 use crate::controller::change::Change;
@@ -84,7 +85,8 @@ impl Controller {
         }
         let isr: Vec<NodeId> = alter.isr.iter().map(|one| one.node_id).collect();
         let is_twice = |(place, node): (usize, &NodeId)| isr[..place].contains(node);
-        let is_legal = isr.contains(&leader)
+        let gives_way = alter.damaged.contains(&leader);
+        let is_legal = isr.contains(&leader) != gives_way
             && isr.iter().all(|node| image.replicas.contains(node))
             && !isr.iter().enumerate().any(is_twice);
         if !is_legal {
@@ -103,7 +105,12 @@ impl Controller {
         }) {
             return Err(ErrorCode::INELIGIBLE_REPLICA);
         }
-        let wish = Wish { isr, ..Wish::leader(image, Election::Keep) };
+        // Of a damaged leader more is left than of nobody.
+        if gives_way && !isr.iter().any(|node| self.image.is_active(*node)) {
+            return Err(ErrorCode::INELIGIBLE_REPLICA);
+        }
+        let lost = gives_way.then_some(leader);
+        let wish = Wish { isr, lost, ..Wish::leader(image, Election::Keep) };
         let may_lead = |node| node == leader || self.image.is_active(node);
         let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
         // What is so already is a success of the same version.

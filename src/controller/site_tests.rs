@@ -293,6 +293,32 @@ fn r8_a_replica_that_is_found_damaged_while_it_runs_is_eligible_for_nothing() {
     assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 1");
 }
 
+/// A leader that finds its own copy damaged leaves the ISR, and another leads; where nobody else in sync
+/// can, it goes on with what it has.
+#[test]
+fn r8_a_leader_that_is_damaged_gives_way_while_another_in_sync_is_there() {
+    let mut site = Site::of_three();
+    let names_itself = |site: &mut Site, leader: i32, isr: &[i32]| {
+        let mut request = site.request(leader, isr);
+        request.partitions[0].damaged = vec![NodeId(leader)];
+        site.alter(&request)
+    };
+    assert_eq!(names_itself(&mut site, 1, &[1, 2, 3]), ErrorCode::INVALID_REQUEST);
+    let request = site.request(1, &[2, 3]);
+    assert_eq!(site.alter(&request), ErrorCode::INVALID_REQUEST, "it does not say why");
+    assert_eq!(names_itself(&mut site, 1, &[2, 3]), ErrorCode::NEW_LEADER_ELECTED);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    site.set_min_insync("2");
+    assert_eq!(names_itself(&mut site, 2, &[3]), ErrorCode::NEW_LEADER_ELECTED);
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ", "nor is it eligible");
+    assert_eq!(names_itself(&mut site, 3, &[]), ErrorCode::INELIGIBLE_REPLICA);
+    // One in sync that is a new process, and not unfenced yet, cannot lead at once.
+    let mut site = Site::of_three();
+    assert_eq!(site.register(2, 2, &[]), Ok(()));
+    assert_eq!(names_itself(&mut site, 1, &[2]), ErrorCode::INELIGIBLE_REPLICA);
+    assert_eq!(site.text(), "leader 1 epoch 0 isr 123 elr ");
+}
+
 /// Found by tests/sim: a node said itself which of its partitions acknowledge before they are durable,
 /// by the metadata that it had at its start. Of a topic that was new it did not know, stayed in sync
 /// with its end gone, and led.

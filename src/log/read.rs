@@ -72,6 +72,12 @@ impl<D: Disk> Log<D> {
         Some((next, next.base))
     }
 
+    /// Where the segment begins that holds `offset`, or would.
+    pub fn segment_of(&self, offset: Offset) -> Offset {
+        let behind = self.segments.partition_point(|segment| segment.base <= offset);
+        self.segments[behind.saturating_sub(1)].base
+    }
+
     /// Where the first segment begins that lies behind `offset`, if there is one.
     pub fn segment_after(&self, offset: Offset) -> Option<Offset> {
         self.segments.iter().map(|segment| segment.base).find(|base| offset < *base)

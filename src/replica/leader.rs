@@ -125,8 +125,10 @@ impl<D: Disk> Leader<D> {
                 self.parked.fail(ErrorCode::KAFKA_STORAGE_ERROR, &mut self.local.outputs);
             }
             Input::Tick => self.tick(now),
-            // The controller is to act on it; a follower heals itself.
-            Input::Damaged(from) => self.local.note_damage(from),
+            Input::Damaged(from) => {
+                self.local.note_damage(from);
+                self.settle(now);
+            }
             // It asks nobody, and cuts nothing.
             Input::Fetched { .. } | Input::TruncationPersisted | Input::CutDone(_) => {}
             Input::Metadata(_) | Input::Altered { .. } => unreachable!("the replica takes these"),
@@ -258,6 +260,11 @@ impl<D: Disk> Leader<D> {
         self.isr.maximal().into_iter().filter(|node| *node != own).collect()
     }
 
+    /// Whether another is to lead instead: the copy here is damaged, and not the only one in sync.
+    pub(super) fn gives_way(&self) -> bool {
+        self.local.damage.is_some() && !self.others_in_sync().is_empty()
+    }
+
     /// Followers that have all there is had it until now: an idle partition hears nothing of them.
     fn note_caught_up(&mut self, now: Boot) {
         let end = self.local.log.end_offset();
@@ -304,6 +311,7 @@ impl<D: Disk> Leader<D> {
 
     /// Draws the conclusions of what has changed: the ISR, the high watermark, and what waited.
     pub(super) fn settle(&mut self, now: Now) {
+        self.maybe_leave(now.boot);
         self.maybe_expand(now.boot);
         self.maybe_raise_high_watermark(now.boot);
         let has_enough = self.has_enough();
@@ -394,6 +402,23 @@ impl<D: Disk> Leader<D> {
         }
     }
 
+    /// Proposes that another lead, because the copy here is damaged: as a follower it is healed. It
+    /// stays while nobody else in sync could lead at once, for then it has the most.
+    fn maybe_leave(&mut self, now: Boot) {
+        if self.local.damage.is_none() || !self.isr.may_propose(now) {
+            return;
+        }
+        let in_sync = self.remotes.iter().filter(|(node, remote)| {
+            self.isr.committed().contains(node) && self.is_in_sync(now, remote)
+        });
+        let wanted: BTreeSet<NodeId> = in_sync.map(|(node, _)| *node).collect();
+        let is_active =
+            |node: &NodeId| self.local.brokers.get(node).is_some_and(|broker| broker.is_active);
+        if wanted.iter().any(is_active) {
+            self.propose(&wanted);
+        }
+    }
+
     fn propose(&mut self, wanted: &BTreeSet<NodeId>) {
         let config = &self.local.config;
         let epoch_of = |node: &NodeId| match self.remotes.get(node) {
@@ -420,7 +445,9 @@ impl<D: Disk> Leader<D> {
 
     fn damaged(&self, wanted: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let damaged = self.remotes.iter().filter(|(_, remote)| remote.is_damaged);
-        damaged.map(|(node, _)| *node).filter(|node| !wanted.contains(node)).collect()
+        let own = self.local.damage.map(|_| self.local.config.node_id);
+        let damaged = damaged.map(|(node, _)| *node).chain(own);
+        damaged.filter(|node| !wanted.contains(node)).collect()
     }
 
     fn tick(&mut self, now: Now) {

@@ -429,6 +429,11 @@ impl<D: Disk> Replica<D> {
         matches!(self.role(), Role::Leader(leader) if leader.has_enough())
     }
 
+    /// Whether it leads, but not for long: its copy is damaged, and another one is in sync.
+    pub fn gives_way(&self) -> bool {
+        matches!(self.role(), Role::Leader(leader) if leader.gives_way())
+    }
+
     /// Whether the log is being cut: nothing may be flushed, expired or compacted meanwhile.
     pub fn is_cutting(&self) -> bool {
         matches!(self.role(), Role::Follower(follower) if follower.is_cutting())

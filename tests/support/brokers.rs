@@ -25,7 +25,7 @@ use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal};
 use odradek::log::{Log, OpenParameters, owed_entries};
 use odradek::record::{BatchBuilder, Compression};
-use odradek::replica::{ReplicaConfig, ThrottledRates};
+use odradek::replica::{LeaderAndIsr, ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::replica::alter_partition::AlterPartitionRequest;
@@ -233,11 +233,32 @@ impl Site {
     pub fn elect(&mut self, partition: i32, leader: NodeId, isr: &[NodeId]) {
         let image = self.controller.image();
         let known = &image.topic(TOPIC).expect("made").partitions[partition as usize];
+        let epoch = known.leader_epoch.next().expect("small");
+        self.change(partition, Some(leader), epoch, isr);
+    }
+
+    /// The same leader goes on, with these in sync.
+    pub fn shrink(&mut self, partition: i32, isr: &[NodeId]) {
+        let image = self.controller.image();
+        let known = &image.topic(TOPIC).expect("made").partitions[partition as usize];
+        let (leader, epoch) = (known.leader, known.leader_epoch);
+        self.change(partition, leader, epoch, isr);
+    }
+
+    fn change(
+        &mut self,
+        partition: i32,
+        leader: Option<NodeId>,
+        leader_epoch: LeaderEpoch,
+        isr: &[NodeId],
+    ) {
+        let image = self.controller.image();
+        let known = &image.topic(TOPIC).expect("made").partitions[partition as usize];
         let change = Change::PartitionChange {
             topic_id: TOPIC,
             partition: Partition(partition),
-            leader: Some(leader),
-            leader_epoch: known.leader_epoch.next().expect("small"),
+            leader,
+            leader_epoch,
             isr: isr.to_vec(),
             elr: Vec::new(),
             partition_epoch: known.partition_epoch + 1,
@@ -253,6 +274,18 @@ impl Site {
     pub fn isr(&self, partition: i32) -> Vec<NodeId> {
         let image = self.controller.image();
         image.topic(TOPIC).expect("made").partitions[partition as usize].isr.to_vec()
+    }
+
+    fn decided(&self, partition: i32) -> LeaderAndIsr {
+        let image = self.controller.image();
+        let known = &image.topic(TOPIC).expect("made").partitions[partition as usize];
+        LeaderAndIsr {
+            leader: known.leader,
+            leader_epoch: known.leader_epoch,
+            replicas: known.replicas.to_vec(),
+            isr: known.isr.to_vec(),
+            partition_epoch: known.partition_epoch,
+        }
     }
 
     fn step(&mut self, node: NodeId, shard: usize, event: Event<SimDisk>) {
@@ -357,11 +390,13 @@ impl Site {
                 let (changes, response) = self.controller.alter_partition(&request);
                 self.decide(&changes);
                 let error = response.partitions.first().map_or(response.error, |one| one.error);
-                if !error.is_ok() {
-                    let outcome = Err(error);
-                    let event = Event::Altered { topic_partition, partition_epoch, outcome };
-                    self.step(node, shard, event);
-                }
+                let outcome = if error.is_ok() {
+                    Ok(self.decided(topic_partition.partition.0))
+                } else {
+                    Err(error)
+                };
+                let event = Event::Altered { topic_partition, partition_epoch, outcome };
+                self.step(node, shard, event);
             }
             Output::Cut(topic_partition, cut) => {
                 let done = cut.run();
@@ -527,6 +562,17 @@ impl Site {
             ReplyBody::Trimmed(items) => Some((items[0].1.error, items[0].1.low_watermark.0)),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A bit flips in the first segment of a partition on a node.
+    pub fn flip(&self, node: NodeId, partition: i32, position: usize) {
+        let path = format!("/data/{}-{partition}/{:020}.log", self.name, 0);
+        self.brokers[&node].disk.damage(Path::new(&path), |bytes| {
+            // The medium may not have all of what is read yet.
+            if let Some(byte) = bytes.get_mut(position) {
+                *byte ^= 1;
+            }
+        });
     }
 
     /// The bytes of a partition's segments on a node.

@@ -11,7 +11,8 @@
 //!
 //! **Invariant:** a coordinator serves only after every record of its log was replayed and the high
 //! watermark is behind the last of them: a new leader may have records that the next one lacks, and
-//! nobody is told of those. What a request wrote is answered when it is durable. Nothing but
+//! nobody is told of those. What is damaged here it passes over, and serves without only where no other
+//! replica in sync may have it: else that one is about to lead. What a request wrote is answered when it is durable. Nothing but
 //! coordinators appends to these logs.
 //!
 //! Read semantics.md 2.18 and 2.20 before editing.
@@ -31,6 +32,7 @@ use crate::journal::disk::{Disk, DiskFile};
 use crate::limits::{DECOMPRESSED_BYTES_ALWAYS, GROUP_ASKS_MAX, GROUP_LOAD_BYTES};
 use crate::log::{ReadError, Slice};
 use crate::record::{Batch, Records, decompress};
+use crate::replica::Input;
 use crate::time::{Boot, Now};
 use crate::wire::{ApiKey, ErrorCode};
 
@@ -45,8 +47,8 @@ pub(super) struct Groups {
     /// Which item of which ask a coordinator will answer, and whose it is.
     tokens: BTreeMap<u64, (RequestId, Place, TopicPartition)>,
     next_token: u64,
-    /// Cold bytes that a load waits for, and from which offset it goes on.
-    cold: BTreeMap<u64, (TopicPartition, Offset)>,
+    /// Cold bytes that a load waits for: from which offset it goes on, and where in the segment.
+    cold: BTreeMap<u64, (TopicPartition, Offset, u64)>,
 }
 
 /// A coordinator, and what its log has to do with it.
@@ -76,6 +78,8 @@ enum Lacking {
     Bytes,
     /// All is replayed, and the high watermark is not behind it yet.
     Commit,
+    /// All is replayed but what is damaged here, which others may have: one of them is to lead.
+    Successor,
 }
 
 /// An ask that is not answered yet.
@@ -297,17 +301,27 @@ impl<D: Disk> Back<D> {
         let Some(state) = self.partitions.get(&topic_partition) else { return };
         let high_watermark = state.high_watermark();
         let Some(hosted) = self.groups.hosted.get_mut(&topic_partition) else { return };
-        if let Stage::Loading { next, waits_for, .. } = &mut hosted.stage {
-            if *waits_for == Some(Lacking::Commit) && *next <= high_watermark {
-                *waits_for = None;
-            }
-        }
         while let Some(&(end_offset, write)) = hosted.writes.front() {
             if high_watermark < end_offset {
                 break;
             }
             hosted.writes.pop_front();
             hosted.coordinator.committed(now, write, Ok(()));
+        }
+    }
+
+    /// A load that is over but for what others are to do goes on when they have done it.
+    pub(super) fn resume_load(&mut self, topic_partition: TopicPartition) {
+        let Some(hosted) = self.groups.hosted.get_mut(&topic_partition) else { return };
+        let Stage::Loading { next, waits_for, .. } = &mut hosted.stage else { return };
+        let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
+        let is_done = match waits_for {
+            Some(Lacking::Commit) => *next <= state.high_watermark(),
+            Some(Lacking::Successor) => !state.log.gives_way(),
+            Some(Lacking::Bytes) | None => false,
+        };
+        if is_done {
+            *waits_for = None;
         }
     }
 
@@ -403,7 +417,7 @@ impl<D: Disk> Back<D> {
             Err(why) => {
                 log::error!("{}-{}: {why}", state.log.name(), topic_partition.partition);
                 self.read_failed(topic_partition, &why);
-                self.skip_damage(now, topic_partition, next);
+                self.skip_damage(now, topic_partition, next, 0);
             }
         }
     }
@@ -419,19 +433,21 @@ impl<D: Disk> Back<D> {
     ) {
         let token = self.next_token;
         self.next_token += 1;
-        self.groups.cold.insert(token, (topic_partition, next));
+        self.groups.cold.insert(token, (topic_partition, next, position));
         self.set_loading(topic_partition, next, Some(Lacking::Bytes));
         self.outputs.push_back(BackOutput::Load(Load { token, file, position, bytes }));
     }
 
     /// Bytes that a load waited for are there, or the disk has lost them.
     pub(super) fn group_bytes_loaded(&mut self, now: Now, token: u64, is_lost: bool) {
-        let Some((topic_partition, next)) = self.groups.cold.remove(&token) else { return };
+        let Some((topic_partition, next, position)) = self.groups.cold.remove(&token) else {
+            return;
+        };
         if !self.groups.has(topic_partition) {
             return;
         }
         if is_lost {
-            self.skip_damage(now, topic_partition, next);
+            self.skip_damage(now, topic_partition, next, position);
         } else {
             self.set_loading(topic_partition, next, None);
         }
@@ -464,20 +480,51 @@ impl<D: Disk> Back<D> {
                 let (file, position) = (slice.file.clone(), slice.position);
                 return self.load_group_later(topic_partition, next, file, position, slice.bytes);
             }
-            Ok(_) | Err(_) => return self.skip_damage(now, topic_partition, next),
+            Ok(_) | Err(_) => {
+                return self.skip_damage(now, topic_partition, next, slice.position);
+            }
         }
         let hosted = self.groups.hosted.get_mut(&topic_partition).expect("it is loading");
+        let mut damaged_at = None;
         let mut rest = &bytes[..];
         while let Ok((batch, behind)) = Batch::split_first(rest) {
-            replay_batch(&mut hosted.coordinator, now, &batch, topic_partition);
+            if batch.crc_is_valid() {
+                replay_batch(&mut hosted.coordinator, now, &batch, topic_partition);
+            } else {
+                damaged_at = damaged_at.or(Some(bytes.len() - rest.len()));
+            }
             rest = behind;
         }
         self.set_loading(topic_partition, slice.end_offset, None);
+        if let Some(at) = damaged_at {
+            self.note_damage(now, topic_partition, next, slice.position + at as u64);
+        }
+    }
+
+    /// What holds `offset` is damaged at a byte: the replica is to know before anyone is served.
+    fn note_damage(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        offset: Offset,
+        position: u64,
+    ) {
+        let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
+        let segment = state.log.segment_of(offset);
+        self.suspect(topic_partition, segment, position);
+        self.step_replica(now, topic_partition, Input::Damaged(segment));
     }
 
     /// Goes on behind what cannot be read: a group that begins again where it was earlier is worth
     /// more than no groups at all, on a board that nobody looks after.
-    fn skip_damage(&mut self, now: Now, topic_partition: TopicPartition, next: Offset) {
+    fn skip_damage(
+        &mut self,
+        now: Now,
+        topic_partition: TopicPartition,
+        next: Offset,
+        position: u64,
+    ) {
+        self.note_damage(now, topic_partition, next, position);
         let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
         match state.log.segment_after(next) {
             Some(base) => self.set_loading(topic_partition, base, None),
@@ -485,11 +532,14 @@ impl<D: Disk> Back<D> {
         }
     }
 
-    /// Nothing is left to replay: the coordinator serves, at once or when all of it is committed.
+    /// Nothing is left to replay: the coordinator serves, at once or when all of it is committed; or
+    /// another one does, if something is damaged here.
     fn group_replayed(&mut self, now: Now, topic_partition: TopicPartition) {
         let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
         let (high_watermark, end) = (state.high_watermark(), state.log.end_offset());
-        if high_watermark < end {
+        if state.log.gives_way() {
+            self.set_loading(topic_partition, end, Some(Lacking::Successor));
+        } else if high_watermark < end {
             self.set_loading(topic_partition, end, Some(Lacking::Commit));
         } else {
             self.group_loaded(now, topic_partition);
@@ -514,7 +564,7 @@ impl<D: Disk> Back<D> {
     }
 }
 
-/// Replays the records of a batch. What a later software wrote, or a damaged disk, is left out.
+/// Replays the records of a batch. What a later software wrote is left out.
 fn replay_batch(
     coordinator: &mut Coordinator,
     now: Now,
@@ -523,13 +573,6 @@ fn replay_batch(
 ) {
     let header = batch.header();
     let place = topic_partition.partition;
-    if !batch.crc_is_valid() {
-        log::error!(
-            "{OFFSETS_TOPIC}-{place}: the batch at {} is damaged, left out",
-            header.base_offset
-        );
-        return;
-    }
     if header.attributes.is_control() {
         return;
     }

@@ -82,6 +82,11 @@ impl<D: Disk> Kept<D> {
         self.replica().is_none_or(|replica| matches!(replica.role(), Role::Leader(_)))
     }
 
+    /// Whether another one is about to lead, because the copy here is damaged.
+    pub fn gives_way(&self) -> bool {
+        self.replica().is_some_and(Replica::gives_way)
+    }
+
     /// The epoch of the leadership that is known of.
     pub fn known_epoch(&self) -> LeaderEpoch {
         match self {

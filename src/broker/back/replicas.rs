@@ -386,6 +386,7 @@ impl<D: Disk> Back<D> {
             }
         }
         self.note_role(topic_partition);
+        self.resume_load(topic_partition);
         if has_risen {
             self.raise_high_watermark(topic_partition, u64::MAX);
             self.complete_produces(topic_partition);

@@ -42,7 +42,7 @@ pub struct AlterReplicas {
     pub leader_epoch: LeaderEpoch,
     /// Version of the partition's state that this builds on.
     pub partition_epoch: i32,
-    /// The new in-sync replicas, the leader among them.
+    /// The new in-sync replicas, the leader among them unless it is damaged itself.
     #[serde(deserialize_with = "frame::list::<REPLICAS_MAX, _, _>")]
     pub isr: Vec<InSync>,
     /// Replicas that are not what they were: they may not lead either, when nobody is in sync.
