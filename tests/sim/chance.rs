@@ -171,7 +171,7 @@ impl World {
 
     fn slow_disk(&mut self, node: NodeNumber) {
         let us = [1, 20, 200][self.random.below(3) as usize] * 1000;
-        let fine = self.plan.sync_us;
+        let fine = self.plan.sync_us(node);
         let board = self.boards.get_mut(&node).expect("a board");
         board.sync_us = if us == 1000 { fine } else { (us, us * 2) };
         self.trace.note(|| format!("syncs of node {node} take {us} us"));

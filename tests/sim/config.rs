@@ -19,6 +19,9 @@ use odradek::wire::peer::hello::{BROKER, CONTROLLER};
 use crate::plenty::Plenty;
 use crate::sim_disk::Rng;
 
+/// What a sync of a worn or cheap card takes.
+pub const SLOW_SYNC_US: (u64, u64) = (100_000, 200_000);
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -33,8 +36,8 @@ pub struct Plan {
     shards: [u16; 4],
     /// Whether a board joins while the run goes on, and another leaves.
     pub has_moves: bool,
-    /// What a sync takes, at least and beyond.
-    pub sync_us: (u64, u64),
+    /// What a sync of each board takes, at least and beyond.
+    pub sync_us: [(u64, u64); 4],
     /// How long a client rests between two requests, about.
     pub pace_us: u64,
     /// Whether two members of a group bear the same name.
@@ -49,8 +52,31 @@ pub struct Plan {
 impl Plan {
     /// Draws one.
     pub fn draw(seed: u64, random: &mut Rng) -> Plan {
+        let mut plan = Plan::fine(seed, random);
+        plan.draw_slow_cards();
+        plan
+    }
+
+    /// Some cards need long for each sync: all, or one. This is drawn apart, so that what the other
+    /// seeds do stays as it was.
+    fn draw_slow_cards(&mut self) {
+        let mut random = Rng(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x510e);
+        if random.below(5) != 0 {
+            return;
+        }
+        if random.flip() {
+            self.sync_us = [SLOW_SYNC_US; 4];
+        } else {
+            self.sync_us[random.below(self.node_count as u64) as usize] = SLOW_SYNC_US;
+        }
+    }
+
+    /// All cards are alike.
+    fn fine(seed: u64, random: &mut Rng) -> Plan {
         let mut shard = || 1 + random.below(2) as u16;
         let shards = [shard(), shard(), shard(), shard()];
+        let sync_us =
+            |random: &mut Rng| [(100, 400), (1000, 8000), (5000, 40_000)][random.below(3) as usize];
         Plan {
             seed,
             node_count: 3,
@@ -62,7 +88,7 @@ impl Plan {
             fetch_timeout_ms: [4000, 30_000][random.below(2) as usize],
             shards,
             has_moves: random.below(4) == 0,
-            sync_us: [(100, 400), (1000, 8000), (5000, 40_000)][random.below(3) as usize],
+            sync_us: [sync_us(random); 4],
             pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
             has_twins: random.below(2) == 0,
             has_late_fetches: false,
@@ -73,6 +99,10 @@ impl Plan {
 
     pub fn shard_count(&self, node: i32) -> u16 {
         self.shards[node as usize - 1]
+    }
+
+    pub fn sync_us(&self, node: i32) -> (u64, u64) {
+        self.sync_us[node as usize - 1]
     }
 
     pub fn topic_defaults(&self) -> TopicConfig {

@@ -33,6 +33,7 @@ use std::sync::Mutex;
 use odradek::mutant::{self, choose};
 use odradek::replica::mutant::Mutant as ReplicaMutant;
 
+use super::config::SLOW_SYNC_US;
 use super::run::run;
 use super::world::World;
 use crate::{SEEDS, seeds};
@@ -94,9 +95,9 @@ fn set_scene(fault: Fault, world: &mut World) {
         // Where votes take long to become durable, two nodes ask for them before one hears of the
         // other.
         Site(M::VotesTwice) => {
-            world.plan.sync_us = (100_000, 300_000);
+            world.plan.sync_us = [SLOW_SYNC_US; 4];
             for board in world.boards.values_mut() {
-                board.sync_us = world.plan.sync_us;
+                board.sync_us = SLOW_SYNC_US;
             }
         }
         Site(M::TakesStaleBroker) => world.plan.has_late_fetches = true,

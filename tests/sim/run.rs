@@ -131,9 +131,8 @@ fn heal(world: &mut World) -> Result<(), Violation> {
     world.is_calm = true;
     world.heal();
     world.net.loss = 0;
-    let fine = world.plan.sync_us;
-    for board in world.boards.values_mut() {
-        board.sync_us = fine;
+    for (node, board) in &mut world.boards {
+        board.sync_us = world.plan.sync_us(*node);
         board.disk.set_syncs_fail(false);
         board.disk.set_free_bytes(None);
     }

@@ -49,7 +49,7 @@ pub struct Board {
 
 impl Board {
     /// One that was never switched on.
-    fn new(plan: &Plan) -> Board {
+    fn new(plan: &Plan, node: NodeNumber) -> Board {
         Board {
             disk: SimDisk::new(),
             running: None,
@@ -58,7 +58,7 @@ impl Board {
             booted_us: 0,
             wall_off_ms: 0,
             paused_until: 0,
-            sync_us: plan.sync_us,
+            sync_us: plan.sync_us(node),
             has_left: false,
         }
     }
@@ -97,7 +97,7 @@ impl World {
         let mut trace = Trace::new();
         trace.note(|| format!("{plan:?}"));
         let mut world = World {
-            boards: (1..=plan.node_count).map(|node| (node, Board::new(&plan))).collect(),
+            boards: (1..=plan.node_count).map(|node| (node, Board::new(&plan, node))).collect(),
             random,
             us: 1_000_000,
             events: BTreeMap::new(),
@@ -183,7 +183,7 @@ impl World {
 
     /// Another board is switched on.
     pub fn add_board(&mut self, node: NodeNumber) {
-        self.boards.insert(node, Board::new(&self.plan));
+        self.boards.insert(node, Board::new(&self.plan, node));
         self.at(self.us, Event::Boot(node));
     }
 
