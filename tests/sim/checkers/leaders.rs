@@ -26,6 +26,8 @@ struct Stand {
     leads: bool,
     epoch: i32,
     high_watermark: i64,
+    /// How many are in sync, as a leader knows it.
+    in_sync: usize,
 }
 
 /// See the module.
@@ -73,6 +75,10 @@ impl Leaders {
             leads: matches!(replica.role(), Role::Leader(_)),
             epoch: replica.state().leader_epoch.0,
             high_watermark: replica.high_watermark().0,
+            in_sync: match replica.role() {
+                Role::Leader(leader) => leader.isr().len(),
+                Role::Follower(_) => 0,
+            },
         };
         let before = self.stands.insert(place, stand);
         if before == Some(stand) {
@@ -91,7 +97,11 @@ impl Leaders {
             }
             let low = before.filter(|before| before.leads).map_or(0, |b| b.high_watermark);
             r6::mark_rises(verdict, place, low, stand.high_watermark);
-            self.commit(place, stand, seen, copies, verdict);
+            // One that hears at once that a replica it waits for is away, and that too few are in sync,
+            // waits no more and then goes by the fewer.
+            let before = before.filter(|before| before.leads && before.epoch == stand.epoch);
+            let in_sync = before.map_or(0, |before| before.in_sync).max(stand.in_sync);
+            self.commit(place, Stand { in_sync, ..stand }, seen, copies, verdict);
         } else {
             // One that hears at once that a replica it waits for is away, and that it leads no more,
             // waits no more and then leads no more: what it commits on its way out is looked at like
@@ -146,7 +156,7 @@ impl Leaders {
         let holders = replicas.iter().filter(has).count();
         let min = seen.replica.log().config().min_insync_replicas as usize;
         let in_sync = match seen.replica.role() {
-            Role::Leader(leader) => leader.isr().len(),
+            Role::Leader(_) => stand.in_sync,
             // It has forgotten whom it took for in sync: those who have it must do.
             Role::Follower(_) => holders,
         };
