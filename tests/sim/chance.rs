@@ -250,24 +250,14 @@ impl World {
     }
 
     /// A bit flips in what a power cut left of bytes that were never synced: nobody was promised any of
-    /// them, so nothing may come of it. `floor` is what was.
-    pub fn flip_unsynced(&mut self, node: NodeNumber, floor: &SimDisk) {
+    /// them, so nothing may come of it. `before` is the disk whose power went. (Bytes that were synced
+    /// before their file got its name are sure, whether or not the name is.)
+    pub fn flip_unsynced(&mut self, node: NodeNumber, before: &SimDisk) {
         if self.random.below(3) != 0 {
             return;
         }
         let disk = self.boards[&node].disk.clone();
-        let (files, sure) = (disk.files(), floor.files());
-        let none = Vec::new();
-        let differs = |path: &PathBuf, bytes: &[u8]| -> Vec<usize> {
-            let sure = sure.get(path).unwrap_or(&none);
-            if sure == bytes {
-                return Vec::new();
-            }
-            (0..bytes.len()).filter(|at| sure.get(*at) != bytes.get(*at)).collect()
-        };
-        let loose = files.iter().map(|(path, bytes)| (path, differs(path, bytes)));
-        let loose: Vec<(&PathBuf, Vec<usize>)> =
-            loose.filter(|(_, places)| !places.is_empty()).collect();
+        let loose = before.unsynced_of(&disk);
         if loose.is_empty() {
             return;
         }

@@ -365,13 +365,13 @@ impl World {
         let board = self.boards.get_mut(&node).expect("a board");
         board.running = None;
         board.is_on = false;
-        let (floor, left) = (board.disk.power_cut(Cut::KeepNothing), board.disk.power_cut(keep));
-        board.disk = left;
+        let left = board.disk.power_cut(keep);
+        let before = std::mem::replace(&mut board.disk, left);
         self.counts.power_cuts += 1;
         self.trace.note(|| format!("node {node} loses power, {keep:?}"));
         self.orphan(node, true);
         if !self.is_calm && keep != Cut::KeepNothing {
-            self.flip_unsynced(node, &floor);
+            self.flip_unsynced(node, &before);
         }
         if !self.is_calm && may_lose {
             self.damage(node);

@@ -297,6 +297,19 @@ impl SimDisk {
         inner.durable_names.remove(path);
     }
 
+    /// Where the files that a power cut of this disk left hold bytes that were never synced.
+    pub fn unsynced_of(&self, left: &SimDisk) -> Vec<(PathBuf, Vec<usize>)> {
+        let (inner, left) = (self.inner(), left.inner());
+        let places = |(path, id): (&PathBuf, &u64)| {
+            let (sure, bytes) = (inner.files[id].durable(), &left.files[id].live);
+            let is_loose = |at: &usize| sure.get(*at) != bytes.get(*at);
+            let end = if sure == *bytes { 0 } else { bytes.len() };
+            (path.clone(), (0..end).filter(is_loose).collect())
+        };
+        let loose = left.names.iter().map(places);
+        loose.filter(|(_, places): &(PathBuf, Vec<usize>)| !places.is_empty()).collect()
+    }
+
     /// The disk as it is after a power cut and a reboot: another disk; this one stays as it is.
     pub fn power_cut(&self, cut: Cut) -> SimDisk {
         let inner = self.inner();
