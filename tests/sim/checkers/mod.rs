@@ -106,17 +106,27 @@ impl Checkers {
     /// Whether the node that answers a member leads the partition that both groups' names fall into, of
     /// two, and has shown in this epoch that its coordinator has loaded.
     pub fn coordinates(&mut self, node: i32, has_loaded: bool) -> bool {
-        let topic_id = self.decisions.topics.get(OFFSETS_TOPIC).copied();
-        let place = topic_id.map(|topic_id| TopicPartition { topic_id, partition: Partition(0) });
-        let decided = place.and_then(|place| self.decisions.partitions.get(&place));
-        let Some(decided) = decided.filter(|decided| decided.leader == Some(NodeId(node))) else {
-            return false;
-        };
-        let leadership = Some((node, decided.leader_epoch));
+        let Some((_, epoch)) = self.leadership_of_groups(node) else { return false };
+        let leadership = Some((node, epoch));
         if has_loaded {
             self.groups.serving = leadership;
         }
         self.groups.serving == leadership
+    }
+
+    /// Whether a node leads that partition, and knows it.
+    pub fn leads_groups(&self, node: i32) -> bool {
+        let leadership = self.leadership_of_groups(node);
+        leadership.is_some_and(|(place, epoch)| self.leaders.leads(place, epoch))
+    }
+
+    /// Where both groups live, and the epoch in which a node leads there, if it does.
+    fn leadership_of_groups(&self, node: i32) -> Option<(Place, i32)> {
+        let topic_id = *self.decisions.topics.get(OFFSETS_TOPIC)?;
+        let topic_partition = TopicPartition { topic_id, partition: Partition(0) };
+        let decided = self.decisions.partitions.get(&topic_partition)?;
+        let leads = decided.leader == Some(NodeId(node));
+        leads.then_some((Place { node, topic_partition }, decided.leader_epoch))
     }
 
     /// A static member was answered as one of its group.

@@ -364,7 +364,7 @@ impl Member {
     }
 
     /// An error of a coordinator: where to go on.
-    fn stumble(&mut self, world: &mut World, error: ErrorCode) {
+    fn stumble(&mut self, world: &mut World, node: NodeNumber, error: ErrorCode) {
         self.rest(world);
         match error {
             ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
@@ -387,6 +387,10 @@ impl Member {
             ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
             | ErrorCode::REQUEST_TIMED_OUT
             | ErrorCode::UNSTABLE_OFFSET_COMMIT => {}
+            // One that was deposed, and has not heard of it, never knew a group that began elsewhere.
+            ErrorCode::GROUP_ID_NOT_FOUND if !world.checkers.leads_groups(node) => {
+                self.coordinator = None;
+            }
             ErrorCode::GROUP_ID_NOT_FOUND => {
                 world.checkers.blame("G6", "a group that has members is forgotten");
             }
@@ -414,16 +418,16 @@ impl Member {
                     self.rest(world);
                 }
             }
-            JOIN => self.joined(world, body),
+            JOIN => self.joined(world, node, body),
             SYNC => self.synced(world, body, (node, asked)),
             HEARTBEAT => {
                 let response: HeartbeatResponse = frame::decode(body).expect("an answer");
                 match response.error.is_ok() {
                     true => self.was_served(world, (node, asked), Told::Beat),
-                    false => self.stumble(world, response.error),
+                    false => self.stumble(world, node, response.error),
                 }
             }
-            OFFSETS => self.begun(world, body),
+            OFFSETS => self.begun(world, node, body),
             COMMIT => self.has_committed(world, body, (node, asked)),
             LATE => self.is_too_late(world, body),
             _ => return self.has_fetched(world, body),
@@ -447,14 +451,14 @@ impl Member {
         world.checkers.served((self.group, instance, &self.name), &asked, has_share);
     }
 
-    fn joined(&mut self, world: &mut World, body: &[u8]) {
+    fn joined(&mut self, world: &mut World, node: NodeNumber, body: &[u8]) {
         let response: JoinGroupResponse<'_> = frame::decode(body).expect("an answer");
         if response.error == ErrorCode::MEMBER_ID_REQUIRED {
             response.member_id.clone_into(&mut self.name);
             return;
         }
         if !response.error.is_ok() {
-            return self.stumble(world, response.error);
+            return self.stumble(world, node, response.error);
         }
         if self.instance.is_none() {
             g4::has_a_name(&mut world.checkers.verdict, self.id, &self.name);
@@ -489,7 +493,7 @@ impl Member {
     fn synced(&mut self, world: &mut World, body: &[u8], asked: (NodeNumber, Option<Bearing>)) {
         let response: SyncGroupResponse<'_> = frame::decode(body).expect("an answer");
         if !response.error.is_ok() {
-            return self.stumble(world, response.error);
+            return self.stumble(world, asked.0, response.error);
         }
         self.was_served(world, asked, Told::Share);
         let assignment = ConsumerProtocolAssignment::decode(response.assignment);
@@ -518,18 +522,18 @@ impl Member {
         }
     }
 
-    fn begun(&mut self, world: &mut World, body: &[u8]) {
+    fn begun(&mut self, world: &mut World, node: NodeNumber, body: &[u8]) {
         let Some(least) = self.least.take().filter(|_| self.stage == Stage::Beginning) else {
             return;
         };
         let response: OffsetFetchResponse<'_> = frame::decode(body).expect("an answer");
         let found = &response.groups[0];
         if !found.error.is_ok() {
-            return self.stumble(world, found.error);
+            return self.stumble(world, node, found.error);
         }
         let failed = found.partitions.iter().find(|one| !one.error.is_ok());
         if let Some(failed) = failed {
-            return self.stumble(world, failed.error);
+            return self.stumble(world, node, failed.error);
         }
         for ((lane, least), one) in least.into_iter().zip(&found.partitions) {
             world.checkers.fetched_offset(lane, least, one.offset.0);
@@ -556,7 +560,7 @@ impl Member {
             }
         }
         match failed {
-            Some(error) => self.stumble(world, error),
+            Some(error) => self.stumble(world, asked.0, error),
             None => self.was_served(world, asked, Told::Committed),
         }
     }
