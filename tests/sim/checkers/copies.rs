@@ -42,6 +42,9 @@ pub struct Copies {
 /// A copy that was damaged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Damaged {
+    /// Whether a process that started on it belongs to the site: until then it may be put in or out for
+    /// what its node was before.
+    is_told: bool,
     /// Whether it has left the in-sync replicas since.
     has_left: bool,
     /// The life that started on it.
@@ -119,10 +122,19 @@ impl Copies {
         self.damaged.retain(|place, damaged| {
             let is_meant = place.topic_partition == topic_partition;
             let is_in = isr.contains(&NodeId(place.node));
-            // Before it starts nobody knows.
-            damaged.has_left |= is_meant && !is_in && 0 < damaged.life;
+            damaged.has_left |= is_meant && !is_in && damaged.is_told;
             !(is_meant && is_in && damaged.has_left)
         });
+    }
+
+    /// A process belongs to the site, which has heard what it started on.
+    pub fn registered(&mut self, node: i32, life: u64, is_in_sync: impl Fn(Place) -> bool) {
+        for (place, damaged) in &mut self.damaged {
+            if place.node == node && damaged.life == life {
+                damaged.is_told = true;
+                damaged.has_left |= !is_in_sync(*place);
+            }
+        }
     }
 
     /// A follower cuts its copy, or adds to it, while somebody leads: what that has there is what the
@@ -224,13 +236,7 @@ impl Copies {
     }
 
     /// See the module.
-    pub fn booted(
-        &mut self,
-        life: Life,
-        found: &Found,
-        is_in_sync: impl Fn(Place) -> bool,
-        verdict: &mut Verdict,
-    ) {
+    pub fn booted(&mut self, life: Life, found: &Found, verdict: &mut Verdict) {
         self.look_for_missing(life.node, found, verdict);
         for log in &found.logs {
             let place = Place { node: life.node, topic_partition: log.topic_partition };
@@ -251,19 +257,14 @@ impl Copies {
                     s1::starts_with_all(verdict, place, lacking.as_ref(), None);
                     // The cut that was to heal it was not durable yet, say: it is made once more.
                     if is_told {
-                        let has_left = !is_in_sync(place);
-                        let damaged = Damaged { has_left, life: life.number, rot: None };
+                        let damaged = Damaged { life: life.number, ..Damaged::default() };
                         self.damaged.insert(place, damaged);
                     }
                 }
                 // It was looked at before, and what it lacks is known.
-                Some(damaged) if 0 < damaged.life => {
-                    damaged.life = life.number;
-                    damaged.has_left |= !is_in_sync(place);
-                }
+                Some(damaged) if 0 < damaged.life => damaged.life = life.number,
                 Some(damaged) => {
                     (damaged.life, damaged.rot) = (life.number, None);
-                    damaged.has_left |= !is_in_sync(place);
                     r8::notices(verdict, place, lacking.as_ref(), is_told);
                     // What it lacked before is known, and stays so.
                     if lacking.is_none() && !is_told {

@@ -187,10 +187,7 @@ impl Checkers {
         // The first start finds nothing, and no journal that could say so.
         let is_damaged = 1 < running.life.number && found.is_damaged();
         counts.damaged_recoveries += u64::from(is_damaged);
-        let decisions = &self.decisions;
-        let is_in_sync =
-            |place: Place| decisions.isr(place.topic_partition).contains(&NodeId(place.node));
-        self.copies.booted(running.life, found, is_in_sync, &mut self.verdict);
+        self.copies.booted(running.life, found, &mut self.verdict);
         for (topic_partition, decided) in &self.decisions.partitions {
             self.copies.note_replicas(*topic_partition, &decided.replicas);
         }
@@ -217,6 +214,12 @@ impl Checkers {
         let mut left = Vec::new();
         for change in &apply.changes {
             left.extend(self.decisions.registered(change));
+            if let Change::Registration { node_id, incarnation, .. } = change {
+                let decisions = &self.decisions;
+                let is_in_sync =
+                    |place: Place| decisions.isr(place.topic_partition).contains(node_id);
+                self.copies.registered(node_id.0, u64::from(incarnation.0[1]), is_in_sync);
+            }
             let Some(topic_partition) = self.decisions.take(node, change, &mut self.verdict) else {
                 continue;
             };
