@@ -431,6 +431,42 @@ fn without_the_journal_the_recovery_point_is_not_gone_by() {
     assert_eq!(holes(false), [hole(5, 6)]);
 }
 
+/// Found by tests/sim: a lost sector ended between a batch's offset and its magic byte. The rest passed its
+/// checksum, and was taken for the batch of offset 0, below what was said to be damaged.
+#[test]
+fn a_batch_that_lost_its_offset_is_not_taken_for_another() {
+    // A log with a batch of which so many bytes lie before the end of a sector.
+    let find = |before: std::ops::RangeInclusive<u64>| {
+        (100..400).find_map(|length| {
+            let mut world = World::new(config());
+            for _ in 0..8 {
+                world.append(1, length).expect("the disk works");
+            }
+            world.commit();
+            let bytes = batch_bytes(&world);
+            let number = (1..7).find(|n| before.contains(&(512 - n * bytes % 512)))?;
+            Some((world, bytes, number))
+        })
+    };
+    let holes = |world: &World, lost: std::ops::Range<u64>| {
+        let disk = world.disk.after_kill();
+        let file = disk.open(&log_path(0), Open::Write).expect("there");
+        file.write_all_at(&vec![0; (lost.end - lost.start) as usize], lost.start).expect("works");
+        let parameters = parameters(1, None);
+        let dir = LogDir::claim(disk, Path::new("/data"), &parameters);
+        let mut dir = dir.expect("claims");
+        dir.redo(BTreeMap::new());
+        let (_, mut report) = dir.recover(&parameters, false).expect("recovers");
+        report.partitions.remove(0).new_holes
+    };
+    let (world, bytes, number) = find(8..=16).expect("some length is right");
+    let sector_end = (number * bytes).next_multiple_of(512);
+    assert_eq!(holes(&world, 0..sector_end), [hole(0, number as i64 + 1)]);
+    // Zeros are what its offset begins with, and the next one says so.
+    let (world, bytes, number) = find(1..=7).expect("some length is right");
+    assert_eq!(holes(&world, 0..number * bytes), [hole(0, number as i64)]);
+}
+
 #[test]
 fn deleted_segments_stay_deleted() {
     // The journal still holds batches of a segment that retention removed.

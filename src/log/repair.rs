@@ -9,13 +9,19 @@ use std::io;
 use super::Disk;
 use super::recovery::{Recovery, remove_caches};
 use super::segment::{Place, Segment, file_name};
-use super::walk::{Met, crc_is_valid};
+use super::walk::{Met, Walk, WalkError, crc_is_valid};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::journal::disk::{DiskFile, Open};
 use crate::record::{BatchHeader, HEADER_BYTES};
 
 /// Bytes copied or searched at once.
 const COPY_BYTES: usize = 64 << 10;
+
+/// Unit in which a card writes: of what follows a hole, the part in the sector before may be lost.
+const SECTOR_BYTES: u64 = 512;
+
+/// What precedes a batch's magic byte, and its checksum does not cover: its offset, length and epoch.
+const UNCHECKED_BYTES: usize = 16;
 
 /// What a batch must be like to follow a hole.
 pub(super) struct Wanted {
@@ -37,6 +43,26 @@ impl Wanted {
             && self.epoch <= header.leader_epoch
             && self.next_base.is_none_or(|next| header.last_offset() < next)
     }
+
+    /// Whether what follows a batch goes on where that ends.
+    fn is_confirmed(&self, file: &impl DiskFile, met: &Met, end: u64) -> io::Result<bool> {
+        let next = met.header.next_offset();
+        match Walk::new(file, met.end_position(), end, true).next() {
+            Ok(Some(behind)) => {
+                Ok(behind.header.base_offset == next && crc_is_valid(file, &behind)?)
+            }
+            Ok(None) => Ok(self.next_base == Some(next)),
+            Err(WalkError::Io(error)) => Err(error),
+            Err(WalkError::Bad(_) | WalkError::Cold(_)) => Ok(false),
+        }
+    }
+}
+
+/// Whether a batch begins in a sector that reads as zeros up to its end, as one that was never written
+/// does, so that its offset may be another: the checksum says nothing about that.
+fn may_lack_its_begin(position: u64, header: &[u8]) -> bool {
+    let in_sector = (SECTOR_BYTES - position % SECTOR_BYTES) as usize;
+    in_sector <= UNCHECKED_BYTES && header[..in_sector].iter().all(|byte| *byte == 0)
 }
 
 impl<D: Disk> Recovery<'_, D> {
@@ -134,7 +160,8 @@ pub(super) fn copy_torn<D: Disk>(
     }
 }
 
-/// Searches for the next good batch.
+/// Searches for the next good batch. One that may have lost where it says that it belongs is one only
+/// where what follows it agrees.
 pub(super) fn resync(
     file: &impl DiskFile,
     from: u64,
@@ -157,7 +184,11 @@ pub(super) fn resync(
             }
             let Ok(header) = BatchHeader::parse(&window[place..got]) else { continue };
             let met = Met { position: start + place as u64, header };
-            if wanted.accepts(&met, end) && crc_is_valid(file, &met)? {
+            if !wanted.accepts(&met, end) || !crc_is_valid(file, &met)? {
+                continue;
+            }
+            let is_doubted = may_lack_its_begin(met.position, &window[place..got]);
+            if !is_doubted || wanted.is_confirmed(file, &met, end)? {
                 return Ok(Some(met));
             }
         }
