@@ -59,7 +59,7 @@ const RECORDED: [Recorded; 21] = [
     (Replica(R::ShrinksUnconfirmed), &["R1", "R4"], 43),
     (Site(M::CommitsBelowMin), &["R4"], 28),
     (Site(M::VotesUnsynced), &["Q1"], 44),
-    (Site(M::VotesTwice), &["Q2"], 47),
+    (Site(M::VotesTwice), &["Q2"], 1057),
     (Site(M::CommitsOldEpoch), &["Q3"], 1),
     (Site(M::ElectsOutsideIsr), &["R9"], 63),
     (Site(M::TakesStaleEpoch), &["R11"], 43),
