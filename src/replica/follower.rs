@@ -7,8 +7,8 @@
 //! | `Asking` | the answer to a fetch at an offset: does the log agree with the leader's? |
 //! | `Fetching` | batches; two fetches are under way |
 //! | `Loading` | bytes that are needed to find where to cut |
-//! | `Persisting` | the journal to have where the log is cut |
-//! | `Cutting` | the cut to be durable |
+//! | `Persisting` | the journal to have where the log is cut; then, on a full disk, room |
+//! | `Cutting` | the cut to be durable; or room to make it once more |
 //! | `Failed` | the log to be reopened |
 //!
 //! **Invariants.** A batch is verified before it is appended, belongs behind the end, and its epoch
@@ -22,6 +22,7 @@
 //! Metadata would not do: the leader may have proposed, before it knew, to take it in again.
 
 use std::collections::VecDeque;
+use std::io;
 
 use bytes::Bytes;
 
@@ -34,7 +35,7 @@ use super::{Input, LeaderAndIsr, Output};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
-use crate::log::{Copied, LogError, ReadError, Truncation};
+use crate::log::{Copied, Cut, LogError, ReadError, Truncation};
 use crate::mutant::{self, Mutant};
 use crate::record::{Batch, empty_batch};
 use crate::time::{Boot, Now};
@@ -53,8 +54,8 @@ enum Phase {
     Asking,
     Fetching,
     Loading { token: u64, segment: Offset, cut: CutWanted },
-    Persisting(Truncation),
-    Cutting,
+    Persisting { plan: Truncation, again_at: Boot },
+    Cutting { again_at: Boot },
     Failed,
 }
 
@@ -88,6 +89,8 @@ pub struct Follower<D: Disk> {
     /// When the leader last answered, or was first asked.
     heard: Boot,
     failure_count: u32,
+    /// The cut under way: a full disk may want it to be made again.
+    cut: Option<Box<Cut<D>>>,
     throttle: Throttle,
     leader_high_watermark: Offset,
 }
@@ -104,6 +107,7 @@ impl<D: Disk> Follower<D> {
             in_flight: VecDeque::new(),
             heard: now.boot,
             failure_count: 0,
+            cut: None,
             throttle,
             leader_high_watermark: Offset::ZERO,
         }
@@ -145,7 +149,7 @@ impl<D: Disk> Follower<D> {
     }
 
     pub(super) fn is_cutting(&self) -> bool {
-        matches!(self.phase, Phase::Persisting(_) | Phase::Cutting)
+        matches!(self.phase, Phase::Persisting { .. } | Phase::Cutting { .. })
     }
 
     pub(super) fn step(&mut self, now: Now, input: Input) {
@@ -156,8 +160,13 @@ impl<D: Disk> Follower<D> {
             }
             Input::TruncationPersisted => self.begin_cut(now),
             Input::CutDone(Ok(done)) => {
+                self.cut = None;
+                self.failure_count = 0;
                 self.local.log.finish_truncation(done);
                 self.begin(now);
+            }
+            Input::CutDone(Err(why)) if self.cut.is_some() && is_full(&why) => {
+                self.phase = Phase::Cutting { again_at: self.pause(now) };
             }
             Input::CutDone(Err(_)) | Input::StorageFailed => self.fail(),
             Input::Loaded { token, is_lost } => self.loaded(token, is_lost),
@@ -412,16 +421,21 @@ impl<D: Disk> Follower<D> {
             return;
         }
         self.in_flight.clear();
+        self.phase = Phase::Resting { until: self.pause(now) };
+    }
+
+    /// When to try again what failed: later each time.
+    fn pause(&mut self, now: Now) -> Boot {
         let doublings = self.failure_count.min(DOUBLINGS_MAX);
         self.failure_count += 1;
-        let pause_ms = self.local.config.fetch_backoff_ms << doublings;
-        self.phase = Phase::Resting { until: now.boot.plus_ms(pause_ms) };
+        now.boot.plus_ms(self.local.config.fetch_backoff_ms << doublings)
     }
 
     fn fail(&mut self) {
         self.in_flight.clear();
         if self.phase != Phase::Failed {
             self.phase = Phase::Failed;
+            self.cut = None;
             self.local.is_failed = true;
             self.local.push(Output::Failed);
         }
@@ -466,18 +480,22 @@ impl<D: Disk> Follower<D> {
     /// The cut goes to the journal before anything is touched.
     fn persist_cut(&mut self, plan: Truncation) {
         self.in_flight.clear();
-        self.phase = Phase::Persisting(plan);
+        self.phase = Phase::Persisting { plan, again_at: Boot::NEVER };
         self.local.persist_state(plan.state());
     }
 
     fn begin_cut(&mut self, now: Now) {
-        let Phase::Persisting(plan) = self.phase else { return };
+        let Phase::Persisting { plan, .. } = self.phase else { return };
         let (lost_from, high_watermark) = (plan.end_offset(), self.local.high_watermark);
         match self.local.log.begin_truncation(now, plan) {
-            Ok(cut) => self.local.push(Output::Cut(Box::new(cut))),
+            Ok(cut) => self.cut = Some(Box::new(cut)),
+            Err(LogError::DiskFull) => {
+                self.phase = Phase::Persisting { plan, again_at: self.pause(now) };
+                return;
+            }
             Err(_) => return self.fail(),
         }
-        self.phase = Phase::Cutting;
+        self.make_cut();
         self.local.cut();
         if lost_from < high_watermark {
             let (from, to, is_damage) = (lost_from, high_watermark, plan.is_set_aside());
@@ -488,9 +506,18 @@ impl<D: Disk> Follower<D> {
         self.leader_high_watermark = self.local.high_watermark;
     }
 
+    /// Has the cut made, or made once more.
+    fn make_cut(&mut self) {
+        self.phase = Phase::Cutting { again_at: Boot::NEVER };
+        let cut = self.cut.clone().expect("it was begun");
+        self.local.push(Output::Cut(cut));
+    }
+
     fn tick(&mut self, now: Now) {
         match self.phase {
             Phase::Resting { until } if until <= now.boot => self.begin(now),
+            Phase::Persisting { again_at, .. } if again_at <= now.boot => self.begin_cut(now),
+            Phase::Cutting { again_at } if again_at <= now.boot => self.make_cut(),
             Phase::Asking | Phase::Fetching => {
                 let timeout_at = self.heard.plus_ms(self.local.config.fetch_timeout_ms);
                 if !self.in_flight.is_empty() && timeout_at <= now.boot {
@@ -505,6 +532,7 @@ impl<D: Disk> Follower<D> {
     pub(super) fn next_deadline(&self) -> Boot {
         match self.phase {
             Phase::Resting { until } => until,
+            Phase::Persisting { again_at, .. } | Phase::Cutting { again_at } => again_at,
             Phase::Asking | Phase::Fetching => {
                 let timeout_at = self.heard.plus_ms(self.local.config.fetch_timeout_ms);
                 let wants_more =
@@ -538,4 +566,8 @@ impl<D: Disk> Follower<D> {
     pub(super) fn into_local(self) -> Local<D> {
         self.local
     }
+}
+
+fn is_full(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::StorageFull
 }

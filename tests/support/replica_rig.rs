@@ -21,6 +21,7 @@
 //! ```
 
 use std::fmt::Write as _;
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
@@ -149,6 +150,7 @@ impl Rig {
                 self.flush();
                 self.cut();
             }
+            "cut" if words.has("full") => self.give_up_cut(),
             "cut" => self.cut(),
             "fetch" => self.fetch(&words),
             "progress" => self.progress(&words),
@@ -259,6 +261,13 @@ impl Rig {
         if let Some(done) = self.node.run_cut() {
             writeln!(self.shown, "  cut on disk").expect("a String takes all");
             self.give(done);
+        }
+    }
+
+    /// The disk has no room for the cut.
+    fn give_up_cut(&mut self) {
+        if self.node.cut.take().is_some() {
+            self.give(Input::CutDone(Err(io::ErrorKind::StorageFull.into())));
         }
     }
 
