@@ -11,7 +11,7 @@ mod plenty;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
-use brokers::{NODES, ONE, Site, THREE, TWO};
+use brokers::{NODES, ONE, Site, THREE, TWO, place};
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::offset_commit::{CommitPartition, OffsetCommitRequest};
@@ -108,6 +108,26 @@ fn a_leader_that_is_cut_off_loses_what_nobody_else_has() {
     site.run(3000);
     assert_eq!(site.isr(0).len(), 3, "it has cut its log and caught up");
     same_everywhere(&site, 0);
+}
+
+/// Found by tests/sim: a partition was moved away from a board that was cutting its copy, and back. The
+/// cut was made in the directory of the new copy, for which it was not meant.
+#[test]
+fn a_copy_that_is_being_cut_leaves_when_that_is_over() {
+    let mut site = site();
+    site.part(ONE, true);
+    site.produce(ONE, 0, 1, "lost");
+    site.run(100);
+    site.elect(0, TWO, &[TWO, THREE]);
+    site.are_cuts_slow = true;
+    site.part(ONE, false);
+    site.run(1000);
+    site.move_to(0, &[TWO, THREE]);
+    assert_eq!(site.retired, [], "its directory is still in use");
+    let before = site.applied[&ONE];
+    site.end_cuts();
+    assert_eq!(site.retired, [(ONE, place(0))]);
+    assert_eq!(site.applied[&ONE], before + 1, "the shard that had it goes on");
 }
 
 #[test]

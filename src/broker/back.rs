@@ -208,6 +208,8 @@ pub struct Back<D: Disk> {
     held: Held,
     awaited: Awaited<TopicPartition>,
     replicas: Replicas,
+    /// Logs that were let go while they are being cut.
+    leaving: BTreeMap<TopicPartition, Box<Log<D>>>,
     is_writable: bool,
     has_space: bool,
     outputs: VecDeque<BackOutput<D>>,
@@ -245,6 +247,7 @@ impl<D: Disk> Back<D> {
             held: Held::new(config.shard_count),
             awaited: Awaited::default(),
             replicas: Replicas::new(config),
+            leaving: BTreeMap::new(),
             is_writable: true,
             has_space: true,
             outputs: VecDeque::new(),
@@ -310,7 +313,18 @@ impl<D: Disk> Back<D> {
         self.replicas.forget(topic_partition, &state.log);
         let forget = Entry::State { topic_partition, state: SmallState::Forget };
         self.outputs.push_back(BackOutput::Persist(forget));
-        self.outputs.push_back(BackOutput::Retired(Box::new(state.log.into_log())));
+        let is_being_cut = state.log.is_being_cut();
+        let log = Box::new(state.log.into_log());
+        if is_being_cut {
+            self.leaving.insert(topic_partition, log);
+        } else {
+            self.outputs.push_back(BackOutput::Retired(log));
+        }
+    }
+
+    /// Whether a log that was let go is being cut: until that is over its directory is not another's.
+    pub fn is_letting_go(&self) -> bool {
+        !self.leaving.is_empty()
     }
 
     /// Gives all partitions of a topic another configuration.

@@ -183,6 +183,8 @@ pub struct Shard<D: Disk> {
     links: Links<D::File>,
     /// See [`Apply::is_current`].
     is_current: bool,
+    /// The newest list of changes, while something that it took away is still here.
+    unconfirmed: Option<u64>,
     outputs: VecDeque<Output<D>>,
 }
 
@@ -192,7 +194,7 @@ impl<D: Disk> Shard<D> {
         let back = Back::new(now, &config);
         let front = Front::new(id, config);
         let (links, outputs) = (Links::new(), VecDeque::new());
-        Shard { id, front, back, links, is_current: false, outputs }
+        Shard { id, front, back, links, is_current: false, unconfirmed: None, outputs }
     }
 
     /// Takes one event. Take all outputs before the next.
@@ -243,6 +245,8 @@ impl<D: Disk> Shard<D> {
             }
             Event::CutDone(topic_partition, done) => {
                 self.back.cut_done(now, topic_partition, done);
+                self.pump(now);
+                self.confirm();
             }
         }
         self.pump(now);
@@ -395,7 +399,16 @@ impl<D: Disk> Shard<D> {
         // What was deleted leaves before the change counts as applied: the next command may make
         // a topic of the same name, and its directory must not be the one that is taken away.
         self.pump(now);
-        self.outputs.push_back(Output::Applied(apply.version));
+        self.unconfirmed = Some(apply.version);
+        self.confirm();
+    }
+
+    /// Says that a list of changes is applied, once all that it took away has left.
+    fn confirm(&mut self) {
+        if !self.back.is_letting_go() {
+            let version = self.unconfirmed.take();
+            self.outputs.extend(version.map(Output::Applied));
+        }
     }
 
     /// What the controller has decided about a partition, where others have a part in it.

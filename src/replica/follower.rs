@@ -91,6 +91,8 @@ pub struct Follower<D: Disk> {
     failure_count: u32,
     /// The cut under way: a full disk may want it to be made again.
     cut: Option<Box<Cut<D>>>,
+    /// It was given out, and is not over.
+    is_cut_given: bool,
     throttle: Throttle,
     leader_high_watermark: Offset,
 }
@@ -108,6 +110,7 @@ impl<D: Disk> Follower<D> {
             heard: now.boot,
             failure_count: 0,
             cut: None,
+            is_cut_given: false,
             throttle,
             leader_high_watermark: Offset::ZERO,
         }
@@ -152,7 +155,12 @@ impl<D: Disk> Follower<D> {
         matches!(self.phase, Phase::Persisting { .. } | Phase::Cutting { .. })
     }
 
+    pub(super) fn is_being_cut(&self) -> bool {
+        self.is_cut_given
+    }
+
     pub(super) fn step(&mut self, now: Now, input: Input) {
+        self.is_cut_given &= !matches!(input, Input::CutDone(_));
         match input {
             Input::Fetched { answer, records } => self.fetched(now, &answer, &records),
             Input::Flushed { durable_end, log_start } => {
@@ -509,6 +517,7 @@ impl<D: Disk> Follower<D> {
     /// Has the cut made, or made once more.
     fn make_cut(&mut self) {
         self.phase = Phase::Cutting { again_at: Boot::NEVER };
+        self.is_cut_given = true;
         let cut = self.cut.clone().expect("it was begun");
         self.local.push(Output::Cut(cut));
     }

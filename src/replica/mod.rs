@@ -439,6 +439,11 @@ impl<D: Disk> Replica<D> {
         matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
     }
 
+    /// Whether a cut was given out ([`Output::Cut`]) and [`Input::CutDone`] is still to come.
+    pub fn is_being_cut(&self) -> bool {
+        matches!(self.role(), Role::Follower(follower) if follower.is_being_cut())
+    }
+
     /// Other bounds of what is copied by those that are not in sync.
     pub fn set_throttled(&mut self, now: Now, rates: ThrottledRates) {
         if self.local().config.throttled == rates {

@@ -23,7 +23,7 @@ use odradek::ids::{
 };
 use odradek::journal::disk::DiskFile;
 use odradek::journal::{Entry, Journal};
-use odradek::log::{Log, OpenParameters, owed_entries};
+use odradek::log::{Cut, Log, OpenParameters, owed_entries};
 use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::{LeaderAndIsr, ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
@@ -74,7 +74,17 @@ pub struct Site {
     replies: BTreeMap<u64, ReplyBody<SimFile>>,
     us: u64,
     pub lost_count: u64,
+    /// Whether cuts are made only when [`Site::end_cuts`] says so.
+    pub are_cuts_slow: bool,
+    cuts: Vec<SlowCut>,
+    /// Lists of changes that the shards of a node have said they have applied.
+    pub applied: BTreeMap<NodeId, usize>,
+    /// What shards have let go.
+    pub retired: Vec<(NodeId, TopicPartition)>,
 }
+
+/// A cut that a shard waits for.
+type SlowCut = (NodeId, usize, TopicPartition, Box<Cut<SimDisk>>);
 
 /// Asked by a shard that does not exist, so that its replies come out.
 const CLIENT: ShardId = ShardId(900);
@@ -106,6 +116,10 @@ impl Site {
             replies: BTreeMap::new(),
             us: 1_000_000,
             lost_count: 0,
+            are_cuts_slow: false,
+            cuts: Vec::new(),
+            applied: BTreeMap::new(),
+            retired: Vec::new(),
         };
         let name = TopicName::new(name).expect("legal");
         let mut changes =
@@ -243,6 +257,28 @@ impl Site {
         let known = &image.topic(TOPIC).expect("made").partitions[partition as usize];
         let (leader, epoch) = (known.leader, known.leader_epoch);
         self.change(partition, leader, epoch, isr);
+    }
+
+    /// The replicas are to be elsewhere; who leads goes on.
+    pub fn move_to(&mut self, partition: i32, replicas: &[NodeId]) {
+        let change = Change::Replicas {
+            topic_id: TOPIC,
+            partition: Partition(partition),
+            replicas: replicas.to_vec(),
+            adding: Vec::new(),
+            removing: Vec::new(),
+        };
+        self.decide(&[change]);
+    }
+
+    /// The cuts that wait are made.
+    pub fn end_cuts(&mut self) {
+        assert!(!self.cuts.is_empty(), "something is being cut");
+        for (node, shard, topic_partition, cut) in std::mem::take(&mut self.cuts) {
+            let event = Event::CutDone(topic_partition, cut.run());
+            self.step(node, shard, event);
+        }
+        self.settle();
     }
 
     fn change(
@@ -398,10 +434,15 @@ impl Site {
                 let event = Event::Altered { topic_partition, partition_epoch, outcome };
                 self.step(node, shard, event);
             }
+            Output::Cut(topic_partition, cut) if self.are_cuts_slow => {
+                self.cuts.push((node, shard, topic_partition, cut));
+            }
             Output::Cut(topic_partition, cut) => {
                 let done = cut.run();
                 self.step(node, shard, Event::CutDone(topic_partition, done));
             }
+            Output::Applied(_) => *self.applied.entry(node).or_default() += 1,
+            Output::Retired(log) => self.retired.push((node, log.topic_partition())),
             Output::Load(load) => {
                 self.brokers[&node].disk.set_cold(false);
                 let event = Event::Loaded { token: load.token, is_lost: false };

@@ -126,6 +126,11 @@ impl<D: Disk> Kept<D> {
         self.replica().is_some_and(Replica::is_cutting)
     }
 
+    /// Whether somebody is at work on a cut just now, and will say when it is over.
+    pub fn is_being_cut(&self) -> bool {
+        self.replica().is_some_and(Replica::is_being_cut)
+    }
+
     /// Whether what is committed is as safe as was asked for.
     pub fn has_enough(&self) -> bool {
         self.replica().is_none_or(Replica::has_enough)

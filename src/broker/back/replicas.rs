@@ -248,7 +248,11 @@ impl<D: Disk> Back<D> {
         topic_partition: TopicPartition,
         done: std::io::Result<CutDone>,
     ) {
-        self.step_replica(now, topic_partition, Input::CutDone(done));
+        if let Some(log) = self.leaving.remove(&topic_partition) {
+            self.outputs.push_back(BackOutput::Retired(log));
+        } else {
+            self.step_replica(now, topic_partition, Input::CutDone(done));
+        }
     }
 
     /// Bytes that a replica waited for are there, or lost. `false` when none waited.
