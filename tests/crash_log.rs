@@ -17,7 +17,7 @@ use std::path::Path;
 
 use booted::{Booted, boot};
 use odradek::ids::{LeaderEpoch, NodeId, Offset, Partition, TopicPartition};
-use odradek::journal::disk::DiskFile;
+use odradek::journal::disk::{Disk, DiskFile};
 use odradek::journal::{Entry, Journal};
 use odradek::log::{Log, LogDir, LogReport, OpenParameters, RecoveryReport, owed_entries};
 use odradek::record::{BatchBuilder, Compression};
@@ -144,7 +144,7 @@ struct Site {
 /// What a site was told, by partition: values by offset, and how far they were acknowledged.
 #[derive(Clone, Default)]
 struct Told {
-    values: [BTreeMap<i64, u64>; 2],
+    values: [BTreeMap<i64, u64>; 3],
     acked: [i64; 2],
     start: [i64; 2],
 }
@@ -445,4 +445,28 @@ fn what_a_start_makes_durable_is_told_to_the_journal() {
     let (_, report) = Site::open(&cut, 3000, 200).expect("starts");
     assert!(!report.partitions[0].is_sound(), "{report:?}");
     assert!(report.partitions[1].is_sound(), "{report:?}");
+}
+
+/// Found by tests/sim: a partition was made while syncs failed. The next process took its records for
+/// durable, and made them so; but the file that says whose they are passed for clean, and was lost.
+#[test]
+fn a_partition_that_was_made_while_syncs_failed_keeps_its_name() {
+    let disk = SimDisk::new();
+    let (mut site, _) = Site::open(&disk, 1000, 0).expect("no failure");
+    disk.set_syncs_fail(true);
+    let Site { dir, .. } = &site;
+    let (config, now) = (site_parameters(1000).config, site_parameters(1000).now);
+    let path = dir.path();
+    let made = Log::create_unsynced(disk.clone(), path, &name(), site_partition(2), config, now);
+    disk.sync_all(path).expect_err("it fails");
+    site.logs.push(made.expect("no failure"));
+    let mut told = Told::default();
+    let _ = site.append(2, 400, &mut told);
+    site.logs[2].settle().expect("no failure");
+    disk.set_syncs_fail(false);
+    let (site, _) = Site::open(&disk, 2000, 100).expect("no failure");
+    assert_eq!(site.logs[2].durable_offset(), Offset(1));
+    let (site, _) = Site::open(&disk.power_cut(Cut::KeepNothing), 3000, 0).expect("starts");
+    assert_eq!(site.logs.len(), 3);
+    assert_eq!(site.logs[2].durable_offset(), Offset(1));
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::Disk;
 use super::kafka_files::{self, META_PROPERTIES, PARTITION_METADATA};
+use super::repair::write_again;
 use super::small_file::{self, SmallFile};
 use crate::ids::{NodeId, TopicId, Uuid};
 use crate::journal::JOURNAL_FILE;
@@ -286,6 +287,16 @@ pub(super) fn write_topic_id<D: Disk>(
     kafkas.set_len(0)?;
     kafkas.write_all_at(kafka_files::partition_metadata(topic_id).as_bytes(), 0)?;
     Ok([ours, kafkas])
+}
+
+/// Writes a partition directory's identity once more, as it is, and makes it durable.
+pub(super) fn sync_topic_id(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    for name in [IDENTITY_FILE, PARTITION_METADATA] {
+        let file = disk.open(&dir.join(name), Open::Write)?;
+        write_again(&file, 0, file.len()?)?;
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 /// Whether a file of a partition's directory says only whose it is.

@@ -30,6 +30,7 @@ use super::cleaned;
 use super::damage::Damage;
 use super::derived::Derived;
 use super::epochs::Epochs;
+use super::identity;
 use super::repair::{Wanted, resync, write_again};
 use super::segment::{Place, Segment};
 use super::types::{FlushTarget, Hole};
@@ -598,6 +599,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
             }
             file.sync_data()?;
             self.has_new_names = true;
+        }
+        if self.mark.is_none() && self.segments.iter().any(|segment| Offset::ZERO < segment.end) {
+            // Nor is there a proof that it is durable whose log this is.
+            identity::sync_topic_id(self.place.disk, self.place.dir)?;
         }
         self.damage.suspects.clear();
         self.damage.truncate_start(self.start);
