@@ -404,7 +404,7 @@ impl<D: Disk> Leader<D> {
 
     /// Proposes that another lead, because the copy here is damaged: as a follower it is healed. It
     /// stays while nobody else in sync could lead at once, for then it has the most.
-    fn maybe_leave(&mut self, now: Boot) {
+    pub(super) fn maybe_leave(&mut self, now: Boot) {
         if self.local.damage.is_none() || !self.isr.may_propose(now) {
             return;
         }

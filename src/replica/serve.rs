@@ -273,7 +273,9 @@ impl<D: Disk> Leader<D> {
                 Ok(None) => return,
                 Err(Unread::Cold(why)) => return self.load(follower, why),
                 Err(Unread::Refused(refusal)) => {
-                    return self.give_up(follower, fetch.sequence, &refusal);
+                    self.give_up(follower, fetch.sequence, &refusal);
+                    // Another may have what cannot be read here.
+                    return self.maybe_leave(now.boot);
                 }
             }
         }
@@ -295,6 +297,10 @@ impl<D: Disk> Leader<D> {
             // Nothing but a hole may be left.
             Ok(slice) => Ok((0 < slice.bytes).then_some(slice)),
             Err(why @ ReadError::Cold { .. }) => Err(Unread::Cold(why)),
+            Err(ReadError::Damaged { segment, .. }) => {
+                self.local.note_damage(segment);
+                Err(Unread::Refused(Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR)))
+            }
             Err(_) => Err(Unread::Refused(Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR))),
         }
     }
@@ -351,8 +357,11 @@ impl<D: Disk> Leader<D> {
         remote.is_cold = false;
         let Some(sequence) = remote.parked.front().map(|fetch| fetch.sequence) else { return };
         if is_lost {
+            let lost = remote.cursor.map(|cursor| self.local.log.segment_of(cursor));
+            lost.into_iter().for_each(|segment| self.local.note_damage(segment));
             let refusal = Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR);
-            return self.give_up(follower, sequence, &refusal);
+            self.give_up(follower, sequence, &refusal);
+            return self.maybe_leave(now.boot);
         }
         self.serve(now, follower);
     }
