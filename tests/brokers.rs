@@ -126,6 +126,7 @@ fn a_copy_that_is_being_cut_leaves_when_that_is_over() {
     assert_eq!(site.retired, [], "its directory is still in use");
     let before = site.applied[&ONE];
     site.end_cuts();
+    site.run(1);
     assert_eq!(site.retired, [(ONE, place(0))]);
     assert_eq!(site.applied[&ONE], before + 1, "the shard that had it goes on");
 }

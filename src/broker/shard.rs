@@ -245,8 +245,6 @@ impl<D: Disk> Shard<D> {
             }
             Event::CutDone(topic_partition, done) => {
                 self.back.cut_done(now, topic_partition, done);
-                self.pump(now);
-                self.confirm();
             }
         }
         self.pump(now);
@@ -398,9 +396,8 @@ impl<D: Disk> Shard<D> {
         }
         // What was deleted leaves before the change counts as applied: the next command may make
         // a topic of the same name, and its directory must not be the one that is taken away.
-        self.pump(now);
         self.unconfirmed = Some(apply.version);
-        self.confirm();
+        self.pump(now);
     }
 
     /// Says that a list of changes is applied, once all that it took away has left.
@@ -590,7 +587,7 @@ impl<D: Disk> Shard<D> {
             } else if let Some(output) = self.next_of_links(now) {
                 self.route_link(now, output);
             } else {
-                return;
+                return self.confirm();
             }
         }
     }

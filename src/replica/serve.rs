@@ -357,8 +357,9 @@ impl<D: Disk> Leader<D> {
         remote.is_cold = false;
         let Some(sequence) = remote.parked.front().map(|fetch| fetch.sequence) else { return };
         if is_lost {
-            let lost = remote.cursor.map(|cursor| self.local.log.segment_of(cursor));
-            lost.into_iter().for_each(|segment| self.local.note_damage(segment));
+            if let Some(cursor) = remote.cursor {
+                self.local.note_damage(self.local.log.segment_of(cursor));
+            }
             let refusal = Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR);
             self.give_up(follower, sequence, &refusal);
             return self.maybe_leave(now.boot);

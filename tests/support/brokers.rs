@@ -28,7 +28,7 @@ use odradek::record::{BatchBuilder, Compression};
 use odradek::replica::{LeaderAndIsr, ReplicaConfig, ThrottledRates};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
-use odradek::wire::replica::alter_partition::AlterPartitionRequest;
+use odradek::wire::replica::alter_partition::{AlterPartitionRequest, AlterReplicas};
 use odradek::wire::{ApiKey, ErrorCode};
 
 use super::booted::{Booted, boot};
@@ -278,7 +278,6 @@ impl Site {
             let event = Event::CutDone(topic_partition, cut.run());
             self.step(node, shard, event);
         }
-        self.settle();
     }
 
     fn change(
@@ -412,34 +411,12 @@ impl Site {
                 self.step(to, shard, Event::Frame { connection, bytes });
             }
             Output::Close(connection, _) => self.hang_up((node, shard, connection)),
-            Output::Alter(proposal) => {
-                let (topic_partition, partition_epoch) =
-                    (proposal.topic_partition, proposal.partition_epoch);
-                if self.cut.contains(&node) {
-                    let outcome = Err(ErrorCode::REQUEST_TIMED_OUT);
-                    let event = Event::Altered { topic_partition, partition_epoch, outcome };
-                    return self.step(node, shard, event);
-                }
-                let broker_epoch = self.controller.image().broker_epoch(node);
-                let partitions = vec![proposal];
-                let request = AlterPartitionRequest { leader: node, broker_epoch, partitions };
-                let (changes, response) = self.controller.alter_partition(&request);
-                self.decide(&changes);
-                let error = response.partitions.first().map_or(response.error, |one| one.error);
-                let outcome = if error.is_ok() {
-                    Ok(self.decided(topic_partition.partition.0))
-                } else {
-                    Err(error)
-                };
-                let event = Event::Altered { topic_partition, partition_epoch, outcome };
-                self.step(node, shard, event);
-            }
-            Output::Cut(topic_partition, cut) if self.are_cuts_slow => {
-                self.cuts.push((node, shard, topic_partition, cut));
-            }
+            Output::Alter(proposal) => self.alter(node, shard, proposal),
             Output::Cut(topic_partition, cut) => {
-                let done = cut.run();
-                self.step(node, shard, Event::CutDone(topic_partition, done));
+                self.cuts.push((node, shard, topic_partition, cut));
+                if !self.are_cuts_slow {
+                    self.end_cuts();
+                }
             }
             Output::Applied(_) => *self.applied.entry(node).or_default() += 1,
             Output::Retired(log) => self.retired.push((node, log.topic_partition())),
@@ -451,6 +428,27 @@ impl Site {
             Output::Note(note) => note.save().expect("the disk works"),
             _ => {}
         }
+    }
+
+    /// A leader proposes another ISR.
+    fn alter(&mut self, node: NodeId, shard: usize, proposal: AlterReplicas) {
+        let (topic_partition, partition_epoch) =
+            (proposal.topic_partition, proposal.partition_epoch);
+        let outcome = match self.cut.contains(&node) {
+            true => Err(ErrorCode::REQUEST_TIMED_OUT),
+            false => {
+                let broker_epoch = self.controller.image().broker_epoch(node);
+                let partitions = vec![proposal];
+                let request = AlterPartitionRequest { leader: node, broker_epoch, partitions };
+                let (changes, response) = self.controller.alter_partition(&request);
+                self.decide(&changes);
+                match response.partitions.first().map_or(response.error, |one| one.error) {
+                    ErrorCode::NONE => Ok(self.decided(topic_partition.partition.0)),
+                    error => Err(error),
+                }
+            }
+        };
+        self.step(node, shard, Event::Altered { topic_partition, partition_epoch, outcome });
     }
 
     fn dial(&mut self, node: NodeId, shard: usize, to: NodeId) {
