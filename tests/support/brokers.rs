@@ -434,18 +434,17 @@ impl Site {
     fn alter(&mut self, node: NodeId, shard: usize, proposal: AlterReplicas) {
         let (topic_partition, partition_epoch) =
             (proposal.topic_partition, proposal.partition_epoch);
-        let outcome = match self.cut.contains(&node) {
-            true => Err(ErrorCode::REQUEST_TIMED_OUT),
-            false => {
-                let broker_epoch = self.controller.image().broker_epoch(node);
-                let partitions = vec![proposal];
-                let request = AlterPartitionRequest { leader: node, broker_epoch, partitions };
-                let (changes, response) = self.controller.alter_partition(&request);
-                self.decide(&changes);
-                match response.partitions.first().map_or(response.error, |one| one.error) {
-                    ErrorCode::NONE => Ok(self.decided(topic_partition.partition.0)),
-                    error => Err(error),
-                }
+        let outcome = if self.cut.contains(&node) {
+            Err(ErrorCode::REQUEST_TIMED_OUT)
+        } else {
+            let broker_epoch = self.controller.image().broker_epoch(node);
+            let partitions = vec![proposal];
+            let request = AlterPartitionRequest { leader: node, broker_epoch, partitions };
+            let (changes, response) = self.controller.alter_partition(&request);
+            self.decide(&changes);
+            match response.partitions.first().map_or(response.error, |one| one.error) {
+                ErrorCode::NONE => Ok(self.decided(topic_partition.partition.0)),
+                error => Err(error),
             }
         };
         self.step(node, shard, Event::Altered { topic_partition, partition_epoch, outcome });
