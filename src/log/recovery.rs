@@ -594,7 +594,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         for segment in self.segments.iter().filter(|segment| mark < segment.end) {
             let file = segment.file(self.place)?;
             // Where the journal is lost nothing is known to be new, and that would be all of it.
-            if self.is_journal_whole || self.mark.is_some() {
+            if self.is_journal_whole {
                 write_again(&file, self.position_of(segment, mark)?, segment.bytes)?;
             }
             file.sync_data()?;

@@ -11,9 +11,9 @@
 //!
 //! **Invariant:** a coordinator serves only after every record of its log was replayed and the high
 //! watermark is behind the last of them: a new leader may have records that the next one lacks, and
-//! nobody is told of those. What is damaged here it passes over, and serves without only where no other
-//! replica in sync may have it: else that one is about to lead. What a request wrote is answered when it is durable. Nothing but
-//! coordinators appends to these logs.
+//! nobody is told of those. It passes over what is damaged here, and serves without only where no
+//! other replica in sync may have it: else that one is about to lead. What a request wrote is
+//! answered when it is durable. Nothing but coordinators appends to these logs.
 //!
 //! Read semantics.md 2.18 and 2.20 before editing.
 
