@@ -149,9 +149,11 @@ impl Controller {
         // First it is said who is eligible, then who leads: nobody leads who was not eligible.
         let meant = PartitionImage { elr: heirs.into(), ..image.clone() };
         let wish = Wish { lost: Some(broker.node_id), ..Wish::without(&meant, broker.node_id) };
-        let Some(waiting) = election::settle(&meant, wish, &|_| false, min_isr) else {
-            return Vec::new();
-        };
+        // Where it was put out before, too, nobody led and nobody was in sync: only who is eligible
+        // changes.
+        let partition_epoch = image.partition_epoch + 1;
+        let waiting = election::settle(&meant, wish, &|_| false, min_isr)
+            .unwrap_or(PartitionImage { partition_epoch, ..meant });
         let wish = Wish::leader(&waiting, Election::Keep);
         let led = election::settle(&waiting, wish, may_lead, min_isr);
         let mut changes = changed(image, Some(waiting.clone()), topic_partition);

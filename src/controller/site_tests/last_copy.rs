@@ -34,6 +34,26 @@ fn r1_a_damaged_last_copy_gives_way_to_who_had_everything() {
     assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ");
 }
 
+/// The same, where the last one was fenced, too, before it came back: nobody is in sync, and to wait for
+/// the other changes only who is eligible. Found by tests/sim.
+#[test]
+fn r1_a_damaged_last_copy_that_was_fenced_gives_way_to_who_had_everything() {
+    let mut site = Site::of_three();
+    site.set_min_insync("1");
+    let heard_end = site.offset;
+    site.fence(2);
+    site.fence(3);
+    site.fence(1);
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 1");
+    assert_eq!(site.register_card(1, 2, 1, &[0], heard_end + 1), Ok(()));
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3", "it waits for who had everything");
+    site.unfence(1);
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
+    assert_eq!(site.register(3, 2, &[]), Ok(()));
+    site.unfence(3);
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ");
+}
+
 /// The same, where the one that is fenced had registered and was not active yet: the batch did not say
 /// that it was put out. Found by tests/sim.
 #[test]
