@@ -216,8 +216,21 @@ impl Admin {
         Ok(Ok(found.node_id))
     }
 
-    /// The groups of all brokers, ascending by id.
+    /// The groups of all brokers, ascending by id. One that was just started reads its log first, and
+    /// is asked again.
     pub fn list_groups(&self) -> Result<Vec<GroupListing>, ClientError> {
+        let deadline = Instant::now() + self.request_timeout();
+        loop {
+            match self.list_groups_now()? {
+                Ok(listings) => return Ok(listings),
+                Err(error) if is_coordinator_error(error) && Instant::now() < deadline => {}
+                Err(error) => return Err(ClientError::Broker(error)),
+            }
+            std::thread::sleep(RETRY_BACKOFF);
+        }
+    }
+
+    fn list_groups_now(&self) -> Result<Result<Vec<GroupListing>, ErrorCode>, ClientError> {
         let mut cluster = self.cluster();
         let brokers = cluster.metadata(Some(&[]), false)?.brokers;
         let mut listings = Vec::new();
@@ -228,7 +241,7 @@ impl Admin {
                 cluster.call_node(node, ApiKey::ListGroups, &request, self.request_timeout())?;
             let response: ListGroupsResponse<'_> = frame.body()?;
             if !response.error.is_ok() {
-                return Err(ClientError::Broker(response.error));
+                return Ok(Err(response.error));
             }
             listings.extend(response.groups.into_iter().map(|group| GroupListing {
                 group_id: group.group_id.to_owned(),
@@ -238,7 +251,7 @@ impl Admin {
             }));
         }
         listings.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-        Ok(listings)
+        Ok(Ok(listings))
     }
 
     /// Some groups; `GROUP_ID_NOT_FOUND` for one that is not there.

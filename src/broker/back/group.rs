@@ -293,6 +293,7 @@ impl<D: Disk> Back<D> {
     /// More of a log is durable: its coordinator, if it has one, goes on.
     pub(super) fn complete_group_writes(&mut self, now: Now, topic_partition: TopicPartition) {
         self.settle_group_writes(now, topic_partition);
+        self.resume_load(topic_partition);
         self.pump_group(now, topic_partition);
     }
 
