@@ -180,20 +180,28 @@ impl Admin {
         group_id: &str,
         mut call: impl FnMut(&mut Cluster, NodeId) -> Result<(ErrorCode, T), ClientError>,
     ) -> Result<T, ClientError> {
+        self.until_ready(|cluster| match self.find_coordinator(cluster, group_id)? {
+            Ok(node) => match call(cluster, node)? {
+                (error, found) if !is_coordinator_error(error) => Ok(Ok(found)),
+                (error, _) => Ok(Err(error)),
+            },
+            Err(error) => Ok(Err(error)),
+        })
+    }
+
+    /// Calls until no coordinator says that it is none, or reads its log, for as long as a request may
+    /// take.
+    fn until_ready<T>(
+        &self,
+        mut call: impl FnMut(&mut Cluster) -> Result<Result<T, ErrorCode>, ClientError>,
+    ) -> Result<T, ClientError> {
         let deadline = Instant::now() + self.request_timeout();
         loop {
-            let mut cluster = self.cluster();
-            let error = match self.find_coordinator(&mut cluster, group_id)? {
-                Ok(node) => match call(&mut cluster, node)? {
-                    (error, found) if !is_coordinator_error(error) => return Ok(found),
-                    (error, _) => error,
-                },
-                Err(error) if is_coordinator_error(error) => error,
+            let answer = call(&mut self.cluster())?;
+            match answer {
+                Ok(found) => return Ok(found),
+                Err(error) if is_coordinator_error(error) && Instant::now() < deadline => {}
                 Err(error) => return Err(ClientError::Broker(error)),
-            };
-            drop(cluster);
-            if deadline <= Instant::now() {
-                return Err(ClientError::Broker(error));
             }
             std::thread::sleep(RETRY_BACKOFF);
         }
@@ -219,19 +227,13 @@ impl Admin {
     /// The groups of all brokers, ascending by id. One that was just started reads its log first, and
     /// is asked again.
     pub fn list_groups(&self) -> Result<Vec<GroupListing>, ClientError> {
-        let deadline = Instant::now() + self.request_timeout();
-        loop {
-            match self.list_groups_now()? {
-                Ok(listings) => return Ok(listings),
-                Err(error) if is_coordinator_error(error) && Instant::now() < deadline => {}
-                Err(error) => return Err(ClientError::Broker(error)),
-            }
-            std::thread::sleep(RETRY_BACKOFF);
-        }
+        self.until_ready(|cluster| self.list_groups_now(cluster))
     }
 
-    fn list_groups_now(&self) -> Result<Result<Vec<GroupListing>, ErrorCode>, ClientError> {
-        let mut cluster = self.cluster();
+    fn list_groups_now(
+        &self,
+        cluster: &mut Cluster,
+    ) -> Result<Result<Vec<GroupListing>, ErrorCode>, ClientError> {
         let brokers = cluster.metadata(Some(&[]), false)?.brokers;
         let mut listings = Vec::new();
         for broker in brokers {

@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// The first comes back damaged, having heard so much; the third has everything, and leads when it is
+/// back.
+fn waits_for_the_third(site: &mut Site, heard_end: i64) {
+    assert_eq!(site.register_card(1, 2, 1, &[0], heard_end), Ok(()));
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3", "it waits for who had everything");
+    site.unfence(1);
+    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
+    assert_eq!(site.register(3, 2, &[]), Ok(()));
+    site.unfence(3);
+    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ");
+}
+
 /// Found by tests/sim, with `min.insync.replicas` = 1: the leader's board loses power, another in sync
 /// dies and is fenced before the leader is missed. The leader comes back with a damaged copy, as the
 /// last one in sync, and led without what it had acknowledged, which the other had.
@@ -19,13 +31,7 @@ fn r1_a_damaged_last_copy_gives_way_to_who_had_everything() {
     };
     // It knew of the first that was put out, and may have acknowledged without that one.
     let (mut site, heard_end) = last_of_three();
-    assert_eq!(site.register_card(1, 2, 1, &[0], heard_end + 1), Ok(()));
-    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3", "it waits for who had everything");
-    site.unfence(1);
-    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
-    assert_eq!(site.register(3, 2, &[]), Ok(()));
-    site.unfence(3);
-    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ");
+    waits_for_the_third(&mut site, heard_end + 1);
     // The other is back before it, and leads at once.
     let (mut site, heard_end) = last_of_three();
     assert_eq!(site.register(3, 2, &[]), Ok(()));
@@ -45,13 +51,7 @@ fn r1_a_damaged_last_copy_that_was_fenced_gives_way_to_who_had_everything() {
     site.fence(3);
     site.fence(1);
     assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 1");
-    assert_eq!(site.register_card(1, 2, 1, &[0], heard_end + 1), Ok(()));
-    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3", "it waits for who had everything");
-    site.unfence(1);
-    assert_eq!(site.text(), "leader -1 epoch 1 isr  elr 3");
-    assert_eq!(site.register(3, 2, &[]), Ok(()));
-    site.unfence(3);
-    assert_eq!(site.text(), "leader 3 epoch 2 isr 3 elr ");
+    waits_for_the_third(&mut site, heard_end + 1);
 }
 
 /// The same, where the one that is fenced had registered and was not active yet: the batch did not say
