@@ -44,6 +44,8 @@ pub struct Leader<D: Disk> {
     pub(super) standing: Standing,
     /// When it is looked for who lags.
     check_at: Boot,
+    /// When followers get what was appended: with all else that is, in one turn of the shard.
+    pub(super) serve_at: Boot,
     /// Of what goes to followers that are not in sync.
     throttle: Throttle,
     /// Followers that wait for bytes, by the name of the wait.
@@ -63,6 +65,7 @@ impl<D: Disk> Leader<D> {
             parked,
             standing: Standing::default(),
             check_at: now.boot.plus_ms(local.config.lag_time_max_ms / 2),
+            serve_at: Boot::NEVER,
             throttle: Throttle::new(local.config.throttled.leader, now.boot),
             cold: BTreeMap::new(),
             local,
@@ -212,7 +215,7 @@ impl<D: Disk> Leader<D> {
                 };
                 local.persist_batch(appended, batch.freeze());
                 self.settle(now);
-                self.serve_all(now);
+                self.serve_at = now.boot;
                 Ok(produced)
             }
             Err(LogError::Sequence(SequenceError::Duplicate(earlier))) => Ok(Produced {
@@ -466,7 +469,8 @@ impl<D: Disk> Leader<D> {
     pub(super) fn next_deadline(&self) -> Boot {
         let told_at = self.remotes.iter().map(|(node, remote)| self.told_at(*node, remote)).min();
         let told_at = told_at.unwrap_or(Boot::NEVER);
-        self.check_at.min(self.isr.next_deadline()).min(told_at).min(self.given_at())
+        let check_at = self.check_at.min(self.isr.next_deadline());
+        check_at.min(told_at).min(self.given_at()).min(self.serve_at)
     }
 
     /// When a follower gets what the throttle keeps back; never, if it keeps nothing back.

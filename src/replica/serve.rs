@@ -235,6 +235,7 @@ impl<D: Disk> Leader<D> {
     }
 
     pub(super) fn serve_all(&mut self, now: Now) {
+        self.serve_at = Boot::NEVER;
         let waiting = self.remotes.iter().filter(|(_, remote)| !remote.parked.is_empty());
         let waiting: Vec<NodeId> = waiting.map(|(node, _)| *node).collect();
         for follower in waiting {

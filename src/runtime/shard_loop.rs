@@ -193,11 +193,12 @@ where
             let now = clock::now();
             self.take_inputs(now);
             self.take_mail(now);
+            self.read_all(now);
+            // After the reads: followers get what they brought in one answer.
             if self.parts.shard.next_deadline() <= now.boot {
                 self.parts.shard.tick(now);
                 self.act();
             }
-            self.read_all(now);
             self.since_hand_over += 1;
             if !self.has_more || HAND_OVER_TURNS <= self.since_hand_over {
                 self.hand_over();

@@ -4,7 +4,7 @@
 //! new [min=N] [rate=BYTES] [weak]     an empty log; lag 1000 ms, waits 100 ms, pauses 50 ms
 //! metadata leader=N|none epoch=E version=V isr=1,2 [replicas=1,2,3]
 //! brokers 1:10 2:20 3:30-             node:broker epoch; `-` is fenced
-//! produce TOKEN records=N [acks=1] [by=ID/SEQUENCE]
+//! produce TOKEN records=N [acks=1] [by=ID/SEQUENCE] [more]    `more` in the same turn of the shard
 //! delete TOKEN OFFSET
 //! read OFFSET                         a consumer's, behind the log's end
 //! flush                               the flusher commits
@@ -134,6 +134,10 @@ impl Rig {
                 let acks = words.number("acks").unwrap_or(-1) as i8;
                 let batch = BytesMut::from(&batch[..]);
                 self.give(Input::Produce { token: words.plain(1) as u64, acks, batch });
+                let is_due = self.node.replica.next_deadline() <= Boot(self.us);
+                if is_due && !words.has("more") {
+                    self.give(Input::Tick);
+                }
             }
             "delete" => {
                 let (token, offset) = (words.plain(1) as u64, Offset(words.plain(2)));
