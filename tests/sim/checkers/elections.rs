@@ -20,6 +20,8 @@ pub struct Elections {
     willing: BTreeMap<(VoterId, u64), BTreeSet<VoterId>>,
     /// Who was asked whether it would, while it heard no leader.
     free: BTreeSet<(i32, VoterId, u64)>,
+    /// The epoch that a node has begun last, where it was looked at who would vote for it.
+    judged: BTreeMap<i32, u64>,
     /// Who was asked by its leader to take over.
     called: BTreeSet<VoterId>,
     /// Which leader a node heard last, and when.
@@ -45,7 +47,7 @@ impl Elections {
                 self.willing.entry(asked).or_default().insert(envelope.from);
             }
             Body::VoteRequest { is_pre_vote: false, .. } => {
-                self.begins(quorum, envelope.epoch, verdict);
+                self.begins(running.life.node, quorum, envelope.epoch, verdict);
                 self.begun.insert(envelope.epoch);
             }
             Body::AppendRequest { .. } | Body::HeartbeatRequest { .. } => {
@@ -58,10 +60,12 @@ impl Elections {
         }
     }
 
-    /// A node begins an epoch: most would vote for it, or its leader has asked it to.
-    fn begins(&self, quorum: &Quorum, epoch: u64, verdict: &mut Verdict) {
+    /// A node begins an epoch: most would vote for it, or its leader has asked it to. Who votes is what
+    /// it knows when it stands for the first time: while its own vote is synced, it may hear that
+    /// another member has come.
+    fn begins(&mut self, node: i32, quorum: &Quorum, epoch: u64, verdict: &mut Verdict) {
         let id = quorum.id();
-        if self.called.contains(&id) {
+        if self.judged.insert(node, epoch) == Some(epoch) || self.called.contains(&id) {
             return;
         }
         let willing = self.willing.get(&(id, epoch));
@@ -108,7 +112,7 @@ impl Elections {
         let before = self.kept.insert(running.life.node, epoch);
         let Some(quorum) = running.site.quorum() else { return };
         if before.is_some_and(|before| before < epoch) && !self.begun.contains(&epoch) {
-            self.begins(quorum, epoch, verdict);
+            self.begins(running.life.node, quorum, epoch, verdict);
         }
     }
 
@@ -117,6 +121,9 @@ impl Elections {
         let node = running.life.node;
         let Some(quorum) = running.site.quorum() else { return };
         let Leadership { role, epoch, .. } = quorum.leadership();
+        if role == Role::Candidate {
+            self.begins(node, quorum, epoch.0 as u64, verdict);
+        }
         if role != Role::Leader {
             self.leads.remove(&node);
             return;
@@ -141,6 +148,7 @@ impl Elections {
     /// A process starts.
     pub fn booted(&mut self, node: i32) {
         self.leaders.remove(&node);
+        self.judged.remove(&node);
         self.leads.remove(&node);
         self.kept.remove(&node);
     }
