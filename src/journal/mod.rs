@@ -95,6 +95,9 @@ const RING_START: u64 = 2 * JOURNAL_BLOCK_BYTES;
 /// waits for it no longer than a card's own pauses do.
 const PREWRITE_BYTES: usize = 256 << 10;
 
+/// Bytes of one write of these.
+const PREWRITE_PIECE_BYTES: usize = 16 << 10;
+
 /// A segment, as the journal needs to know it.
 #[derive(Clone, Debug)]
 pub struct SegmentRef<F> {
@@ -482,7 +485,12 @@ impl<D: Disk> Journal<D> {
 
     fn prewrite(&mut self) -> Result<(), JournalError> {
         let bytes = PREWRITE_BYTES.min((self.superblock.ring_bytes - self.prewritten) as usize);
-        self.file.write_all_at(&vec![0; bytes], RING_START + self.prewritten)?;
+        // In pieces off the stack: the allocator would keep what one of the whole took.
+        let zeros = [0; PREWRITE_PIECE_BYTES];
+        for start in (0..bytes).step_by(zeros.len()) {
+            let piece = &zeros[..zeros.len().min(bytes - start)];
+            self.file.write_all_at(piece, RING_START + self.prewritten + start as u64)?;
+        }
         self.file.sync_data()?;
         self.prewritten += bytes as u64;
         Ok(())

@@ -39,8 +39,10 @@ where
 }
 
 fn run<D: Disk>(jobs: &Receiver<LoadJob<D>>) {
-    let mut scratch = vec![0; STEP_BYTES];
+    // A node that never reads cold bytes needs no room for them.
+    let mut scratch = Vec::new();
     for job in jobs {
+        scratch.resize(STEP_BYTES, 0);
         let end = job.position + job.bytes.min(LOAD_BYTES_MAX);
         let mut position = job.position;
         let mut is_lost = false;
