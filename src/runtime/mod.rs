@@ -30,6 +30,7 @@ mod ledger;
 mod loader;
 mod lock;
 mod mailbox;
+mod pages;
 mod peers;
 mod recover;
 mod reload;
@@ -60,6 +61,7 @@ use crate::log::{LogDir, OpenError};
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::disk::FileDisk;
 use crate::runtime::lock::DirLock;
+use crate::runtime::pages::FilePages;
 use crate::runtime::shard_loop::Input;
 use crate::runtime::site::pairing::Pairing;
 use crate::runtime::threads::Wiring;
@@ -293,6 +295,9 @@ fn leave(control: &Sender<ControlEvent<FileDisk>>) {
 /// How often the wall clock is written down.
 const NOTE_TIME_MS: u64 = 3_600_000;
 
+/// How often a witness lets go of the pages of files that it has not needed since.
+const LET_GO_MS: u64 = 10_000;
+
 /// Waits for a thread. One that panicked has printed why; with `panic = "abort"` the process is
 /// gone by then anyway.
 fn join<T>(thread: JoinHandle<T>) -> Option<T> {
@@ -307,19 +312,24 @@ fn join<T>(thread: JoinHandle<T>) -> Option<T> {
 /// Runs a broker until a signal ends it: prints the ready line, reloads on SIGHUP.
 pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), StartError> {
     let began = clock::boot();
+    let pages = config.is_witness().then(FilePages::mapped);
     let (signal, signals) = channel();
     signals::listen_with(signal.clone())?;
     let outside = Outside { pairing: Arc::default(), signal: Some(signal) };
-    let mut broker = boot::start(config, &outside)?;
+    let mut broker = start_aside(config, &outside)?;
     let took_ms = clock::boot().ms_since(began);
     ready(took_ms, broker.addresses());
     let mut config = config.clone();
-    let mut noted = began;
+    let (mut noted, mut let_go) = (began, began);
     loop {
         let now = clock::boot();
         if noted.plus_ms(NOTE_TIME_MS) <= now {
             noted = now;
             broker.note_time();
+        }
+        if let Some(pages) = pages.as_ref().filter(|_| let_go.plus_ms(LET_GO_MS) <= now) {
+            let_go = now;
+            pages.let_go();
         }
         match signals.recv_timeout(Duration::from_secs(1)) {
             Ok(signals::Signal::Stop) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
@@ -334,13 +344,22 @@ pub fn run(config: &Config, reload: &dyn Fn() -> Option<Config>) -> Result<(), S
             Ok(signals::Signal::Restart) => {
                 config.keep_ports(broker.addresses());
                 broker.stop();
-                broker = boot::start(&config, &outside)?;
+                broker = start_aside(&config, &outside)?;
             }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
         }
     }
     broker.stop();
     Ok(())
+}
+
+/// Starts on a thread of its own: the stack that a start needs, and nothing later, goes with it.
+fn start_aside(config: &Config, outside: &Outside) -> Result<Broker, StartError> {
+    std::thread::scope(|scope| {
+        let start = || boot::start(config, outside);
+        let thread = std::thread::Builder::new().name("start".into()).spawn_scoped(scope, start)?;
+        thread.join().unwrap_or_else(|why| std::panic::resume_unwind(why))
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the ready line is the contract that scripts wait for")]
