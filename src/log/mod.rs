@@ -435,6 +435,12 @@ impl<D: Disk> Log<D> {
         Ok(targets)
     }
 
+    /// The last segment, though nothing of it may be new.
+    pub fn last_flush_target(&self) -> Result<FlushTarget<D::File>, LogError> {
+        let last = self.segments.last().expect("a log has a segment");
+        Ok(self.flush_target(last)?)
+    }
+
     fn flush_target(&self, segment: &Segment<D>) -> io::Result<FlushTarget<D::File>> {
         let reference = SegmentRef {
             file: segment.file(self.place())?,

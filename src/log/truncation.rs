@@ -1,13 +1,15 @@
 //! Cutting a log at its end, or beginning it anew: what a follower does where its leader's log says
 //! otherwise (semantics.md 2.8), and where its own is damaged and a peer has what is lost.
 //!
-//! Three steps, and nothing is appended before the last:
+//! Four steps, and nothing is appended before the last:
 //! 1. [`Log::truncation`] finds the batch to cut at. Its [`SmallState::Truncated`] goes to the
 //!    journal; the log is still whole.
 //! 2. When that is durable, [`Log::begin_truncation`] forgets what lies behind the cut and answers
 //!    a [`Cut`]: work for a thread that may wait for the disk.
 //! 3. [`Cut::run`] removes it from disk, makes that durable, and [`Log::finish_truncation`] takes
-//!    what it learnt: the log may be appended to.
+//!    what it learnt.
+//! 4. What is left is synced and the journal told ([`Log::flush_targets`]); when it has that, the log
+//!    may be appended to.
 //!
 //! # Why a power cut cannot bring the records back
 //!
@@ -26,6 +28,9 @@
 //!   old bytes back is the journal's redo alone, which writes batches where they once lay. So
 //!   replay voids every entry before a truncation that reaches beyond its end: it does not write it
 //!   and cut again, because new batches may have bypassed the ring to the very same place.
+//! - *After step 4*: the state is not the last of this partition's entries any more, and recovery cuts
+//!   nothing. Before that it would, once more, and what was appended since and is in no journal
+//!   (`acks.durable=false`) would go with it.
 //! - *A checkpoint under way when the log is cut*: it may write down a recovery point behind the
 //!   cut, but the ring still has the state, and replay lowers it. The journal's own notes of
 //!   segments to sync are dropped with the segments, or a new segment of an old name would never be

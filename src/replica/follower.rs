@@ -9,6 +9,7 @@
 //! | `Loading` | bytes that are needed to find where to cut |
 //! | `Persisting` | the journal to have where the log is cut; then, on a full disk, room |
 //! | `Cutting` | the cut to be durable; or room to make it once more |
+//! | `Noting` | the journal to have that the cut is made |
 //! | `Failed` | the log to be reopened |
 //!
 //! **Invariants.** A batch is verified before it is appended, belongs behind the end, and its epoch
@@ -56,6 +57,7 @@ enum Phase {
     Loading { token: u64, segment: Offset, cut: CutWanted },
     Persisting { plan: Truncation, again_at: Boot },
     Cutting { again_at: Boot },
+    Noting,
     Failed,
 }
 
@@ -152,7 +154,7 @@ impl<D: Disk> Follower<D> {
     }
 
     pub(super) fn is_cutting(&self) -> bool {
-        matches!(self.phase, Phase::Persisting { .. } | Phase::Cutting { .. })
+        matches!(self.phase, Phase::Persisting { .. } | Phase::Cutting { .. } | Phase::Noting)
     }
 
     pub(super) fn is_being_cut(&self) -> bool {
@@ -171,7 +173,7 @@ impl<D: Disk> Follower<D> {
                 self.cut = None;
                 self.failure_count = 0;
                 self.local.log.finish_truncation(done);
-                self.begin(now);
+                self.note_cut();
             }
             Input::CutDone(Err(why)) if self.cut.is_some() && is_full(&why) => {
                 self.phase = Phase::Cutting { again_at: self.pause(now) };
@@ -404,6 +406,9 @@ impl<D: Disk> Follower<D> {
     fn flushed(&mut self, now: Now, durable_end: Option<Offset>, log_start: Option<Offset>) {
         let before = (self.local.durable_end(), self.local.start_durable);
         self.local.flushed(durable_end, log_start);
+        if self.phase == Phase::Noting {
+            return self.begin(now);
+        }
         self.follow_high_watermark();
         let after = (self.local.durable_end(), self.local.start_durable);
         if before == after || self.phase != Phase::Fetching || self.in_flight.is_empty() {
@@ -520,6 +525,15 @@ impl<D: Disk> Follower<D> {
         self.is_cut_given = true;
         let cut = self.cut.clone().expect("it was begun");
         self.local.push(Output::Cut(cut));
+    }
+
+    /// Tells the journal that the cut is made, or the next start would make it again: on what was
+    /// appended since, where the journal knows nothing of that (`acks.durable=false`).
+    fn note_cut(&mut self) {
+        match self.local.persist_end() {
+            Ok(()) => self.phase = Phase::Noting,
+            Err(_) => self.fail(),
+        }
     }
 
     fn tick(&mut self, now: Now) {

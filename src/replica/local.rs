@@ -7,7 +7,7 @@ use super::{BrokerState, LeaderAndIsr, Output, ReplicaConfig};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SmallState};
-use crate::log::{Appended, Log};
+use crate::log::{Appended, FlushTarget, Log, LogError};
 use crate::mutant::{self, Mutant};
 use crate::record::TimestampType;
 use crate::time::{Boot, Now, Timestamp};
@@ -139,6 +139,20 @@ impl<D: Disk> Local<D> {
     pub fn persist_state(&mut self, state: SmallState) {
         let topic_partition = self.log.topic_partition();
         self.push(Output::Persist(Entry::State { topic_partition, state }));
+    }
+
+    /// Has all that is left synced and the journal told, though nothing of it may be new.
+    pub fn persist_end(&mut self) -> Result<(), LogError> {
+        let topic_partition = self.log.topic_partition();
+        let mut targets = self.log.flush_targets()?;
+        if targets.is_empty() {
+            targets.push(self.log.last_flush_target()?);
+        }
+        for FlushTarget { segment, end_offset, position_end } in targets {
+            let entry = Entry::Flush { topic_partition, end_offset, segment, position_end };
+            self.push(Output::Persist(entry));
+        }
+        Ok(())
     }
 
     /// Hands a batch to the flusher. Where acks do not wait for storage the owner flushes the log

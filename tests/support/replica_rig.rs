@@ -9,7 +9,7 @@
 //! read OFFSET                         a consumer's, behind the log's end
 //! flush                               the flusher commits
 //! cut                                 a cut ends on disk
-//! persist                             both
+//! persist                             all of it, and that the cut is made
 //! fetch N seq=S at=OFFSET/EPOCH|next end=O durable=O [start=O] [epoch=E] [broker=E] [damaged]
 //! progress N seq=S end=O durable=O [start=O] [epoch=E] [broker=E]
 //! answer seq=S [batches=EPOCH:RECORDS,..] [hw=O] [start=O] [end=O] [error=CODE]
@@ -153,6 +153,7 @@ impl Rig {
             "persist" => {
                 self.flush();
                 self.cut();
+                self.flush();
             }
             "cut" if words.has("full") => self.give_up_cut(),
             "cut" => self.cut(),
