@@ -215,8 +215,17 @@ impl Controller {
 
     /// A broker has caught up: it may lead, and leads at once what nobody else can.
     pub fn unfence(&self, node_id: NodeId) -> Vec<Change> {
+        self.put_in(node_id, BrokerState::Fenced)
+    }
+
+    /// A broker that wanted to leave stays, and leads at once what nobody else can.
+    pub fn stay(&self, node_id: NodeId) -> Vec<Change> {
+        self.put_in(node_id, BrokerState::ShuttingDown)
+    }
+
+    fn put_in(&self, node_id: NodeId, from: BrokerState) -> Vec<Change> {
         let state = self.image.broker(node_id).map(|broker| broker.state);
-        if state != Some(BrokerState::Fenced) {
+        if state != Some(from) {
             return Vec::new();
         }
         let mut changes = vec![Change::BrokerState { node_id, state: BrokerState::Active }];

@@ -513,6 +513,31 @@ fn a_broker_that_departs_leaves_every_partition_to_the_others() {
     assert_eq!((&*only.topic, only.has_others, only.count), ("t", false, 1));
 }
 
+/// Found by tests/sim: a board was to leave, the others lost what only it had then, and it neither led
+/// nor left any more.
+#[test]
+fn a_broker_that_departs_stays_where_it_alone_has_everything() {
+    let mut site = Site::of_three();
+    let changes = site.controller.shut_down(NodeId(1));
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
+    assert_eq!(site.controller.stay(NodeId(2)), [], "it does not leave");
+    site.unfence(1);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ", "nor does it come back by itself");
+    // It goes at a moment at which only one other is in sync.
+    let mut site = Site::of_three();
+    site.fence(3);
+    let changes = site.controller.shut_down(NodeId(1));
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 2 epoch 1 isr 2 elr 1");
+    assert_eq!(site.register(2, 2, &[0]), Ok(()));
+    assert_eq!(site.text(), "leader -1 epoch 2 isr  elr 1");
+    let changes = site.controller.stay(NodeId(1));
+    site.commit(&changes);
+    assert_eq!(site.text(), "leader 1 epoch 3 isr 1 elr ");
+    assert!(site.controller.image().is_active(NodeId(1)));
+}
+
 #[test]
 fn what_lives_on_a_broker_that_departs_moves_to_those_that_have_none_of_it() {
     let any = |_| true;
