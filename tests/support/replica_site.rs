@@ -525,9 +525,16 @@ impl Site {
             self.state.partition_epoch += 1;
             self.counts.isr_changes += 1;
             self.note(&format!("isr {isr:?} version {}", self.state.partition_epoch));
+            // A leader that is damaged has named itself.
+            if !isr.contains(&from) {
+                self.elect();
+            }
             self.tell_all();
         }
-        let outcome = outcome.map(|_| self.state.clone());
+        let outcome = outcome.and_then(|isr| match isr.contains(&from) {
+            true => Ok(self.state.clone()),
+            false => Err(ErrorCode::NEW_LEADER_ELECTED),
+        });
         let is_lost = self.random.is_one_in(8) || self.is_cut(CONTROLLER, from);
         let outcome = if is_lost { Err(ErrorCode::REQUEST_TIMED_OUT) } else { outcome };
         let after = if is_lost { ALTER_TIMEOUT_US } else { 300 + self.random.below(10_000) };
