@@ -42,6 +42,7 @@ mod sim {
     pub mod node;
     pub mod run;
     pub mod trace;
+    mod weak;
     pub mod world;
 }
 

@@ -27,13 +27,15 @@ impl World {
         self.at(at, Event::Chance);
         let node = self.any_node();
         // The last copy of something, with a hole in it, is another story.
-        if self.has_dear() {
+        if self.has_dear() || self.has_weakened() {
             return;
         }
         match self.random.below(100) {
             0..9 => self.kill(node),
             9..18 => {
-                if self.boards[&node].is_on {
+                if !self.may_go_dark(node) {
+                    self.kill(node);
+                } else if self.boards[&node].is_on {
                     self.cut_power(node);
                 }
             }
@@ -56,7 +58,7 @@ impl World {
     }
 
     /// Whether nothing is wrong anywhere.
-    fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let is_well = |board: &Board| board.running.is_some() && board.paused_until <= self.us;
         let decided = &self.checkers.decisions.partitions;
         self.net.cuts.is_empty()
@@ -95,8 +97,15 @@ impl World {
         self.boards.keys().any(|node| copies.is_rotten(*node) && is_dear(node))
     }
 
-    /// The power of the whole site goes.
+    /// The power of the whole site goes; its processes end where it would take what was acknowledged.
     pub fn cut_power_of_all(&mut self) {
+        let copies = &self.checkers.copies;
+        if !self.nodes().all(|node| copies.is_flushed(node)) {
+            for node in self.nodes().collect::<Vec<_>>() {
+                self.kill(node);
+            }
+            return;
+        }
         self.trace.note(|| "the power of all goes".into());
         self.counts.power_cuts_of_all += 1;
         for node in self.boards.keys().copied().collect::<Vec<_>>() {
@@ -275,7 +284,8 @@ impl World {
     fn rot(&mut self, node: NodeNumber) {
         let copies = &self.checkers.copies;
         let is_safe = 1 < self.plan.min_insync || self.is_quiet();
-        if !copies.damaged.is_empty() || !is_safe || !self.may_lose(node) {
+        let is_safe = is_safe && self.may_lose(node) && self.may_weaken(node);
+        if !copies.damaged.is_empty() || !is_safe {
             return;
         }
         let disk = self.boards[&node].disk.clone();

@@ -22,6 +22,15 @@ use crate::sim_disk::Rng;
 /// What a sync of a worn or cheap card takes.
 pub const SLOW_SYNC_US: (u64, u64) = (100_000, 200_000);
 
+/// A topic with `acks.durable=false`.
+#[derive(Clone, Copy, Debug)]
+pub struct Weak {
+    /// Which, of those that clients use.
+    pub topic: usize,
+    /// Its `flush.ms`.
+    pub flush_ms: &'static str,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -42,6 +51,8 @@ pub struct Plan {
     pub pace_us: u64,
     /// Whether two members of a group bear the same name.
     pub has_twins: bool,
+    /// The topic whose acks do not wait for storage, and how often it is flushed.
+    pub weak: Option<Weak>,
     /// What a follower asked before it was started anew comes once more.
     pub has_late_fetches: bool,
     /// What replicas do wrong on purpose.
@@ -54,7 +65,19 @@ impl Plan {
     pub fn draw(seed: u64, random: &mut Rng) -> Plan {
         let mut plan = Plan::fine(seed, random);
         plan.draw_slow_cards();
+        plan.draw_weak_topic();
         plan
+    }
+
+    /// In some seeds one of the topics does not wait for storage; drawn apart, too. (Where members
+    /// change, a board that leaves may leave a partition to one that has just lost what it had.)
+    fn draw_weak_topic(&mut self) {
+        let mut random = Rng(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x3ea9);
+        if random.below(5) == 0 && !self.has_moves {
+            let topic = random.below(2) as usize;
+            let flush_ms = ["100", "1000", "5000"][random.below(3) as usize];
+            self.weak = Some(Weak { topic, flush_ms });
+        }
     }
 
     /// Some cards need long for each sync: all, or one. This is drawn apart, so that what the other
@@ -91,6 +114,7 @@ impl Plan {
             sync_us: [sync_us(random); 4],
             pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
             has_twins: random.below(2) == 0,
+            weak: None,
             has_late_fetches: false,
             #[cfg(feature = "mutants")]
             replica_mutant: None,

@@ -278,6 +278,14 @@ pub struct FoundLog {
 /// All batches of a log.
 pub fn read_log(log: &Log<SimDisk>) -> FoundLog {
     let (start, end) = (log.start_offset(), log.end_offset());
+    let batches = read_from(log, start);
+    let (start, end, durable) = (start.0, end.0, log.durable_offset().0);
+    FoundLog { topic_partition: log.topic_partition(), batches, start, end, durable }
+}
+
+/// The batches of a log from an offset on.
+pub fn read_from(log: &Log<SimDisk>, start: Offset) -> Batches {
+    let end = log.end_offset();
     let mut batches = Batches::default();
     let mut offset = start;
     while offset < end {
@@ -295,8 +303,7 @@ pub fn read_log(log: &Log<SimDisk>) -> FoundLog {
             (offset, rest) = (next, behind);
         }
     }
-    let (start, end, durable) = (start.0, end.0, log.durable_offset().0);
-    FoundLog { topic_partition: log.topic_partition(), batches, start, end, durable }
+    batches
 }
 
 /// What would be left of each log if the power went now.

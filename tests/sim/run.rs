@@ -136,7 +136,7 @@ fn heal(world: &mut World) -> Result<(), Violation> {
         board.disk.set_syncs_fail(false);
         board.disk.set_free_bytes(None);
     }
-    if world.random.below(2) == 0 && !world.has_dear() {
+    if world.random.below(2) == 0 && !world.has_dear() && !world.has_weakened() {
         world.cut_power_of_all();
     }
     world.trace.note(|| "all is well".into());
@@ -229,6 +229,8 @@ fn state(world: &World) -> String {
     }
     let decided = world.checkers.decisions.partitions.iter();
     lines.extend(decided.map(|(place, one)| format!("{place}: {one:?}")));
+    let damaged = world.checkers.copies.damaged.iter();
+    lines.extend(damaged.map(|(place, one)| format!("damaged: {place:?} {one:?}")));
     for Reader { lane, offset, end, .. } in readers(world) {
         let acked = world.acked_end(*lane);
         lines.push(format!("reader {lane:?} at {offset} of {end}, {acked}"));

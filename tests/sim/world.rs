@@ -273,6 +273,9 @@ impl World {
             Event::Dialed(who, node) => self.dialed(who, node),
             Event::Client(client, token) => self.client_timer(client, token),
             Event::Boot(node) => self.boot(node),
+            Event::Restart(node) if self.has_weakened() => {
+                self.at(self.us + 1_000_000, Event::Restart(node));
+            }
             Event::Restart(node) => {
                 self.boards[&node].disk.set_syncs_fail(false);
                 self.kill(node);
@@ -303,7 +306,10 @@ impl World {
         let now = self.now(node);
         // The power may go while it recovers.
         if !self.is_calm && self.random.below(12) == 0 {
-            disk.fail_after(self.random.below(20));
+            let after = self.random.below(20);
+            if self.checkers.copies.is_flushed(node) {
+                disk.fail_after(after);
+            }
         }
         let booted = node::boot(&disk, life, &self.plan, now);
         match booted {
@@ -360,7 +366,8 @@ impl World {
             0 => Cut::KeepNothing,
             _ => Cut::KeepSome(self.random.next()),
         };
-        let may_lose = self.may_lose(node);
+        let may_lose = self.may_lose(node) && self.may_weaken(node);
+        self.checkers.copies.weaken(node);
         self.interrupt(node);
         let board = self.boards.get_mut(&node).expect("a board");
         board.running = None;

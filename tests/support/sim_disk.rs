@@ -222,6 +222,11 @@ impl SimDisk {
         self.inner().syncs_fail = fail;
     }
 
+    /// Whether they do.
+    pub fn has_failing_syncs(&self) -> bool {
+        self.inner().syncs_fail
+    }
+
     /// Syncs return at once and do nothing: the lie that tests must notice.
     pub fn set_sync_does_nothing(&self) {
         self.inner().sync_does_nothing = true;

@@ -1,23 +1,26 @@
 //! R2, R3, R6, R7, I8 and S1: what each node has of each partition, as it handed it to its flusher, and
-//! what of that is on stable storage.
+//! what of that is on stable storage. Of a topic whose acks do not wait for storage no batch goes to the
+//! flusher: its log is looked at.
 //!
 //! - Batches of the same epoch and offset are the same bytes everywhere (R7; for the metadata, log
 //!   matching).
 //! - Nothing that is committed is cut off (R6), unless it was damaged there.
 //! - A node that starts has everything that was on its stable storage (S1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use odradek::broker::control::METADATA;
-use odradek::ids::{NodeId, TopicPartition};
+use odradek::ids::{NodeId, Offset, TopicPartition};
 use odradek::journal::{Entry, SmallState};
+use odradek::log::Log;
 use odradek::record::crc::crc32c;
+use odradek::replica::Replica;
 
 use super::rules::{i8, r2, r3, r6, r7, r8, s1};
 use super::{Batch, Batches, Place, Verdict};
 use crate::sim::event::Life;
-use crate::sim::node::{Found, FoundLog};
-use crate::sim_disk::SimFile;
+use crate::sim::node::{Found, FoundLog, read_from};
+use crate::sim_disk::{SimDisk, SimFile};
 
 /// One node's copy of a partition.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,8 @@ pub struct Copies {
     pub all: BTreeMap<Place, Copy>,
     /// What each epoch has at an offset.
     seen: BTreeMap<(TopicPartition, i32, i64), u32>,
+    /// Partitions whose acks do not wait for storage.
+    weak: BTreeSet<TopicPartition>,
     /// Copies that were damaged on purpose.
     pub damaged: BTreeMap<Place, Damaged>,
 }
@@ -47,6 +52,8 @@ pub struct Damaged {
     is_told: bool,
     /// Whether it has left the in-sync replicas since.
     has_left: bool,
+    /// Of a topic whose acks do not wait for storage, a copy that calls itself unsound and has it all.
+    has_all: bool,
     /// The life that started on it.
     pub life: u64,
     /// A batch that rotted in a segment which a start does not read: the scrub is to find it.
@@ -57,6 +64,59 @@ impl Copies {
     /// A node's copy.
     pub fn copy(&self, node: i32, topic_partition: TopicPartition) -> Option<&Copy> {
         self.all.get(&Place { node, topic_partition })
+    }
+
+    /// How far a copy counts as acknowledged.
+    pub fn acked(&self, place: Place) -> i64 {
+        let is_weak = self.weak.contains(&place.topic_partition);
+        self.all.get(&place).map_or(0, |copy| if is_weak { copy.end } else { copy.durable })
+    }
+
+    /// Takes in what was appended to a log without the flusher's being told.
+    pub fn look(
+        &mut self,
+        node: i32,
+        log: &Log<SimDisk>,
+        replica: &Replica<SimDisk>,
+        verdict: &mut Verdict,
+    ) {
+        let topic_partition = log.topic_partition();
+        if log.config().acks_durable {
+            return;
+        }
+        self.weak.insert(topic_partition);
+        let place = Place { node, topic_partition };
+        let end = self.all.get(&place).map_or(0, |copy| copy.end);
+        // What is to be cut off was taken off here already.
+        if replica.is_cutting() || log.end_offset().0 <= end {
+            return;
+        }
+        for (base, batch) in read_from(log, log.start_offset().max(Offset(end))).0 {
+            self.append(place, base, batch, verdict);
+        }
+    }
+
+    /// Whether the power would take nothing from a node of what it counts as acknowledged.
+    pub fn is_flushed(&self, node: i32) -> bool {
+        let of_node = self.all.iter().filter(|(place, _)| place.node == node);
+        let mut weak = of_node.filter(|(place, _)| self.weak.contains(&place.topic_partition));
+        weak.all(|(_, copy)| copy.end <= copy.durable)
+    }
+
+    /// The power of a node goes: what was not flushed may be gone.
+    pub fn weaken(&mut self, node: i32) {
+        let loose = self.all.iter().filter(|(place, copy)| {
+            let is_weak = self.weak.contains(&place.topic_partition);
+            place.node == node && is_weak && copy.durable < copy.end
+        });
+        for (place, _) in loose {
+            self.damaged.entry(*place).or_default();
+        }
+    }
+
+    /// Whether a copy of a topic whose acks do not wait for storage is not what it was.
+    pub fn has_weakened(&self) -> bool {
+        self.damaged.keys().any(|place| self.weak.contains(&place.topic_partition))
     }
 
     /// Whether nothing is damaged, or only on this node.
@@ -127,14 +187,17 @@ impl Copies {
         });
     }
 
-    /// A process belongs to the site, which has heard what it started on.
+    /// A process belongs to the site, which has heard what it started on. What stays in sync is the last
+    /// there is; if it has all it ever had, nobody will heal it.
     pub fn registered(&mut self, node: i32, life: u64, is_in_sync: impl Fn(Place) -> bool) {
-        for (place, damaged) in &mut self.damaged {
-            if place.node == node && damaged.life == life {
-                damaged.is_told = true;
-                damaged.has_left |= !is_in_sync(*place);
+        self.damaged.retain(|place, damaged| {
+            if place.node != node || damaged.life != life {
+                return true;
             }
-        }
+            damaged.is_told = true;
+            damaged.has_left |= !is_in_sync(*place);
+            damaged.has_left || !damaged.has_all
+        });
     }
 
     /// A follower cuts its copy, or adds to it, while somebody leads: what that has there is what the
@@ -180,15 +243,8 @@ impl Copies {
         let place = Place { node, topic_partition };
         match entry {
             Entry::Append { leader_epoch, base_offset, end_offset, bytes, .. } => {
-                let copy = self.all.entry(place).or_default();
-                let (base, end, epoch) = (base_offset.0, end_offset.0, leader_epoch.0);
-                let at = (node, topic_partition);
-                r7::at_the_end(verdict, at, base, copy.end);
-                let hash = crc32c(bytes);
-                let known = *self.seen.entry((topic_partition, epoch, base)).or_insert(hash);
-                r7::same_bytes(verdict, at, (base, epoch), (hash, known));
-                copy.batches.0.insert(base, Batch { end, epoch, hash });
-                copy.end = end;
+                let (end, epoch, hash) = (end_offset.0, leader_epoch.0, crc32c(bytes));
+                self.append(place, base_offset.0, Batch { end, epoch, hash }, verdict);
             }
             Entry::State { state: SmallState::Truncated { start, end, .. }, .. } => {
                 let copy = self.all.entry(place).or_default();
@@ -214,6 +270,17 @@ impl Copies {
         }
     }
 
+    fn append(&mut self, place: Place, base: i64, batch: Batch, verdict: &mut Verdict) {
+        let copy = self.all.entry(place).or_default();
+        let Batch { end, epoch, hash } = batch;
+        let at = (place.node, place.topic_partition);
+        r7::at_the_end(verdict, at, base, copy.end);
+        let known = *self.seen.entry((place.topic_partition, epoch, base)).or_insert(hash);
+        r7::same_bytes(verdict, at, (base, epoch), (hash, known));
+        copy.batches.0.insert(base, batch);
+        copy.end = end;
+    }
+
     /// See the module.
     pub fn committed(&mut self, node: i32, entries: &[Entry<SimFile>]) {
         for entry in entries {
@@ -221,7 +288,7 @@ impl Copies {
             let Some(copy) = self.all.get_mut(&place) else { continue };
             match entry {
                 // What was cut since is no longer meant.
-                Entry::Append { end_offset, .. } => {
+                Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
                     copy.durable = copy.durable.max(end_offset.0.min(copy.end));
                 }
                 // It begins anew behind what is deleted, or in a snapshot.
@@ -242,8 +309,11 @@ impl Copies {
             let place = Place { node: life.node, topic_partition: log.topic_partition };
             let is_lost = log.topic_partition == METADATA && found.is_quorum_lost;
             let copy = self.all.entry(place).or_default();
-            let lacking = lacking(copy, log);
-            let is_told = found.is_unsound(log.topic_partition);
+            let is_weak = self.weak.contains(&log.topic_partition);
+            // Whoever starts says that it did not end cleanly.
+            let has_lost = is_weak && lacking(copy, log, copy.end).is_some();
+            let lacking = lacking(copy, log, copy.durable);
+            let is_told = found.is_unsound(log.topic_partition) || has_lost;
             match self.damaged.get_mut(&place) {
                 _ if is_lost => {}
                 Some(damaged) if damaged.rot.is_some() && !is_told => {
@@ -257,7 +327,8 @@ impl Copies {
                     s1::starts_with_all(verdict, place, lacking.as_ref(), None);
                     // The cut that was to heal it was not durable yet, say: it is made once more.
                     if is_told {
-                        let damaged = Damaged { life: life.number, ..Damaged::default() };
+                        let has_all = is_weak && !has_lost;
+                        let damaged = Damaged { life: life.number, has_all, ..Damaged::default() };
                         self.damaged.insert(place, damaged);
                     }
                 }
@@ -265,6 +336,7 @@ impl Copies {
                 Some(damaged) if 0 < damaged.life => damaged.life = life.number,
                 Some(damaged) => {
                     (damaged.life, damaged.rot) = (life.number, None);
+                    damaged.has_all = is_weak && !has_lost && lacking.is_none();
                     r8::notices(verdict, place, lacking.as_ref(), is_told);
                     // What it lacked before is known, and stays so.
                     if lacking.is_none() && !is_told {
@@ -327,12 +399,12 @@ impl Copies {
     }
 }
 
-/// What was on stable storage of a copy, and is not there: its offset, and what there is.
-fn lacking(copy: &Copy, log: &FoundLog) -> Option<(i64, Option<Batch>)> {
-    if log.end < copy.durable {
+/// What a copy had up to an offset, and is not there: its offset, and what there is.
+fn lacking(copy: &Copy, log: &FoundLog, end: i64) -> Option<(i64, Option<Batch>)> {
+    if log.end < end {
         return Some((log.end, None));
     }
-    let safe = copy.batches.0.iter().filter(|(_, batch)| batch.end <= copy.durable);
+    let safe = copy.batches.0.iter().filter(|(_, batch)| batch.end <= end);
     let mut safe = safe.filter(|(base, _)| log.start <= **base);
     let missing = safe.find(|(base, batch)| log.batches.0.get(base) != Some(batch));
     missing.map(|(base, _)| (*base, log.batches.0.get(base).copied()))

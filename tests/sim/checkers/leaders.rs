@@ -110,9 +110,11 @@ impl Leaders {
                 let last = Stand { high_watermark: stand.high_watermark, ..before };
                 self.commit(place, last, seen, copies, verdict);
             }
-            let (durable, mark) = (replica.log().durable_offset().0, stand.high_watermark);
+            let (log, mark) = (replica.log(), stand.high_watermark);
+            let is_weak = !log.config().acks_durable;
+            let acked = if is_weak { log.end_offset() } else { log.durable_offset() };
             let committed = self.committed_end(topic_partition);
-            r10::shows(verdict, place, mark, (durable, committed));
+            r10::shows(verdict, place, mark, (acked.0, committed));
         }
     }
 
@@ -150,8 +152,7 @@ impl Leaders {
         // One whose card was damaged since it told had it.
         let has = |node: &&NodeId| {
             let is_damaged = copies.damaged.contains_key(&Place { node: node.0, topic_partition });
-            let copy = copies.copy(node.0, topic_partition);
-            is_damaged || copy.is_some_and(|copy| to <= copy.durable)
+            is_damaged || to <= copies.acked(Place { node: node.0, topic_partition })
         };
         let holders = replicas.iter().filter(has).count();
         let min = seen.replica.log().config().min_insync_replicas as usize;
@@ -170,8 +171,7 @@ impl Leaders {
                 let copy = copies.copy(member.0, topic_partition);
                 let theirs = copy.and_then(|copy| copy.batches.0.get(base));
                 r1::member_has(verdict, place, *base, (theirs, batch));
-                let durable = copy.map_or(0, |copy| copy.durable);
-                i8::is_stable(verdict, place, batch.end, durable);
+                i8::is_stable(verdict, place, batch.end, copies.acked(place));
             }
             committed.0.insert(*base, *batch);
             self.newly.push((topic_partition, *base, batch.epoch));
@@ -191,9 +191,8 @@ impl Leaders {
         let committed = self.committed_end(topic_partition);
         for member in isr {
             let place = Place { node: member.0, topic_partition };
-            let durable = copies.copy(member.0, topic_partition).map_or(0, |copy| copy.durable);
             if !copies.damaged.contains_key(&place) {
-                r1::is_in_sync(verdict, place, durable, committed);
+                r1::is_in_sync(verdict, place, copies.acked(place), committed);
             }
         }
     }

@@ -291,6 +291,7 @@ impl Checkers {
         for (log, replica) in running.shards[usize::from(shard)].partitions() {
             let Some(replica) = replica else { continue };
             let topic_partition = log.topic_partition();
+            self.copies.look(running.life.node, log, replica, &mut self.verdict);
             let isr = self.decisions.isr(topic_partition);
             let seen = leaders::Seen { life: running.life, replica, isr };
             self.leaders.look(&seen, &self.copies, &mut self.verdict, trace);

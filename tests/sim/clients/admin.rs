@@ -1,6 +1,8 @@
 //! A client that creates the topics.
 
-use odradek::wire::create_topics::{CreateTopic, CreateTopicsRequest, CreateTopicsResponse};
+use odradek::wire::create_topics::{
+    ConfigEntry, CreateTopic, CreateTopicsRequest, CreateTopicsResponse,
+};
 use odradek::wire::{ApiKey, ErrorCode, frame};
 
 use super::link::Asked;
@@ -27,13 +29,21 @@ impl Admin {
             return;
         }
         self.is_out = true;
-        let topic = |(name, partition_count): &(&'static str, i32)| CreateTopic {
+        let weak = world.plan.weak;
+        let configs = |place: usize| {
+            let weak = weak.filter(|weak| weak.topic == place);
+            weak.map_or(Vec::new(), |weak| {
+                let entries = [("acks.durable", "false"), ("flush.ms", weak.flush_ms)];
+                entries.map(|(key, value)| ConfigEntry { key, value }).to_vec()
+            })
+        };
+        let topic = |(place, (name, partition_count)): (usize, &(&'static str, i32))| CreateTopic {
             name,
             partition_count: *partition_count,
             replication_factor: 3,
-            configs: Vec::new(),
+            configs: configs(place),
         };
-        let topics = TOPICS.iter().map(topic).collect();
+        let topics = TOPICS.iter().enumerate().map(topic).collect();
         let body = CreateTopicsRequest { timeout_ms: 2000, validate_only: false, topics };
         let node = world.any_node();
         link.ask(world, node, ApiKey::CreateTopics, (&body, &[]), Some(Asked::Role(0)));
