@@ -297,7 +297,7 @@ impl Copies {
                 {
                     copy.durable = copy.durable.max(end.0.min(copy.end));
                 }
-                _ => {}
+                Entry::State { .. } => {}
             }
         }
     }
