@@ -567,7 +567,11 @@ where
         }
     }
     for dir in dirs {
-        disk.sync_dir(dir)?;
+        match disk.sync_dir(dir) {
+            // The partition is given up, and its directory has another name: it needs none.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            synced => synced?,
+        }
         count += 1;
     }
     Ok(count)

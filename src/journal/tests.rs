@@ -134,6 +134,28 @@ fn one_commit_is_one_write_and_one_sync_for_a_thousand_partitions() {
     assert!(amplification < 1.5, "{amplification} bytes written per record byte");
 }
 
+/// A partition was given up, and its directory had another name, before its last flush was its turn. The
+/// log dir failed.
+#[test]
+fn a_directory_that_is_gone_needs_no_sync() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let gone = dir().join("t-0");
+    disk.create_dir_all(&gone).expect("no failure yet");
+    let mut writer = Writer::new(&disk, 0);
+    writer.append(vec![7; 200]).expect("no failure yet");
+    let segment = SegmentRef { is_new: true, dir: gone.clone().into(), ..writer.segment() };
+    let flush = Entry::Flush {
+        topic_partition: tp(0),
+        end_offset: writer.offset,
+        segment,
+        position_end: writer.position,
+    };
+    disk.rename(&gone, &dir().join("t-0-delete")).expect("no failure yet");
+    disk.sync_dir(&gone).expect_err("nothing is there");
+    journal.commit(&[flush]).expect("nothing of it is needed");
+}
+
 #[test]
 fn a_large_share_bypasses_the_ring() {
     let disk = SimDisk::new();

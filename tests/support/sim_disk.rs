@@ -488,6 +488,9 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.inner();
+        if !inner.dirs.contains(path) && inside(&inner.names, path).next().is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         // Of a directory that could not be synced nothing passes for clean.
         if !inner.sync(Some(u64::MAX))? {
             return Ok(());

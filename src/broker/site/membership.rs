@@ -153,14 +153,11 @@ impl<D: Disk> Site<D> {
         quorum.members().voters().any(|id| id.node_id == node_id)
     }
 
-    fn is_there(&self, now: Now, node_id: NodeId) -> bool {
-        node_id == self.id.node_id
-            || self.peers.contains_key(&node_id)
-            || self.active.sessions.is_heard(now.boot, node_id)
-    }
-
     fn is_dead(&self, now: Now, node_id: NodeId) -> Result<(), Refused> {
-        if self.is_there(now, node_id) {
+        let is_there = node_id == self.id.node_id
+            || self.peers.contains_key(&node_id)
+            || self.active.sessions.is_heard(now.boot, node_id);
+        if is_there {
             return Err(Refused::policy(format!(
                 "node {node_id} is alive: run `odradek cluster leave` on it, or stop it first"
             )));
@@ -207,9 +204,6 @@ impl<D: Disk> Site<D> {
         }
         // From now on nothing moves to it either, from another that leaves.
         self.active.departing.insert(node_id, now.boot.plus_ms(DEPARTURE_MS));
-        if let Some(step) = self.lead_again(now, node_id) {
-            return Ok(step);
-        }
         if !is_forced {
             if let Some(step) = self.move_off(now, node_id) {
                 return Ok(step);
@@ -256,14 +250,6 @@ impl<D: Disk> Site<D> {
         }
         let last = lives.last().copied().expect("one of the two is left");
         Ok(Step::Quorum(MemberChange::Remove(last), lives.len() == 1))
-    }
-
-    /// Where a node that was on its way out is the only one left with everything (the others lost
-    /// it meanwhile), it takes part again, or nobody could ever have it from there.
-    fn lead_again(&self, now: Now, node_id: NodeId) -> Option<Step> {
-        let changes = self.controller.stay(node_id);
-        let leads_some = 1 < changes.len() && self.is_there(now, node_id);
-        leads_some.then_some(Step::Changes(changes, "it leads again what nobody else can"))
     }
 
     /// Has what lives on a node move to others; `None` when nothing does any more, or can.
