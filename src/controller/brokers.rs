@@ -223,6 +223,12 @@ impl Controller {
         self.put_in(node_id, BrokerState::ShuttingDown)
     }
 
+    /// Whether a broker that wants to leave could lead what nobody else can.
+    pub fn is_needed(&self, node_id: NodeId) -> bool {
+        // The first change is its own state.
+        1 < self.stay(node_id).len()
+    }
+
     fn put_in(&self, node_id: NodeId, from: BrokerState) -> Vec<Change> {
         let state = self.image.broker(node_id).map(|broker| broker.state);
         if state != Some(from) {

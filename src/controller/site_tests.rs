@@ -522,6 +522,7 @@ fn a_broker_that_departs_stays_where_it_alone_has_everything() {
     site.commit(&changes);
     assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ");
     assert_eq!(site.controller.stay(NodeId(2)), [], "it does not leave");
+    assert!(!site.controller.is_needed(NodeId(1)));
     site.unfence(1);
     assert_eq!(site.text(), "leader 2 epoch 1 isr 23 elr ", "nor does it come back by itself");
     // It goes at a moment at which only one other is in sync.
@@ -532,6 +533,7 @@ fn a_broker_that_departs_stays_where_it_alone_has_everything() {
     assert_eq!(site.text(), "leader 2 epoch 1 isr 2 elr 1");
     assert_eq!(site.register(2, 2, &[0]), Ok(()));
     assert_eq!(site.text(), "leader -1 epoch 2 isr  elr 1");
+    assert!(site.controller.is_needed(NodeId(1)));
     let changes = site.controller.stay(NodeId(1));
     site.commit(&changes);
     assert_eq!(site.text(), "leader 1 epoch 3 isr 1 elr ");

@@ -57,6 +57,8 @@ enum Job {
     Fence(NodeId),
     Unfence(NodeId),
     ShutDown(NodeId),
+    /// It was to leave, and is the only one left with something.
+    Stay(NodeId),
     /// Its log dir failed.
     Fail(NodeId),
     Prefer,
@@ -288,6 +290,15 @@ impl<D: Disk> Site<D> {
                 (changes, Ok(Vec::new()))
             }
             Job::ShutDown(node_id) => (self.controller.shut_down(*node_id), Ok(Vec::new())),
+            Job::Stay(node_id) => {
+                let changes = self.controller.stay(*node_id);
+                if !changes.is_empty() {
+                    log::warn!(
+                        "broker {node_id}, which is to leave, leads again what nobody else can"
+                    );
+                }
+                (changes, Ok(Vec::new()))
+            }
             Job::Fail(node_id) => {
                 let changes = self.controller.fence(*node_id);
                 if !changes.is_empty() {
@@ -420,6 +431,10 @@ impl<D: Disk> Site<D> {
             BrokerState::Active if request.has_failed_dir => Some(Job::Fail(node_id)),
             BrokerState::Fenced if has_caught_up => Some(Job::Unfence(node_id)),
             BrokerState::Active if request.wants_shutdown => Some(Job::ShutDown(node_id)),
+            // It leaves the site, not for a while, and others have lost what it has.
+            BrokerState::ShuttingDown if !may_not && self.controller.is_needed(node_id) => {
+                Some(Job::Stay(node_id))
+            }
             _ => None,
         };
         if let Some(job) = job.filter(|_| !self.active.judged.contains(&node_id)) {
@@ -496,6 +511,7 @@ impl<D: Disk> Site<D> {
             Job::Fence(node_id)
             | Job::Unfence(node_id)
             | Job::ShutDown(node_id)
+            | Job::Stay(node_id)
             | Job::Fail(node_id) => {
                 self.active.judged.remove(node_id);
             }
