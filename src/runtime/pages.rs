@@ -53,14 +53,18 @@ impl FilePages {
 /// was written.
 fn unwritten(smaps: &str) -> Vec<Range<usize>> {
     let mut unwritten = Vec::new();
-    let mut mapping = None;
+    let (mut mapping, mut has_none) = (None, false);
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
         match words.next() {
-            Some("Anonymous:") if words.next() == Some("0") => unwritten.extend(mapping.take()),
-            Some("Anonymous:") => mapping = None,
+            Some("Anonymous:") => has_none = words.next() == Some("0"),
+            // What was written and swapped out is in no file either. This comes after the other.
+            Some("Swap:") if has_none && words.next() == Some("0") => {
+                unwritten.extend(mapping.take());
+            }
+            Some("Swap:") => mapping = None,
             Some(field) if field.ends_with(':') => {}
-            Some(addresses) => mapping = read_only(addresses, words),
+            Some(addresses) => (mapping, has_none) = (read_only(addresses, words), false),
             None => {}
         }
     }
@@ -88,9 +92,13 @@ mod tests {
     use super::*;
 
     fn mapping(first: &str, anonymous_kib: u32) -> String {
+        swapped(first, anonymous_kib, 0)
+    }
+
+    fn swapped(first: &str, anonymous_kib: u32, swapped_kib: u32) -> String {
         format!(
             "{first}\nSize: 8 kB\nRss: 4 kB\nPrivate_Dirty: 0 kB\nAnonymous: {anonymous_kib} kB\n\
-             Swap: 0 kB\nVmFlags: rd mr mw me\n"
+             Swap: {swapped_kib} kB\nVmFlags: rd mr mw me\n"
         )
     }
 
@@ -101,6 +109,7 @@ mod tests {
             mapping("3000-6000 r-xp 00002000 fe:00 7    /usr/bin/odradek", 0),
             // Relocations were written before it became read-only.
             mapping("6000-7000 r--p 00005000 fe:00 7    /usr/bin/odradek", 4),
+            swapped("6000-7000 r--p 00005000 fe:00 7    /usr/bin/odradek", 0, 4),
             mapping("7000-8000 rw-p 00006000 fe:00 7    /usr/bin/odradek", 0),
             mapping("8000-9000 r--s 00000000 fe:00 8    /var/lib/index", 0),
             mapping("9000-a000 ---p 00000000 00:00 0", 0),
