@@ -8,8 +8,8 @@
 //!    a [`Cut`]: work for a thread that may wait for the disk.
 //! 3. [`Cut::run`] removes it from disk, makes that durable, and [`Log::finish_truncation`] takes
 //!    what it learnt.
-//! 4. What is left is synced and the journal told ([`Log::flush_targets`]); when it has that, the log
-//!    may be appended to.
+//! 4. What is left is synced and the journal told ([`Log::flush_targets`], or else
+//!    [`Log::last_flush_target`]); when it has that, the log may be appended to.
 //!
 //! # Why a power cut cannot bring the records back
 //!
@@ -207,7 +207,7 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// The cut is durable: the log may be appended to.
+    /// The cut is durable: the journal is to be told, then the log may be appended to.
     pub fn finish_truncation(&mut self, done: CutDone) {
         assert!(self.is_truncating, "it was begun");
         self.is_truncating = false;

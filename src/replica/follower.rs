@@ -406,7 +406,7 @@ impl<D: Disk> Follower<D> {
     fn flushed(&mut self, now: Now, durable_end: Option<Offset>, log_start: Option<Offset>) {
         let before = (self.local.durable_end(), self.local.start_durable);
         self.local.flushed(durable_end, log_start);
-        if self.phase == Phase::Noting {
+        if self.phase == Phase::Noting && durable_end.is_some() {
             return self.begin(now);
         }
         self.follow_high_watermark();

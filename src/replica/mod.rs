@@ -1,10 +1,10 @@
 //! Replication of one partition: its leader and its followers (design.md §6).
 //!
 //! Followers pull. A fetch carries the follower's log end and its durable end, and two of them are
-//! under way: the leader answers the first as soon as there are bytes and has the second already. A
-//! sync that ends while fetches wait is told by a progress frame. The durable end is the
-//! acknowledgement: the high watermark is the smallest durable end over the maximal ISR, and rises
-//! only while the ISR is at least `min.insync.replicas`.
+//! under way: the leader answers the first at the end of the turn of its shard that brings bytes, and
+//! has the second already. A sync that ends while fetches wait is told by a progress frame. The durable
+//! end is the acknowledgement: the high watermark is the smallest durable end over the maximal ISR, and
+//! rises only while the ISR is at least `min.insync.replicas`.
 //!
 //! [`Replica`] is a protocol machine (style.md §2): [`Replica::step`], then [`Replica::poll`] until
 //! `None`, and [`Replica::next_deadline`]. Its role is a type:
@@ -255,7 +255,7 @@ pub struct Produced {
 /// What a replica wants done.
 pub enum Output<D: Disk> {
     /// Hand to the flusher, in this order. A `Truncated` state is answered by
-    /// [`Input::TruncationPersisted`].
+    /// [`Input::TruncationPersisted`], a flush by [`Input::Flushed`].
     Persist(Entry<D::File>),
     /// Send to the leader.
     Fetch {
@@ -434,7 +434,7 @@ impl<D: Disk> Replica<D> {
         matches!(self.role(), Role::Leader(leader) if leader.gives_way())
     }
 
-    /// Whether the log is being cut: nothing may be flushed, expired or compacted meanwhile.
+    /// Whether the log is being cut: nobody else may flush, expire or compact it meanwhile.
     pub fn is_cutting(&self) -> bool {
         matches!(self.role(), Role::Follower(follower) if follower.is_cutting())
     }

@@ -295,7 +295,7 @@ fn leave(control: &Sender<ControlEvent<FileDisk>>) {
 /// How often the wall clock is written down.
 const NOTE_TIME_MS: u64 = 3_600_000;
 
-/// How often a witness lets go of the pages of files that it has not needed since.
+/// How often a witness lets go of the pages of files; those it needs come back.
 const LET_GO_MS: u64 = 10_000;
 
 /// Waits for a thread. One that panicked has printed why; with `panic = "abort"` the process is

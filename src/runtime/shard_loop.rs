@@ -1,6 +1,6 @@
 //! A shard's thread: its poller, its connections, its share of the broker's core.
 //!
-//! A turn is an agenda: inbox and mail, timers, sockets, writes, wait.
+//! A turn is an agenda: inbox and mail, sockets, timers, writes, wait.
 //!
 //! **Invariant:** it never waits for a disk (design.md §3): syncs are the flusher's, cold bytes
 //! the loader's, deletion the control thread's.

@@ -121,7 +121,7 @@ impl<D: Disk> Kept<D> {
         }
     }
 
-    /// Whether a cut is under way: nothing may be flushed, expired or compacted meanwhile.
+    /// Whether a cut is under way: nothing may be flushed here, expired or compacted meanwhile.
     pub fn is_cutting(&self) -> bool {
         self.replica().is_some_and(Replica::is_cutting)
     }
