@@ -19,7 +19,7 @@ use std::path::Path;
 use booted::{Booted, boot};
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
 use odradek::journal::{CheckpointJob, Entry, Journal, SmallState};
-use odradek::log::{Copied, Log, LogReport, OpenParameters, ReadError, Truncation};
+use odradek::log::{Copied, FlushTarget, Log, LogReport, OpenParameters, ReadError, Truncation};
 use odradek::record::{BatchBuilder, Compression, stamp};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
@@ -196,6 +196,11 @@ impl Site {
         let done = cut.run().ok()?;
         self.log.finish_truncation(done);
         told.before = None;
+        // Nothing is appended before the journal knows.
+        let mut targets = self.log.flush_targets().ok()?;
+        targets.push(self.log.last_flush_target().ok()?);
+        let notes: Vec<_> = targets.into_iter().map(flush_entry).collect();
+        self.commit(&notes)?;
         self.epoch += 1;
         job.map_or(Some(()), |job| self.checkpoint(&job))
     }
@@ -277,6 +282,11 @@ impl Site {
 
 fn state_entry(state: SmallState) -> Entry<SimFile> {
     Entry::State { topic_partition: topic_partition(), state }
+}
+
+fn flush_entry(target: FlushTarget<SimFile>) -> Entry<SimFile> {
+    let FlushTarget { segment, end_offset, position_end } = target;
+    Entry::Flush { topic_partition: topic_partition(), end_offset, segment, position_end }
 }
 
 fn after(disk: &SimDisk, seed: u64) -> SimDisk {
