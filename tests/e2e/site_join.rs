@@ -231,13 +231,8 @@ fn two_boards_and_a_witness_go_on_without_one_board() {
             && status.lines().filter(|line| line.starts_with("node ")).count() == 3
     });
     assert!(witness.anonymous_bytes() <= 4 << 20, "{} bytes", witness.anonymous_bytes());
-    // The pages of the program's files count too, once its start is behind it; those of unoptimised
-    // code, which no board runs, are several times as many.
-    if !cfg!(debug_assertions) {
-        until(&witness, "the witness lets go of what only its start needed", || {
-            witness.resident_bytes() <= 4 << 20
-        });
-    }
+    // The pages of the program's files, of which unoptimised code has several times as many, are
+    // looked at by `.ci/witness`.
     for (topic, least) in [("brave", "1"), ("careful", "2")] {
         let config = format!("min.insync.replicas={least}");
         one.text(&["topic", "create", topic, "--replication-factor", "2", "--set", &config]);

@@ -193,17 +193,8 @@ impl Broker {
 
     /// Memory that is its own and no file's.
     pub fn anonymous_bytes(&self) -> u64 {
-        self.memory_bytes("RssAnon:")
-    }
-
-    /// Memory that is mapped, its own and files'.
-    pub fn resident_bytes(&self) -> u64 {
-        self.memory_bytes("VmRSS:")
-    }
-
-    fn memory_bytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with(field)).expect("Linux tells");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells");
         let kib: Option<u64> = line.split_whitespace().nth(1).and_then(|text| text.parse().ok());
         kib.expect("a number of kB") << 10
     }
