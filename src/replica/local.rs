@@ -85,6 +85,12 @@ impl<D: Disk> Local<D> {
         self.damage = Some(self.damage.map_or(from, |known| known.min(from)));
     }
 
+    /// A read for another replica has met damage.
+    pub fn find_damage(&mut self, segment: Offset, position: Option<u64>) {
+        self.note_damage(segment);
+        self.push(Output::Damaged { segment, position });
+    }
+
     /// End of what no power cut takes away: the acknowledgement.
     pub fn durable_end(&self) -> Offset {
         self.flushed_end.max(self.start_durable)

@@ -315,6 +315,13 @@ pub enum Output<D: Disk> {
     },
     /// Write down a hole that the leader has as well.
     Note(DamageNote<D>),
+    /// A segment cannot be read, here at least: write that down.
+    Damaged {
+        /// Its base offset.
+        segment: Offset,
+        /// Where in it, if that is known.
+        position: Option<u64>,
+    },
     /// Records below the high watermark are cut off: say it aloud.
     Lost {
         /// The first of them.

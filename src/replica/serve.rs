@@ -298,8 +298,8 @@ impl<D: Disk> Leader<D> {
             // Nothing but a hole may be left.
             Ok(slice) => Ok((0 < slice.bytes).then_some(slice)),
             Err(why @ ReadError::Cold { .. }) => Err(Unread::Cold(why)),
-            Err(ReadError::Damaged { segment, .. }) => {
-                self.local.note_damage(segment);
+            Err(ReadError::Damaged { segment, position }) => {
+                self.local.find_damage(segment, Some(position));
                 Err(Unread::Refused(Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR)))
             }
             Err(_) => Err(Unread::Refused(Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR))),
@@ -359,7 +359,7 @@ impl<D: Disk> Leader<D> {
         let Some(sequence) = remote.parked.front().map(|fetch| fetch.sequence) else { return };
         if is_lost {
             if let Some(cursor) = remote.cursor {
-                self.local.note_damage(self.local.log.segment_of(cursor));
+                self.local.find_damage(self.local.log.segment_of(cursor), None);
             }
             let refusal = Refusal::Error(ErrorCode::KAFKA_STORAGE_ERROR);
             self.give_up(follower, sequence, &refusal);

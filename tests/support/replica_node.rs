@@ -93,6 +93,12 @@ impl Node {
                 Output::Persist(entry) => self.queue.push(entry),
                 Output::Cut(cut) => self.cut = Some(cut),
                 Output::Note(note) => note.save().expect("the disk works"),
+                Output::Damaged { segment, .. } => {
+                    if let Some(note) = self.replica.log_mut().note_suspect(segment) {
+                        note.save().expect("the disk works");
+                        sent.push(output);
+                    }
+                }
                 output => sent.push(output),
             }
         }

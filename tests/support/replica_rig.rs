@@ -249,6 +249,7 @@ impl Rig {
             Output::Lost { from, to, is_damage: false } => format!("LOST {from}..{to}"),
             Output::Lost { from, to, .. } => format!("damage {from}..{to} is cut off"),
             Output::Failed => "FAILED".into(),
+            Output::Damaged { segment, .. } => format!("segment {segment} is damaged"),
             Output::Persist(_) | Output::Cut(_) | Output::Note(_) => unreachable!("kept there"),
         };
         writeln!(self.shown, "{words}").expect("a String takes all");

@@ -353,7 +353,7 @@ impl Site {
                 self.counts.healed += 1;
             }
             Output::Failed => return Err(Violation(format!("node {from} failed"))),
-            Output::HighWatermark(_) | Output::Deleted { .. } => {}
+            Output::HighWatermark(_) | Output::Deleted { .. } | Output::Damaged { .. } => {}
             Output::Persist(_) | Output::Cut(_) | Output::Note(_) => unreachable!("kept there"),
         }
         Ok(())

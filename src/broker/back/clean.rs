@@ -151,7 +151,7 @@ impl<D: Disk> Back<D> {
             state.log.end_clean(round, is_hopeless);
         }
         if let Err(CleanError::Damaged { segment, position }) = *round.outcome() {
-            self.suspect(topic_partition, segment, position);
+            self.suspect(topic_partition, segment, Some(position));
         }
     }
 }

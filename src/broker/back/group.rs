@@ -512,7 +512,7 @@ impl<D: Disk> Back<D> {
     ) {
         let state = self.partitions.get(&topic_partition).expect("a coordinator has a log");
         let segment = state.log.segment_of(offset);
-        self.suspect(topic_partition, segment, position);
+        self.suspect(topic_partition, segment, Some(position));
         self.step_replica(now, topic_partition, Input::Damaged(segment));
     }
 

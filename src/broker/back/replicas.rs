@@ -373,6 +373,9 @@ impl<D: Disk> Back<D> {
                     self.load_for_replica(topic_partition, token, (file, position, bytes));
                 }
                 Output::Note(note) => self.outputs.push_back(BackOutput::Note(note)),
+                Output::Damaged { segment, position } => {
+                    self.suspect(topic_partition, segment, position);
+                }
                 // It was said when it was found, and comes back from the leader.
                 Output::Lost { is_damage: true, .. } => {}
                 Output::Lost { from, to, .. } => {

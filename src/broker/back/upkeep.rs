@@ -40,7 +40,7 @@ impl<D: Disk> Back<D> {
         self.scrub.go_on(now.boot);
         self.metrics.scrub_segment_count += u64::from(found == Some(Scrubbed::Sound));
         if let Some(Scrubbed::Damaged { position, .. }) = found.filter(|_| is_there) {
-            self.suspect(topic_partition, segment, position);
+            self.suspect(topic_partition, segment, Some(position));
         }
     }
 
@@ -49,13 +49,14 @@ impl<D: Disk> Back<D> {
         &mut self,
         topic_partition: TopicPartition,
         segment: Offset,
-        position: u64,
+        position: Option<u64>,
     ) {
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         let Some(note) = state.log.note_suspect(segment) else { return };
+        let place = position.map_or(String::new(), |position| format!(" at byte {position}"));
         log::error!(
-            "{}-{}: segment {segment} is damaged at byte {position}; the next start scans it, \
-             keeps what is good and names what is lost",
+            "{}-{}: segment {segment} is damaged{place}; the next start scans it, keeps what is \
+             good and names what is lost",
             state.log.name(),
             topic_partition.partition
         );
@@ -77,7 +78,7 @@ impl<D: Disk> Back<D> {
             // What is cold even after it was loaded cannot be read.
             ReadError::Damaged { segment, position }
             | ReadError::Cold { segment, position, .. } => {
-                self.suspect(topic_partition, *segment, *position);
+                self.suspect(topic_partition, *segment, Some(*position));
             }
             ReadError::Io(_) => {}
         }
