@@ -303,6 +303,16 @@ pub const REPLICA_ANSWER_BYTES: u64 = 256 << 10;
 /// Bytes that a follower asks for at once for one partition.
 pub const REPLICA_FETCH_BYTES: u32 = 1 << 20;
 
+/// Bytes of one partition that a follower has copied and not synced before it asks for more, on a
+/// disk that keeps up. What is under way then comes on top.
+pub const REPLICA_UNSYNCED_BYTES_MAX: u64 = 4 << 20;
+
+/// The same on the slowest disk.
+pub const REPLICA_UNSYNCED_BYTES_MIN: u64 = 256 << 10;
+
+/// How long what a follower copied may take to be durable, in milliseconds, before it asks for less.
+pub const REPLICA_UNSYNCED_MS: u64 = 100;
+
 /// Poll-loop threads.
 pub const SHARDS_MAX: usize = 16;
 

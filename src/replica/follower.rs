@@ -5,7 +5,7 @@
 //! | `Leaderless` | metadata |
 //! | `Resting` | the end of a pause after a failure |
 //! | `Asking` | the answer to a fetch at an offset: does the log agree with the leader's? |
-//! | `Fetching` | batches; two fetches are under way |
+//! | `Fetching` | batches: two fetches are under way, or the disk has enough to do |
 //! | `Loading` | bytes that are needed to find where to cut |
 //! | `Persisting` | the journal to have where the log is cut; then, on a full disk, room |
 //! | `Cutting` | the cut to be durable; or room to make it once more |
@@ -32,10 +32,11 @@ use super::local::Local;
 use super::parked::Parked;
 use super::reconcile;
 use super::throttle::Throttle;
+use super::unsynced::Unsynced;
 use super::{Input, LeaderAndIsr, Output};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
-use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
+use crate::limits::REPLICA_FETCHES_MAX;
 use crate::log::{Copied, Cut, LogError, ReadError, Truncation};
 use crate::mutant::{self, Mutant};
 use crate::record::{Batch, empty_batch};
@@ -46,6 +47,9 @@ use crate::wire::replica::progress::ProgressReplica;
 
 /// The pause after a failure is doubled at most so often.
 const DOUBLINGS_MAX: u32 = 4;
+
+/// An answer of at most so many bytes had all that the leader has, so there is no hurry for another.
+const ANSWER_BYTES_SMALL: u64 = 16 << 10;
 
 /// Where a follower stands; see the table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +100,10 @@ pub struct Follower<D: Disk> {
     /// It was given out, and is not over.
     is_cut_given: bool,
     throttle: Throttle,
+    unsynced: Unsynced,
+    /// The next fetch waits for what came last to be durable, and says so: the leader is woken once
+    /// rather than twice.
+    is_biding: bool,
     leader_high_watermark: Offset,
 }
 
@@ -114,6 +122,8 @@ impl<D: Disk> Follower<D> {
             cut: None,
             is_cut_given: false,
             throttle,
+            unsynced: Unsynced::default(),
+            is_biding: false,
             leader_high_watermark: Offset::ZERO,
         }
     }
@@ -238,6 +248,7 @@ impl<D: Disk> Follower<D> {
     /// Asks the leader whether the logs agree.
     fn begin(&mut self, now: Now) {
         self.in_flight.clear();
+        self.is_biding = false;
         // A log that has seen a later epoch is not judged by the leader of an earlier one: what is
         // known of the site is behind, and that leader was deposed.
         let is_behind = self.local.state.leader_epoch < self.local.log.leader_epoch();
@@ -267,15 +278,15 @@ impl<D: Disk> Follower<D> {
                 true => log.end_offset(),
                 false => self.local.durable_end(),
             },
-            max_bytes: REPLICA_FETCH_BYTES,
+            max_bytes: self.unsynced.fetch_bytes(),
             is_damaged: self.local.damage.is_some(),
         };
         self.local.push(Output::Fetch { leader, fetch });
     }
 
-    /// Keeps two fetches under way, or as many as the throttle allows.
+    /// Keeps two fetches under way, as far as the throttle and the disk keep up.
     fn ask_on(&mut self, now: Now) {
-        if self.phase != Phase::Fetching || now.boot < self.throttled_until() {
+        if self.phase != Phase::Fetching || now.boot < self.more_at() {
             return;
         }
         for _ in self.in_flight.len()..REPLICA_FETCHES_MAX {
@@ -289,9 +300,15 @@ impl<D: Disk> Follower<D> {
         self.ask_on(now);
     }
 
-    fn throttled_until(&self) -> Boot {
+    /// From when on it may ask for more; never, if that is not a question of time.
+    fn more_at(&self) -> Boot {
         let is_in_sync = self.local.state.isr.contains(&self.local.config.node_id);
-        if is_in_sync { Boot(0) } else { self.throttle.ready_at() }
+        let must_wait = self.is_biding || self.unsynced.is_much();
+        match (must_wait, is_in_sync) {
+            (true, _) => Boot::NEVER,
+            (false, true) => Boot(0),
+            (false, false) => self.throttle.ready_at(),
+        }
     }
 
     fn fetched(&mut self, now: Now, answer: &FetchedReplica, records: &Bytes) {
@@ -329,6 +346,13 @@ impl<D: Disk> Follower<D> {
             Err(Fault::Failed) => return self.fail(),
             Err(Fault::Corrupt | Fault::Full) => return self.rest(now),
         }
+        let bytes = records.len() as u64;
+        let is_synced_next = self.local.log.config().acks_durable && 0 < bytes;
+        if is_synced_next {
+            self.unsynced.add(now.boot, self.local.log.end_offset(), bytes);
+        }
+        self.is_biding =
+            is_synced_next && bytes <= ANSWER_BYTES_SMALL && !self.in_flight.is_empty();
         self.failure_count = 0;
         self.phase = Phase::Fetching;
         self.leader_high_watermark = self.leader_high_watermark.max(answer.high_watermark);
@@ -406,12 +430,20 @@ impl<D: Disk> Follower<D> {
     fn flushed(&mut self, now: Now, durable_end: Option<Offset>, log_start: Option<Offset>) {
         let before = (self.local.durable_end(), self.local.start_durable);
         self.local.flushed(durable_end, log_start);
+        self.unsynced.forget(now.boot, self.local.durable_end());
         if self.phase == Phase::Noting && durable_end.is_some() {
             return self.begin(now);
         }
         self.follow_high_watermark();
         let after = (self.local.durable_end(), self.local.start_durable);
-        if before == after || self.phase != Phase::Fetching || self.in_flight.is_empty() {
+        if before == after || self.phase != Phase::Fetching {
+            return;
+        }
+        self.is_biding = false;
+        let newest = self.sequence;
+        self.ask_on(now);
+        if newest != self.sequence || self.in_flight.is_empty() {
+            // A fetch says it, now or when there is one.
             return;
         }
         let Some(leader) = self.local.state.leader else { return };
@@ -425,7 +457,6 @@ impl<D: Disk> Follower<D> {
             durable_end: self.local.durable_end(),
         };
         self.local.push(Output::Progress { leader, progress });
-        self.ask_on(now);
     }
 
     /// Something is wrong: asks anew after a pause.
@@ -510,6 +541,7 @@ impl<D: Disk> Follower<D> {
         }
         self.make_cut();
         self.local.cut();
+        self.unsynced.clear();
         if lost_from < high_watermark {
             let (from, to, is_damage) = (lost_from, high_watermark, plan.is_set_aside());
             self.local.push(Output::Lost { from, to, is_damage });
@@ -560,7 +592,7 @@ impl<D: Disk> Follower<D> {
                 let timeout_at = self.heard.plus_ms(self.local.config.fetch_timeout_ms);
                 let wants_more =
                     self.phase == Phase::Fetching && self.in_flight.len() < REPLICA_FETCHES_MAX;
-                let more_at = if wants_more { self.throttled_until() } else { Boot::NEVER };
+                let more_at = if wants_more { self.more_at() } else { Boot::NEVER };
                 let timeout_at = if self.in_flight.is_empty() { Boot::NEVER } else { timeout_at };
                 timeout_at.min(more_at)
             }

@@ -58,6 +58,7 @@ mod remote;
 mod serve;
 mod standing;
 mod throttle;
+mod unsynced;
 
 use std::io;
 

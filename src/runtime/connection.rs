@@ -319,6 +319,11 @@ impl<F: DiskFile + AsFd> Connection<F> {
         Some(Ok(frame_bytes))
     }
 
+    /// What is to be sent.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
     /// Gives the buffer back: the frame that is begun goes on in one of its own size, and a
     /// connection that waits for its socket keeps nothing else.
     fn let_go(&mut self, ledger: &Ledger) {

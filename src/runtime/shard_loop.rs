@@ -199,6 +199,7 @@ where
                 self.parts.shard.tick(now);
                 self.act();
             }
+            self.write_ahead(now.boot);
             self.since_hand_over += 1;
             if !self.has_more || HAND_OVER_TURNS <= self.since_hand_over {
                 self.hand_over();

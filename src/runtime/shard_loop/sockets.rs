@@ -26,6 +26,9 @@ const FRAMES_PER_TURN: usize = 64;
 /// keeps those waiting that ask for little.
 const FRAMES_PER_TURN_TOGETHER: usize = 512;
 
+/// What goes to other nodes before this node's own disk is woken.
+const AHEAD_BYTES_MAX: u64 = 16 << 10;
+
 /// How often connections are looked at for timeouts.
 const SWEEP_MS: u64 = 500;
 
@@ -246,27 +249,42 @@ where
         );
     }
 
+    /// Sends what is little and for other nodes, before this node's own disk is woken: they have
+    /// disks of their own to ask, and answer then.
+    pub(super) fn write_ahead(&mut self, now: Boot) {
+        let is_ahead = |slot: &usize| {
+            let connection = self.connections[*slot].as_ref();
+            connection.is_some_and(|c| c.is_link && c.queued_bytes() <= AHEAD_BYTES_MAX)
+        };
+        let slots: Vec<usize> = self.active.iter().copied().filter(is_ahead).collect();
+        for slot in slots {
+            self.write_one(now, slot);
+        }
+    }
+
     pub(super) fn write_all(&mut self, now: Boot) {
         let slots: Vec<usize> = std::mem::take(&mut self.active).into_iter().collect();
         for slot in slots {
-            let Some(connection) = self.connections[slot].as_mut() else { continue };
-            if connection.is_writable && !connection.is_loading && connection.has_output() {
-                let sent = connection.send(now);
-                connection.account(self.parts.ledger);
-                match sent {
-                    Sent::All | Sent::Full => {}
-                    Sent::Cold(slice) => {
-                        connection.is_loading = true;
-                        let done = Loaded::Send(connection.id);
-                        self.load(slice.file, slice.position, slice.bytes, done);
-                    }
-                    Sent::Broken => {
-                        self.close(slot);
-                        continue;
-                    }
-                }
-            }
+            self.write_one(now, slot);
             self.settle(slot);
+        }
+    }
+
+    fn write_one(&mut self, now: Boot, slot: usize) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        if !connection.is_writable || connection.is_loading || !connection.has_output() {
+            return;
+        }
+        let sent = connection.send(now);
+        connection.account(self.parts.ledger);
+        match sent {
+            Sent::All | Sent::Full => {}
+            Sent::Cold(slice) => {
+                connection.is_loading = true;
+                let done = Loaded::Send(connection.id);
+                self.load(slice.file, slice.position, slice.bytes, done);
+            }
+            Sent::Broken => self.close(slot),
         }
     }
 

@@ -1,0 +1,136 @@
+//! What a follower has copied and its disk has not synced.
+//!
+//! One sync of a segment writes all that is dirty of it, and whoever waits for storage, of whatever
+//! partition, waits for that. Without a bound here a board that was away holds the acks of all
+//! topics up for as long as its card takes to write what its memory holds: seconds.
+//!
+//! **Invariant:** the bound is between its limits, and what lies in memory is what the log has behind
+//! its durable end.
+
+use std::collections::VecDeque;
+
+use crate::ids::Offset;
+use crate::limits::{
+    REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX, REPLICA_UNSYNCED_BYTES_MAX,
+    REPLICA_UNSYNCED_BYTES_MIN, REPLICA_UNSYNCED_MS,
+};
+use crate::time::Boot;
+
+/// What the leader answered with one fetch.
+#[derive(Debug)]
+struct Copied {
+    at: Boot,
+    /// Where the log ended behind it.
+    end: Offset,
+    bytes: u64,
+}
+
+/// How much of it there is, and how much there may be.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    /// Oldest first.
+    copied: VecDeque<Copied>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Default for Unsynced {
+    fn default() -> Self {
+        Unsynced { copied: VecDeque::new(), bytes: 0, bytes_max: REPLICA_UNSYNCED_BYTES_MAX }
+    }
+}
+
+impl Unsynced {
+    /// So many bytes were appended, up to there.
+    pub fn add(&mut self, at: Boot, end: Offset, bytes: u64) {
+        if 0 < bytes {
+            self.copied.push_back(Copied { at, end, bytes });
+            self.bytes += bytes;
+        }
+    }
+
+    /// All before this is durable. How long that took says how much the disk can do.
+    pub fn forget(&mut self, now: Boot, durable_end: Offset) {
+        let mut took_ms = None;
+        while let Some(oldest) = self.copied.front().filter(|oldest| oldest.end <= durable_end) {
+            took_ms.get_or_insert(now.ms_since(oldest.at));
+            self.bytes -= oldest.bytes;
+            self.copied.pop_front();
+        }
+        let bytes_max = match took_ms {
+            Some(took_ms) if REPLICA_UNSYNCED_MS < took_ms => self.bytes_max / 2,
+            Some(took_ms) if took_ms < REPLICA_UNSYNCED_MS / 2 => self.bytes_max * 2,
+            _ => return,
+        };
+        self.bytes_max = bytes_max.clamp(REPLICA_UNSYNCED_BYTES_MIN, REPLICA_UNSYNCED_BYTES_MAX);
+    }
+
+    /// It was cut off.
+    pub fn clear(&mut self) {
+        self.copied.clear();
+        self.bytes = 0;
+    }
+
+    /// Whether no more is to be asked for.
+    pub fn is_much(&self) -> bool {
+        self.bytes_max <= self.bytes
+    }
+
+    /// How much to ask for at once: what is under way is no more than what may lie here.
+    pub fn fetch_bytes(&self) -> u32 {
+        let share = self.bytes_max / REPLICA_FETCHES_MAX as u64;
+        u32::try_from(share).unwrap_or(u32::MAX).min(REPLICA_FETCH_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Copies 1 MiB at a time as fast as may be, to a disk that takes `ms` for each; answers how much
+    /// lay there at most, and how much once it was known how slow it is.
+    fn copy_to(ms: u64) -> (u64, u64, u32) {
+        let (mut unsynced, mut now) = (Unsynced::default(), Boot(0));
+        let (mut end, mut durable) = (0, 0);
+        let (mut most, mut last) = (0, 0);
+        for _ in 0..50 {
+            while !unsynced.is_much() {
+                end += 1;
+                unsynced.add(now, Offset(end), u64::from(unsynced.fetch_bytes()));
+            }
+            (most, last) = (most.max(unsynced.bytes), unsynced.bytes);
+            // One sync writes all that is there.
+            now = now.plus_ms(ms * unsynced.bytes / MIB);
+            assert!(durable < end);
+            durable = end;
+            unsynced.forget(now, Offset(durable));
+            assert_eq!(unsynced.bytes, 0);
+        }
+        (most, last, unsynced.fetch_bytes())
+    }
+
+    #[test]
+    fn a_disk_that_keeps_up_gets_what_it_can_do() {
+        assert_eq!(copy_to(1), (4 * MIB, 4 * MIB, 1 << 20));
+    }
+
+    #[test]
+    fn a_slow_card_holds_nobody_up_for_long() {
+        // 30 MB/s: 4 MiB are 132 ms.
+        assert_eq!(copy_to(33), (4 * MIB, 2 * MIB, 1 << 20));
+        assert_eq!(copy_to(1000), (4 * MIB, MIB / 4, 128 << 10));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_waited_for_no_more() {
+        let mut unsynced = Unsynced::default();
+        unsynced.add(Boot(0), Offset(5), 4 * MIB);
+        assert!(unsynced.is_much());
+        unsynced.forget(Boot(0), Offset(4));
+        assert!(unsynced.is_much());
+        unsynced.clear();
+        assert!(!unsynced.is_much());
+    }
+}
