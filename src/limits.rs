@@ -307,8 +307,8 @@ pub const REPLICA_FETCH_BYTES: u32 = 1 << 20;
 /// disk that keeps up. What is under way then comes on top.
 pub const REPLICA_UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
-/// The same on the slowest disk.
-pub const REPLICA_UNSYNCED_BYTES_MIN: u64 = 256 << 10;
+/// The same at first, and where a slow disk has many partitions to write.
+pub const REPLICA_UNSYNCED_BYTES_MIN: u64 = 32 << 10;
 
 /// How long what a follower copied may take to be durable, in milliseconds, before it asks for less.
 pub const REPLICA_UNSYNCED_MS: u64 = 100;

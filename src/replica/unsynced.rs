@@ -4,6 +4,9 @@
 //! partition, waits for that. Without a bound here a board that was away holds the acks of all
 //! topics up for as long as its card takes to write what its memory holds: seconds.
 //!
+//! The bound begins low, doubles while syncs are quick, and is halved when one is slow: a board that
+//! was away copies all its partitions at once, and none of them knows of the others.
+//!
 //! **Invariant:** the bound is between its limits, and what lies in memory is what the log has behind
 //! its durable end.
 
@@ -36,7 +39,7 @@ pub(super) struct Unsynced {
 
 impl Default for Unsynced {
     fn default() -> Self {
-        Unsynced { copied: VecDeque::new(), bytes: 0, bytes_max: REPLICA_UNSYNCED_BYTES_MAX }
+        Unsynced { copied: VecDeque::new(), bytes: 0, bytes_max: REPLICA_UNSYNCED_BYTES_MIN }
     }
 }
 
@@ -89,38 +92,44 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Copies 1 MiB at a time as fast as may be, to a disk that takes `ms` for each; answers how much
-    /// lay there at most, and how much once it was known how slow it is.
-    fn copy_to(ms: u64) -> (u64, u64, u32) {
-        let (mut unsynced, mut now) = (Unsynced::default(), Boot(0));
-        let (mut end, mut durable) = (0, 0);
+    /// Copies partitions as fast as may be, to a disk that takes `ms` for a MiB; answers how much lay
+    /// there at most, how much once the disk is known, and what is asked for at once by then.
+    fn copy_to(ms: u64, partition_count: usize) -> (u64, u64, u32) {
+        let mut partitions: Vec<Unsynced> = Vec::new();
+        partitions.resize_with(partition_count, Unsynced::default);
+        let (mut now, mut end) = (Boot(0), 0);
         let (mut most, mut last) = (0, 0);
         for _ in 0..50 {
-            while !unsynced.is_much() {
-                end += 1;
-                unsynced.add(now, Offset(end), u64::from(unsynced.fetch_bytes()));
+            for unsynced in &mut partitions {
+                while !unsynced.is_much() {
+                    end += 1;
+                    unsynced.add(now, Offset(end), u64::from(unsynced.fetch_bytes()));
+                }
             }
-            (most, last) = (most.max(unsynced.bytes), unsynced.bytes);
+            last = partitions.iter().map(|unsynced| unsynced.bytes).sum();
+            most = most.max(last);
             // One sync writes all that is there.
-            now = now.plus_ms(ms * unsynced.bytes / MIB);
-            assert!(durable < end);
-            durable = end;
-            unsynced.forget(now, Offset(durable));
-            assert_eq!(unsynced.bytes, 0);
+            now = now.plus_ms(ms * last / MIB);
+            for unsynced in &mut partitions {
+                unsynced.forget(now, Offset(end));
+                assert_eq!(unsynced.bytes, 0);
+            }
         }
-        (most, last, unsynced.fetch_bytes())
+        (most, last, partitions[0].fetch_bytes())
     }
 
     #[test]
     fn a_disk_that_keeps_up_gets_what_it_can_do() {
-        assert_eq!(copy_to(1), (4 * MIB, 4 * MIB, 1 << 20));
+        assert_eq!(copy_to(1, 1), (4 * MIB, 4 * MIB, 1 << 20));
     }
 
     #[test]
     fn a_slow_card_holds_nobody_up_for_long() {
-        // 30 MB/s: 4 MiB are 132 ms.
-        assert_eq!(copy_to(33), (4 * MIB, 2 * MIB, 1 << 20));
-        assert_eq!(copy_to(1000), (4 * MIB, MIB / 4, 128 << 10));
+        // 30 MB/s: 2 MiB are 66 ms.
+        assert_eq!(copy_to(33, 1), (2 * MIB, 2 * MIB, 1 << 20));
+        assert_eq!(copy_to(1000, 1), (MIB / 16, MIB / 16, 32 << 10));
+        // A hundred partitions at once.
+        assert_eq!(copy_to(33, 100), (100 * MIB / 32, 100 * MIB / 32, 16 << 10));
     }
 
     #[test]
