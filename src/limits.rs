@@ -310,7 +310,8 @@ pub const REPLICA_UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 /// The same at first, and where a slow disk has many partitions to write.
 pub const REPLICA_UNSYNCED_BYTES_MIN: u64 = 32 << 10;
 
-/// How long what a follower copied may take to be durable, in milliseconds, before it asks for less.
+/// How long what a follower copied may take to be durable, in milliseconds, before it asks for less; or
+/// twice as long as the quickest, if that is more.
 pub const REPLICA_UNSYNCED_MS: u64 = 100;
 
 /// Poll-loop threads.
@@ -337,6 +338,7 @@ const _: () = {
     // Halves of the smallest ring must each hold a largest commit, or a commit never fits.
     assert!(JOURNAL_COMMIT_BYTES_MAX as u64 * 2 <= JOURNAL_BYTES_MIN / 2);
     // A share that does not bypass must fit a commit beside its header.
+    assert!(REPLICA_UNSYNCED_BYTES_MIN <= REPLICA_UNSYNCED_BYTES_MAX);
     assert!(JOURNAL_BYPASS_BYTES < JOURNAL_COMMIT_BYTES_MAX);
     // What is held does not bypass, and its entries take as much again at most: it fits a commit.
     assert!(2 * HELD_UNCOMMITTED_BYTES_MAX <= JOURNAL_COMMIT_BYTES_MAX);

@@ -36,7 +36,7 @@ use super::unsynced::Unsynced;
 use super::{Input, LeaderAndIsr, Output};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
-use crate::limits::REPLICA_FETCHES_MAX;
+use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
 use crate::log::{Copied, Cut, LogError, ReadError, Truncation};
 use crate::mutant::{self, Mutant};
 use crate::record::{Batch, empty_batch};
@@ -48,7 +48,7 @@ use crate::wire::replica::progress::ProgressReplica;
 /// The pause after a failure is doubled at most so often.
 const DOUBLINGS_MAX: u32 = 4;
 
-/// An answer of at most so many bytes had all that the leader has, so there is no hurry for another.
+/// After an answer of at most so many bytes there is no hurry for another, if it had all there was.
 const ANSWER_BYTES_SMALL: u64 = 16 << 10;
 
 /// Where a follower stands; see the table above.
@@ -249,6 +249,7 @@ impl<D: Disk> Follower<D> {
     fn begin(&mut self, now: Now) {
         self.in_flight.clear();
         self.is_biding = false;
+        self.unsynced.begin_anew();
         // A log that has seen a later epoch is not judged by the leader of an earlier one: what is
         // known of the site is behind, and that leader was deposed.
         let is_behind = self.local.state.leader_epoch < self.local.log.leader_epoch();
@@ -278,7 +279,10 @@ impl<D: Disk> Follower<D> {
                 true => log.end_offset(),
                 false => self.local.durable_end(),
             },
-            max_bytes: self.unsynced.fetch_bytes(),
+            max_bytes: match log.config().acks_durable {
+                true => self.unsynced.fetch_bytes(),
+                false => REPLICA_FETCH_BYTES,
+            },
             is_damaged: self.local.damage.is_some(),
         };
         self.local.push(Output::Fetch { leader, fetch });
@@ -288,6 +292,9 @@ impl<D: Disk> Follower<D> {
     fn ask_on(&mut self, now: Now) {
         if self.phase != Phase::Fetching || now.boot < self.more_at() {
             return;
+        }
+        if self.in_flight.is_empty() {
+            self.heard = now.boot;
         }
         for _ in self.in_flight.len()..REPLICA_FETCHES_MAX {
             self.ask(FetchFrom::Next);
@@ -351,8 +358,8 @@ impl<D: Disk> Follower<D> {
         if is_synced_next {
             self.unsynced.add(now.boot, self.local.log.end_offset(), bytes);
         }
-        self.is_biding =
-            is_synced_next && bytes <= ANSWER_BYTES_SMALL && !self.in_flight.is_empty();
+        let has_all = answer.log_end <= self.local.log.end_offset() && bytes <= ANSWER_BYTES_SMALL;
+        self.is_biding = is_synced_next && has_all && !self.in_flight.is_empty();
         self.failure_count = 0;
         self.phase = Phase::Fetching;
         self.leader_high_watermark = self.leader_high_watermark.max(answer.high_watermark);
@@ -442,8 +449,8 @@ impl<D: Disk> Follower<D> {
         self.is_biding = false;
         let newest = self.sequence;
         self.ask_on(now);
-        if newest != self.sequence || self.in_flight.is_empty() {
-            // A fetch says it, now or when there is one.
+        if newest != self.sequence {
+            // The fetch says it.
             return;
         }
         let Some(leader) = self.local.state.leader else { return };

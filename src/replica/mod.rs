@@ -2,7 +2,8 @@
 //!
 //! Followers pull. A fetch carries the follower's log end and its durable end, and two of them are
 //! under way: the leader answers the first at the end of the turn of its shard that brings bytes, and
-//! has the second already. A sync that ends while fetches wait is told by a progress frame. The durable
+//! has the second already. The end of a sync is told by the next fetch, or where that is there already
+//! by a progress frame. What a follower has copied and not synced is bounded. The durable
 //! end is the acknowledgement: the high watermark is the smallest durable end over the maximal ISR, and
 //! rises only while the ISR is at least `min.insync.replicas`.
 //!

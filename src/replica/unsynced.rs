@@ -4,11 +4,12 @@
 //! partition, waits for that. Without a bound here a board that was away holds the acks of all
 //! topics up for as long as its card takes to write what its memory holds: seconds.
 //!
-//! The bound begins low, doubles while syncs are quick, and is halved when one is slow: a board that
-//! was away copies all its partitions at once, and none of them knows of the others.
+//! The bound begins low, doubles while it is made use of and syncs are quick, and is halved when one
+//! is slow: a board that was away copies all its partitions at once, and none of them knows of the
+//! others. What is slow goes by the quickest sync, for a card, or `flush.linger.ms`, may take its
+//! time whatever there is to write.
 //!
-//! **Invariant:** the bound is between its limits, and what lies in memory is what the log has behind
-//! its durable end.
+//! **Invariant:** the bound is between its limits; nothing that is durable counts.
 
 use std::collections::VecDeque;
 
@@ -19,9 +20,9 @@ use crate::limits::{
 };
 use crate::time::Boot;
 
-/// What the leader answered with one fetch.
+/// What one fetch brought.
 #[derive(Debug)]
-struct Copied {
+struct Share {
     at: Boot,
     /// Where the log ended behind it.
     end: Offset,
@@ -32,14 +33,21 @@ struct Copied {
 #[derive(Debug)]
 pub(super) struct Unsynced {
     /// Oldest first.
-    copied: VecDeque<Copied>,
+    copied: VecDeque<Share>,
     bytes: u64,
     bytes_max: u64,
+    /// The quickest sync so far.
+    quickest_ms: u64,
 }
 
 impl Default for Unsynced {
     fn default() -> Self {
-        Unsynced { copied: VecDeque::new(), bytes: 0, bytes_max: REPLICA_UNSYNCED_BYTES_MIN }
+        Unsynced {
+            copied: VecDeque::new(),
+            bytes: 0,
+            bytes_max: REPLICA_UNSYNCED_BYTES_MIN,
+            quickest_ms: u64::MAX,
+        }
     }
 }
 
@@ -47,25 +55,38 @@ impl Unsynced {
     /// So many bytes were appended, up to there.
     pub fn add(&mut self, at: Boot, end: Offset, bytes: u64) {
         if 0 < bytes {
-            self.copied.push_back(Copied { at, end, bytes });
+            self.copied.push_back(Share { at, end, bytes });
             self.bytes += bytes;
         }
     }
 
     /// All before this is durable. How long that took says how much the disk can do.
     pub fn forget(&mut self, now: Boot, durable_end: Offset) {
+        let is_used = self.bytes_max / 2 <= self.bytes;
         let mut took_ms = None;
         while let Some(oldest) = self.copied.front().filter(|oldest| oldest.end <= durable_end) {
             took_ms.get_or_insert(now.ms_since(oldest.at));
             self.bytes -= oldest.bytes;
             self.copied.pop_front();
         }
-        let bytes_max = match took_ms {
-            Some(took_ms) if REPLICA_UNSYNCED_MS < took_ms => self.bytes_max / 2,
-            Some(took_ms) if took_ms < REPLICA_UNSYNCED_MS / 2 => self.bytes_max * 2,
-            _ => return,
+        let Some(took_ms) = took_ms else { return };
+        self.quickest_ms = self.quickest_ms.min(took_ms);
+        let allowed_ms = REPLICA_UNSYNCED_MS.max(self.quickest_ms.saturating_mul(2));
+        let quick_ms = (allowed_ms / 2).max(self.quickest_ms.saturating_mul(3) / 2);
+        let bytes_max = if allowed_ms < took_ms {
+            self.bytes_max / 2
+        } else if is_used && took_ms < quick_ms {
+            self.bytes_max * 2
+        } else {
+            return;
         };
         self.bytes_max = bytes_max.clamp(REPLICA_UNSYNCED_BYTES_MIN, REPLICA_UNSYNCED_BYTES_MAX);
+    }
+
+    /// Another leader is followed, or the same one anew: by then the disk may have more to do.
+    pub fn begin_anew(&mut self) {
+        self.bytes_max = REPLICA_UNSYNCED_BYTES_MIN;
+        self.quickest_ms = u64::MAX;
     }
 
     /// It was cut off.
@@ -93,8 +114,9 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     /// Copies partitions as fast as may be, to a disk that takes `ms` for a MiB; answers how much lay
-    /// there at most, how much once the disk is known, and what is asked for at once by then.
-    fn copy_to(ms: u64, partition_count: usize) -> (u64, u64, u32) {
+    /// there at most, how much once the disk is known, and what is asked for at once by then. A sync
+    /// of nothing takes `least_ms`.
+    fn copy_to(ms: u64, least_ms: u64, partition_count: usize) -> (u64, u64, u32) {
         let mut partitions: Vec<Unsynced> = Vec::new();
         partitions.resize_with(partition_count, Unsynced::default);
         let (mut now, mut end) = (Boot(0), 0);
@@ -109,7 +131,7 @@ mod tests {
             last = partitions.iter().map(|unsynced| unsynced.bytes).sum();
             most = most.max(last);
             // One sync writes all that is there.
-            now = now.plus_ms(ms * last / MIB);
+            now = now.plus_ms(least_ms + ms * last / MIB);
             for unsynced in &mut partitions {
                 unsynced.forget(now, Offset(end));
                 assert_eq!(unsynced.bytes, 0);
@@ -120,16 +142,31 @@ mod tests {
 
     #[test]
     fn a_disk_that_keeps_up_gets_what_it_can_do() {
-        assert_eq!(copy_to(1, 1), (4 * MIB, 4 * MIB, 1 << 20));
+        assert_eq!(copy_to(1, 0, 1), (4 * MIB, 4 * MIB, 1 << 20));
     }
 
     #[test]
     fn a_slow_card_holds_nobody_up_for_long() {
         // 30 MB/s: 2 MiB are 66 ms.
-        assert_eq!(copy_to(33, 1), (2 * MIB, 2 * MIB, 1 << 20));
-        assert_eq!(copy_to(1000, 1), (MIB / 16, MIB / 16, 32 << 10));
+        assert_eq!(copy_to(33, 0, 1), (2 * MIB, 2 * MIB, 1 << 20));
+        assert_eq!(copy_to(1000, 0, 1), (MIB / 16, MIB / 16, 32 << 10));
         // A hundred partitions at once.
-        assert_eq!(copy_to(33, 100), (100 * MIB / 32, 100 * MIB / 32, 16 << 10));
+        assert_eq!(copy_to(33, 0, 100), (100 * MIB / 16, 100 * MIB / 16, 32 << 10));
+    }
+
+    #[test]
+    fn where_each_sync_takes_long_it_is_worth_it() {
+        assert_eq!(copy_to(33, 200, 1), (4 * MIB, 4 * MIB, 1 << 20));
+    }
+
+    #[test]
+    fn a_bound_that_is_not_reached_does_not_grow() {
+        let mut unsynced = Unsynced::default();
+        for end in 1..100 {
+            unsynced.add(Boot(0), Offset(end), 100);
+            unsynced.forget(Boot(0), Offset(end));
+        }
+        assert_eq!(unsynced.bytes_max, REPLICA_UNSYNCED_BYTES_MIN);
     }
 
     #[test]

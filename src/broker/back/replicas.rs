@@ -5,8 +5,9 @@
 //! are this shard's. When it no longer leads they are told to look elsewhere, and its coordinator,
 //! if it has one, ends; the replica that leads then replays the same log.
 //!
-//! **Invariant:** a replica's outputs are taken after each of its steps, in order, so an entry
-//! reaches the flusher before whatever depends on it leaves.
+//! **Invariant:** a replica's outputs are taken after each of its steps, in order. What depends on an
+//! entry's being durable waits for the flusher's word; what is only to be copied may leave before the
+//! flusher has the entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
