@@ -3,9 +3,13 @@
 //! The reader looks only at a response's header and its first batch's header: the batches are all
 //! alike, so that says where the next fetch starts.
 
+use std::fs::File;
+use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use odradek::ids::{LeaderEpoch, Offset, Partition};
 use odradek::record::{BatchHeader, HEADER_BYTES};
@@ -18,6 +22,9 @@ use crate::process;
 
 /// A reader's buffer: what one `read` takes at most.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// How often the syncing thread looks whether there is more.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// Bytes that surely hold a response's prefix, header and body for one partition.
 const RESPONSE_BYTES_MAX: usize = 64;
@@ -32,7 +39,10 @@ pub fn run(args: &Args) -> io::Result<()> {
     let mut bytes = 0;
     while bytes == 0 || began.elapsed().as_secs_f64() < seconds_max {
         bytes += if args.has("bare") {
-            read_bare(address, &mut buffer)?
+            match args.text("store", "") {
+                path if path.is_empty() => read_bare(address, &mut buffer)?,
+                path => store_bare(address, &path, &mut buffer)?,
+            }
         } else {
             read_partition(address, args, &mut buffer)?
         };
@@ -61,6 +71,54 @@ fn read_bare(address: SocketAddr, buffer: &mut [u8]) -> io::Result<u64> {
             0 => return Ok(bytes),
             read => bytes += read as u64,
         }
+    }
+}
+
+/// The same, and what a follower cannot avoid besides: the bytes are summed, appended to a new file,
+/// and synced by another thread, once for all that came while the last sync ran. Ends when all are
+/// appended, as a follower has them then.
+fn store_bare(address: SocketAddr, path: &str, buffer: &mut [u8]) -> io::Result<u64> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"all\n")?;
+    let file: &'static File = Box::leak(Box::new(File::create(path)?));
+    let appended: &'static AtomicU64 = Box::leak(Box::default());
+    // It ends with the program, which makes one pass.
+    thread::spawn(move || {
+        let mut synced = 0;
+        loop {
+            let end = appended.load(Ordering::Acquire);
+            if end == synced {
+                thread::sleep(PAUSE);
+                continue;
+            }
+            file.sync_data().expect("the file can be synced");
+            synced = end;
+        }
+    });
+    copy_all(&mut stream, file, appended, buffer)?;
+    Ok(appended.load(Ordering::Acquire))
+}
+
+fn copy_all(
+    stream: &mut TcpStream,
+    mut file: &File,
+    appended: &AtomicU64,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    loop {
+        let mut held = 0;
+        while held < buffer.len() {
+            match stream.read(&mut buffer[held..])? {
+                0 => break,
+                read => held += read,
+            }
+        }
+        if held == 0 {
+            return Ok(());
+        }
+        black_box(crc32c::crc32c(&buffer[..held]));
+        file.write_all(&buffer[..held])?;
+        appended.fetch_add(held as u64, Ordering::Release);
     }
 }
 

@@ -6,7 +6,8 @@
 //! - `produce`      throughput: connections that keep a window of requests on the way
 //! - `latency`      ack latency at a fixed rate; a late send counts as latency
 //! - `partitions`   one record to each of `--partitions`, one request after the other
-//! - `fetch`        reads a partition and throws it away; `--bare` asks the limit program
+//! - `fetch`        reads a partition and throws it away; `--bare` asks the limit program, and with
+//!   `--store FILE` keeps it as a follower must
 //! - `idle`         opens connections, says hello, holds them until its stdin ends
 //! - `dirty`        fills a compacted topic with records whose keys come again
 //! - `metrics`      the broker's metrics, one `name=value` a line
