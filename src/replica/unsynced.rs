@@ -54,10 +54,8 @@ impl Default for Unsynced {
 impl Unsynced {
     /// So many bytes were appended, up to there.
     pub fn add(&mut self, at: Boot, end: Offset, bytes: u64) {
-        if 0 < bytes {
-            self.copied.push_back(Share { at, end, bytes });
-            self.bytes += bytes;
-        }
+        self.copied.push_back(Share { at, end, bytes });
+        self.bytes += bytes;
     }
 
     /// All before this is durable. How long that took says how much the disk can do.

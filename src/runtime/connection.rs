@@ -198,6 +198,11 @@ impl<F: DiskFile + AsFd> Connection<F> {
         WRITE_QUEUE_BYTES_CROWDED as u64 <= self.queued_bytes && ledger.is_crowded()
     }
 
+    /// Bytes that are to be sent.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
     /// Whether there is something to send.
     pub fn has_output(&self) -> bool {
         !self.chunks.is_empty()
@@ -317,11 +322,6 @@ impl<F: DiskFile + AsFd> Connection<F> {
         }
         self.buffer.advance(FRAME_PREFIX_BYTES);
         Some(Ok(frame_bytes))
-    }
-
-    /// What is to be sent.
-    pub fn queued_bytes(&self) -> u64 {
-        self.queued_bytes
     }
 
     /// Gives the buffer back: the frame that is begun goes on in one of its own size, and a
