@@ -13,8 +13,8 @@
 //!                │           │
 //!                ▼           ▼        segments in the page cache (Kafka's files)
 //!              flusher (one per log dir): commit journal, ONE write and ONE sync for all partitions
-//!                │
-//!                └──► checkpoint: segments synced off the commit path, half a ring is free again
+//!                ├──► checkpoint: segments synced off the commit path, half a ring is free again
+//!                └──► syncer: large shares synced ahead of their commit, while others commit little
 //!  control: topics, ids, configs as records in __cluster_metadata-0      loader: cold bytes
 //!  scrubber: sealed segments verified      cleaner: logs compacted, both slowly
 //! ```

@@ -201,28 +201,70 @@ fn forget<F>(
 pub(super) struct Plan<'a, F> {
     items: Vec<Item<'a, F>>,
     bypassing: BTreeMap<(TopicPartition, Offset), &'a SegmentRef<F>>,
+    /// Where the last reference to each segment is, if nothing of its partition came after it.
+    references: BTreeMap<(TopicPartition, Offset), usize>,
+}
+
+/// How far a segment is durable once it is synced.
+struct Target<'a, F> {
+    topic_partition: TopicPartition,
+    end_offset: Offset,
+    segment: &'a SegmentRef<F>,
+    position_end: u64,
+}
+
+/// What an entry's segment holds; nothing for small state.
+fn end_in_segment<F>(entry: &Entry<F>) -> Option<Target<'_, F>> {
+    match entry {
+        Entry::Append { topic_partition, end_offset, segment, position, bytes, .. } => {
+            Some(Target {
+                topic_partition: *topic_partition,
+                end_offset: *end_offset,
+                segment,
+                position_end: position + bytes.len() as u64,
+            })
+        }
+        Entry::Flush { topic_partition, end_offset, segment, position_end } => Some(Target {
+            topic_partition: *topic_partition,
+            end_offset: *end_offset,
+            segment,
+            position_end: *position_end,
+        }),
+        Entry::State { .. } => None,
+    }
 }
 
 impl<'a, F: Clone> Plan<'a, F> {
     /// Sorts out which partitions bypass the ring: those with a large share, and smaller ones too
     /// when together they are more than one commit. One sync of everything is cheaper than a
     /// second writing of so much, and a commit never waits for more room than a half has.
-    pub(super) fn of(entries: &'a [Entry<F>]) -> Plan<'a, F> {
-        let mut plan = Plan::with_bypass(entries, JOURNAL_BYPASS_BYTES);
+    ///
+    /// The segments of `synced` are named, and not synced again.
+    pub(super) fn of(synced: &'a [Entry<F>], entries: &'a [Entry<F>]) -> Plan<'a, F> {
+        let mut plan = Plan::with_bypass(synced, entries, JOURNAL_BYPASS_BYTES);
         for bypass_bytes in [JOURNAL_BLOCK_BYTES as usize, 0] {
             if plan.size_bytes() <= JOURNAL_COMMIT_BYTES_MAX {
                 break;
             }
-            plan = Plan::with_bypass(entries, bypass_bytes);
+            plan = Plan::with_bypass(synced, entries, bypass_bytes);
         }
         plan
+    }
+
+    /// All of it bypasses the ring: segments that are synced ahead of their commit.
+    pub(super) fn ahead(entries: &'a [Entry<F>]) -> Plan<'a, F> {
+        Plan::with_bypass(&[], entries, 0)
     }
 
     fn size_bytes(&self) -> usize {
         HEADER_BYTES + self.items.iter().map(Item::size_bytes).sum::<usize>()
     }
 
-    fn with_bypass(entries: &'a [Entry<F>], bypass_bytes: usize) -> Plan<'a, F> {
+    fn with_bypass(
+        synced: &'a [Entry<F>],
+        entries: &'a [Entry<F>],
+        bypass_bytes: usize,
+    ) -> Plan<'a, F> {
         let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
         let mut held = BTreeSet::new();
         for entry in entries {
@@ -233,40 +275,50 @@ impl<'a, F: Clone> Plan<'a, F> {
                 }
             }
         }
-        let mut plan = Plan { items: Vec::with_capacity(entries.len()), bypassing: <_>::default() };
-        let mut references: BTreeMap<(TopicPartition, Offset), usize> = BTreeMap::new();
+        let mut plan = Plan {
+            items: Vec::with_capacity(synced.len() + entries.len()),
+            bypassing: <_>::default(),
+            references: <_>::default(),
+        };
+        for entry in synced {
+            match end_in_segment(entry) {
+                Some(target) => plan.refer(&target),
+                None => plan.take(entry),
+            }
+        }
         for entry in entries {
-            match entry {
-                Entry::Append { topic_partition, bytes, end_offset, segment, position, .. }
-                    if bypass_bytes <= shares[topic_partition]
-                        && !held.contains(topic_partition) =>
-                {
-                    let position_end = position + bytes.len() as u64;
-                    let target = (*topic_partition, *end_offset, segment, position_end);
-                    plan.refer(&mut references, target);
+            let bypasses = match entry {
+                Entry::Append { topic_partition, .. } => {
+                    bypass_bytes <= shares[topic_partition] && !held.contains(topic_partition)
                 }
-                Entry::Flush { topic_partition, end_offset, segment, position_end } => {
-                    let target = (*topic_partition, *end_offset, segment, *position_end);
-                    plan.refer(&mut references, target);
+                Entry::Flush { .. } => true,
+                Entry::State { .. } => false,
+            };
+            match end_in_segment(entry).filter(|_| bypasses) {
+                Some(target) => {
+                    plan.bypass(&target);
+                    plan.refer(&target);
                 }
-                Entry::Append { .. } | Entry::State { .. } => plan.items.push(inline(entry)),
+                None => plan.take(entry),
             }
         }
         plan
     }
 
+    /// An entry with its bytes, or small state: behind what the partition has in here.
+    fn take(&mut self, entry: &'a Entry<F>) {
+        let topic_partition = entry.topic_partition();
+        let of_it = (topic_partition, Offset::ZERO)..=(topic_partition, Offset(i64::MAX));
+        while let Some((&key, _)) = self.references.range(of_it.clone()).next() {
+            // What is referred to from now on comes after this, a cut for one.
+            self.references.remove(&key);
+        }
+        self.items.push(inline(entry));
+    }
+
     /// One reference per segment: a later one replaces an earlier.
-    fn refer(
-        &mut self,
-        references: &mut BTreeMap<(TopicPartition, Offset), usize>,
-        (topic_partition, end_offset, segment, position_end): (
-            TopicPartition,
-            Offset,
-            &'a SegmentRef<F>,
-            u64,
-        ),
-    ) {
-        let key = (topic_partition, segment.base_offset);
+    fn refer(&mut self, target: &Target<'a, F>) {
+        let &Target { topic_partition, end_offset, segment, position_end } = target;
         let stored = StoredEntry::Reference {
             topic_partition,
             end_offset,
@@ -274,16 +326,21 @@ impl<'a, F: Clone> Plan<'a, F> {
             position_end,
         };
         let item = Item { stored, bytes: &[], segment: Some(segment) };
-        if let Some(place) = references.get(&key) {
+        let key = (topic_partition, segment.base_offset);
+        if let Some(place) = self.references.get(&key) {
             self.items[*place] = item;
         } else {
-            references.insert(key, self.items.len());
+            self.references.insert(key, self.items.len());
             self.items.push(item);
         }
+    }
+
+    fn bypass(&mut self, target: &Target<'a, F>) {
+        let key = (target.topic_partition, target.segment.base_offset);
         // A segment that was new once must have its directory synced, whichever entry said so.
-        let known = self.bypassing.entry(key).or_insert(segment);
-        if segment.is_new {
-            *known = segment;
+        let known = self.bypassing.entry(key).or_insert(target.segment);
+        if target.segment.is_new {
+            *known = target.segment;
         }
     }
 

@@ -40,9 +40,11 @@
 //! partitions cost 105 ms per commit with a sync each, and 0.12 ms here. Why the batches twice and
 //! not an index over one shared log: a segment per partition is Kafka's format, readable by Kafka's
 //! tools and sent by `sendfile`; large shares bypass the ring, so nothing is written twice at full
-//! speed. Why two halves and not a free-running tail: a checkpoint then has a fixed set of segments
+//! speed, and small ones do not wait for them ([`Ahead`]). Why two halves and not a free-running
+//! tail: a checkpoint then has a fixed set of segments
 //! to sync, and one flag says whether the head may go on.
 
+mod ahead;
 mod checkpoint;
 mod commit;
 pub mod disk;
@@ -69,6 +71,7 @@ use crate::journal::state::Half;
 use crate::journal::superblock::Superblock;
 use crate::limits::{JOURNAL_BLOCK_BYTES, JOURNAL_BYPASS_BYTES};
 
+pub use ahead::{Ahead, SyncDone, SyncJob};
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use error::{JournalDamage, JournalError};
 pub use replay::{Redo, ReplayReport};
@@ -283,7 +286,12 @@ impl<D: Disk> Journal<D> {
 
     /// Whether [`Journal::commit`] of these entries finds its half free.
     pub fn has_room(&self, entries: &[Entry<D::File>]) -> bool {
-        self.fits(&commit::Plan::of(entries))
+        self.has_room_after(&[], entries)
+    }
+
+    /// The same of [`Journal::commit_after`].
+    pub fn has_room_after(&self, synced: &[Entry<D::File>], entries: &[Entry<D::File>]) -> bool {
+        self.fits(&commit::Plan::of(synced, entries))
     }
 
     fn fits(&self, plan: &commit::Plan<'_, D::File>) -> bool {
@@ -307,10 +315,20 @@ impl<D: Disk> Journal<D> {
     /// Makes entries durable: segments with large shares first, then one ring commit (or several,
     /// if they are too many for one), each with one write and one sync.
     pub fn commit(&mut self, entries: &[Entry<D::File>]) -> Result<Committed, JournalError> {
+        self.commit_after(&[], entries)
+    }
+
+    /// As `commit`, with entries before them whose segments were synced: what was given to
+    /// [`Journal::sync_ahead`].
+    pub fn commit_after(
+        &mut self,
+        synced: &[Entry<D::File>],
+        entries: &[Entry<D::File>],
+    ) -> Result<Committed, JournalError> {
         if self.is_poisoned {
             return Err(JournalError::Poisoned);
         }
-        let plan = commit::Plan::of(entries);
+        let plan = commit::Plan::of(synced, entries);
         if !self.fits(&plan) {
             return Err(JournalError::Full);
         }
@@ -361,20 +379,39 @@ impl<D: Disk> Journal<D> {
     }
 
     fn sync_bypass(&mut self, plan: &commit::Plan<'_, D::File>) -> Result<u64, JournalError> {
-        let mut segments = Vec::with_capacity(plan.bypassing().len());
-        for (&(topic_partition, base_offset), &segment) in plan.bypassing() {
+        let done = self.sync_of(plan).run()?;
+        Ok(self.name(done))
+    }
+
+    /// The sync of the segments of these entries, for another thread; all of them are written. Only
+    /// one at a time, and [`Journal::synced`] is to hear of its end.
+    pub fn sync_ahead(&self, entries: &[Entry<D::File>]) -> SyncJob<D> {
+        self.sync_of(&commit::Plan::ahead(entries))
+    }
+
+    fn sync_of(&self, plan: &commit::Plan<'_, D::File>) -> SyncJob<D> {
+        let segments = plan.bypassing().iter().map(|(&(topic_partition, base_offset), segment)| {
             let is_named = self.named.get(&topic_partition).is_some_and(|&n| base_offset <= n);
             let is_new = segment.is_new && !is_named;
-            segments.push((topic_partition, SegmentRef { is_new, ..segment.clone() }));
-        }
-        let count =
-            sync_segments(&self.disk, &self.dir, segments.iter().map(|(_, segment)| segment))?;
-        for (topic_partition, segment) in segments {
-            if segment.is_new {
-                self.named.insert(topic_partition, segment.base_offset);
+            (topic_partition, SegmentRef { is_new, ..(*segment).clone() })
+        });
+        SyncJob { segments: segments.collect(), disk: self.disk.clone(), dir: self.dir.clone() }
+    }
+
+    /// Takes a sync into account: its entries may be committed. Answers how many syncs it took.
+    pub fn synced(&mut self, done: io::Result<SyncDone>) -> Result<u64, JournalError> {
+        match done {
+            Ok(done) => Ok(self.name(done)),
+            Err(why) => {
+                self.is_poisoned = true;
+                Err(JournalError::Io(why))
             }
         }
-        Ok(count)
+    }
+
+    fn name(&mut self, done: SyncDone) -> u64 {
+        self.named.extend(done.named);
+        done.sync_count
     }
 
     /// Where a commit of `bytes` goes when the head is at `head`, and whether it is the first of

@@ -193,6 +193,105 @@ fn what_is_not_in_its_segment_yet_does_not_bypass_the_ring() {
     assert!((JOURNAL_BYPASS_BYTES as u64) < committed.ring_bytes);
 }
 
+/// What a power cut leaves, replayed.
+fn ends_after(disk: &SimDisk) -> (BTreeMap<TopicPartition, Offset>, SimDisk) {
+    let after = disk.power_cut(Cut::KeepNothing);
+    let mut opened = open(&after);
+    let mut target = Target::of(&after);
+    opened.journal.replay(&mut target).expect("replays");
+    (target.ends, after)
+}
+
+#[test]
+fn what_was_synced_ahead_is_named_and_not_synced_again() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    while journal.prewrite_step().expect("no failure") {}
+    let mut large = Writer::new(&disk, 1);
+    let mut small = Writer::new(&disk, 2);
+    let ahead = [large.append(vec![1; JOURNAL_BYPASS_BYTES]).expect("no failure")];
+    let done = journal.sync_ahead(&ahead).run();
+    let before = [small.append(vec![2; 100]).expect("no failure")];
+    journal.commit(&before).expect("no failure");
+    assert_eq!(ends_after(&disk).0.get(&tp(1)), None, "no commit names it yet");
+    assert_eq!(journal.synced(done).expect("it was synced"), 1);
+    let beside = [small.append(vec![3; 100]).expect("no failure")];
+    let committed = journal.commit_after(&ahead, &beside).expect("no failure");
+    assert_eq!(committed, Committed { ring_bytes: 4096, ring_syncs: 1, segment_syncs: 0 });
+    let (ends, after) = ends_after(&disk);
+    assert_eq!((ends[&tp(1)], ends[&tp(2)]), (Offset(1), Offset(2)));
+    assert_eq!(after.files()[&dir().join("1.log")], vec![1; JOURNAL_BYPASS_BYTES]);
+}
+
+#[test]
+fn a_sync_ahead_that_failed_ends_all() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let mut large = Writer::new(&disk, 1);
+    let ahead = [large.append(vec![1; JOURNAL_BYPASS_BYTES]).expect("no failure")];
+    let job = journal.sync_ahead(&ahead);
+    disk.fail_after(0);
+    let done = job.run();
+    journal.synced(done).expect_err("the disk failed");
+    let refused = journal.commit(&[]).expect_err("what is on disk is not known");
+    assert!(matches!(refused, JournalError::Poisoned));
+}
+
+/// A cut stood behind what was appended after it, in one commit: there was one reference per segment,
+/// at the place of the first. A replay took what the cut left for all there was.
+#[test]
+fn what_bypasses_the_ring_after_a_cut_stands_after_it() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let mut writer = Writer::new(&disk, 1);
+    let append = |writer: &mut Writer| writer.append(vec![1; JOURNAL_BYPASS_BYTES]);
+    let first = append(&mut writer).expect("no failure");
+    let second = append(&mut writer).expect("no failure");
+    (writer.position, writer.offset) = (JOURNAL_BYPASS_BYTES as u64, Offset(1));
+    let state = SmallState::Truncated {
+        start: Offset::ZERO,
+        end: Offset(1),
+        segment: Offset::ZERO,
+        position: JOURNAL_BYPASS_BYTES as u64,
+        is_set_aside: false,
+    };
+    let cut = Entry::State { topic_partition: tp(1), state };
+    let third = append(&mut writer).expect("no failure");
+    let fourth = append(&mut writer).expect("no failure");
+    journal.commit(&[first, second, cut, third, fourth]).expect("no failure");
+    let mut opened = open(&disk.power_cut(Cut::KeepNothing));
+    let mut told = Told::default();
+    opened.journal.replay(&mut told).expect("replays");
+    assert_eq!(told.0, ["cut to 1", "to 3"], "what the cut voids is not told");
+}
+
+/// What a replay says of segments that were synced and of cuts, in its order.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Redo<SimFile> for Told {
+    fn append(
+        &mut self,
+        _: TopicPartition,
+        _: Offset,
+        _: Offset,
+        _: u64,
+        _: &[u8],
+    ) -> io::Result<Option<SegmentRef<SimFile>>> {
+        Ok(None)
+    }
+
+    fn flush(&mut self, _: TopicPartition, end: Offset, _: Offset, _: u64) {
+        self.0.push(format!("to {end}"));
+    }
+
+    fn state(&mut self, _: TopicPartition, state: SmallState) {
+        if let SmallState::Truncated { end, .. } = state {
+            self.0.push(format!("cut to {end}"));
+        }
+    }
+}
+
 #[test]
 fn small_state_survives_checkpoints_and_the_clean_stop() {
     let disk = SimDisk::new();

@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn a_disk_that_keeps_up_gets_what_it_can_do() {
-        assert_eq!(copy_to(1, 0, 1), (4 * MIB, 4 * MIB, 1 << 20));
+        assert_eq!(copy_to(1, 0, 1), (4 * MIB, 4 * MIB, REPLICA_FETCH_BYTES));
     }
 
     #[test]
     fn a_slow_card_holds_nobody_up_for_long() {
         // 30 MB/s: 2 MiB are 66 ms.
-        assert_eq!(copy_to(33, 0, 1), (2 * MIB, 2 * MIB, 1 << 20));
+        assert_eq!(copy_to(33, 0, 1), (2 * MIB, 2 * MIB, REPLICA_FETCH_BYTES));
         assert_eq!(copy_to(1000, 0, 1), (MIB / 16, MIB / 16, 32 << 10));
         // A hundred partitions at once.
         assert_eq!(copy_to(33, 0, 100), (100 * MIB / 16, 100 * MIB / 16, 32 << 10));
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn where_each_sync_takes_long_it_is_worth_it() {
-        assert_eq!(copy_to(33, 200, 1), (4 * MIB, 4 * MIB, 1 << 20));
+        assert_eq!(copy_to(33, 200, 1), (4 * MIB, 4 * MIB, REPLICA_FETCH_BYTES));
     }
 
     #[test]

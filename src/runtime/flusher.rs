@@ -2,7 +2,8 @@
 //!
 //! Shards hand it what they appended; everything that gathered while the last sync ran goes into
 //! one commit. When the ring's next half is not free yet it waits for the checkpoint, which runs on
-//! a thread of its own.
+//! a thread of its own; so do the syncs of large shares while others commit little
+//! ([`Syncer`]).
 //!
 //! **Invariant:** a shard hears of a commit only after its sync returned. After an error nothing is
 //! ever acknowledged from this log dir again: the journal refuses, and the shards are told.
@@ -22,14 +23,17 @@ use crate::broker::mail::ShardId;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
 use crate::journal::disk::Disk;
-use crate::journal::{CheckpointDone, CheckpointJob, Entry, Journal, JournalError};
-use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::journal::{
+    Ahead, CheckpointDone, CheckpointJob, Entry, Journal, JournalError, SyncDone,
+};
+use crate::limits::{FLUSH_REQUESTS_MAX, JOURNAL_BYPASS_BYTES};
 use crate::metrics::{Histogram, Recent};
 use crate::runtime::clock;
 use crate::runtime::control_loop::ControlEvent;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::reload::Dials;
 use crate::runtime::shard_loop::Inbox;
+use crate::runtime::syncer::Syncer;
 use crate::time::Boot;
 
 /// The reading end of a shard's queue to the flusher.
@@ -81,45 +85,75 @@ where
 
     fn run(mut self) -> Journal<D> {
         let (checkpoints, checkpoint_done) = channel();
+        let mut syncer = Syncer::new();
+        let mut ahead = Ahead::new(JOURNAL_BYPASS_BYTES);
         let mut entries = Vec::new();
         let mut is_checkpointing = false;
         let mut is_failed = false;
         let mut pace = Pace::default();
         loop {
-            self.gather(&mut entries);
-            if entries.is_empty() {
-                if self.stop.load(Ordering::Acquire) && !is_checkpointing {
-                    // What was sent before the flag was set is visible now.
-                    self.gather(&mut entries);
-                    if entries.is_empty() {
-                        return self.journal;
-                    }
-                } else {
-                    is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
-                    pace.publish(self.metrics);
-                    self.idle();
-                    continue;
-                }
+            // Before anything is gathered: what was sent before the flag was set is visible then.
+            let is_stopping = self.stop.load(Ordering::Acquire);
+            if !ahead.is_full() {
+                self.gather(&mut entries);
+            }
+            let mut synced = Vec::new();
+            if let Some(done) = syncer.finish() {
+                synced = ahead.done();
+                pace.flushed(done.took_us, self.metrics);
+                is_failed |= !self.take_synced(done.result, is_failed);
             }
             let linger_ms = self.dials.flush_linger_ms.load(Ordering::Relaxed);
-            if linger_ms != 0 {
+            if linger_ms != 0 && !entries.is_empty() {
                 thread::sleep(Duration::from_millis(linger_ms));
                 self.gather(&mut entries);
             }
-            while !is_failed && is_checkpointing && !self.journal.has_room(&entries) {
+            if is_failed {
+                entries.append(&mut ahead.give_up());
+            } else if ahead.split(clock::boot(), &mut entries) {
+                syncer.begin(self.journal.sync_ahead(ahead.syncing()));
+            }
+            if entries.is_empty() && synced.is_empty() {
+                if is_stopping && !is_checkpointing && !ahead.is_syncing() {
+                    return self.journal;
+                }
+                is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
+                pace.publish(self.metrics);
+                self.idle(ahead.is_syncing());
+                continue;
+            }
+            while !is_failed && is_checkpointing && !self.journal.has_room_after(&synced, &entries)
+            {
                 is_checkpointing = !self.finish_checkpoint(&checkpoint_done, IDLE);
             }
             if is_failed {
-                self.discard(&entries);
-            } else if let Err(why) = self.commit(&entries, &mut pace) {
+                self.discard(&synced, &entries);
+            } else if let Err(why) = self.commit(&synced, &entries, &mut pace) {
                 is_failed = true;
                 self.fail(&why);
-                self.discard(&entries);
+                self.discard(&synced, &entries);
             }
+            self.forget(&mut synced);
             self.forget(&mut entries);
             is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
             if !is_checkpointing && !is_failed {
                 is_checkpointing = self.begin_checkpoint(&checkpoints);
+            }
+        }
+    }
+
+    /// A sync ahead of a commit ended. Answers whether its entries may be committed.
+    fn take_synced(&mut self, result: std::io::Result<SyncDone>, is_failed: bool) -> bool {
+        match self.journal.synced(result) {
+            Ok(sync_count) => {
+                self.metrics.segment_sync_count.fetch_add(sync_count, Ordering::Relaxed);
+                true
+            }
+            Err(why) => {
+                if !is_failed {
+                    self.fail(&why);
+                }
+                false
             }
         }
     }
@@ -145,10 +179,10 @@ where
 
     /// Waits for work; when none came for a whole while, writes a bit of the ring ahead. A step
     /// taken between two commits would delay the second (seen: it doubled the ack's latency).
-    fn idle(&mut self) {
+    fn idle(&mut self, is_syncing: bool) {
         let began = clock::boot();
         thread::park_timeout(IDLE);
-        let is_quiet = IDLE.as_micros() as u64 <= clock::boot().us_since(began);
+        let is_quiet = !is_syncing && IDLE.as_micros() as u64 <= clock::boot().us_since(began);
         if is_quiet {
             self.ledger.buffers.clear();
         }
@@ -159,9 +193,14 @@ where
         }
     }
 
-    fn commit(&mut self, entries: &[Entry<D::File>], pace: &mut Pace) -> Result<(), JournalError> {
+    fn commit(
+        &mut self,
+        synced: &[Entry<D::File>],
+        entries: &[Entry<D::File>],
+        pace: &mut Pace,
+    ) -> Result<(), JournalError> {
         let began = clock::boot();
-        let committed = self.journal.commit(entries)?;
+        let committed = self.journal.commit_after(synced, entries)?;
         let took_us = clock::boot().us_since(began);
         let metrics = self.metrics;
         metrics.flush_count.fetch_add(1, Ordering::Relaxed);
@@ -169,13 +208,13 @@ where
         pace.flushed(took_us, metrics);
         metrics.journal_bytes.fetch_add(committed.ring_bytes, Ordering::Relaxed);
         metrics.segment_sync_count.fetch_add(committed.segment_syncs, Ordering::Relaxed);
-        self.ledger.release_flusher(held_bytes(entries));
-        self.announce(entries);
+        self.ledger.release_flusher(held_bytes(synced) + held_bytes(entries));
+        self.announce(synced.iter().chain(entries));
         Ok(())
     }
 
     /// Tells every shard what of its partitions is durable now.
-    fn announce(&self, entries: &[Entry<D::File>]) {
+    fn announce<'a>(&self, entries: impl Iterator<Item = &'a Entry<D::File>>) {
         let mut commits: Vec<Vec<Flushed>> = Vec::new();
         commits.resize_with(self.shards.len(), Vec::new);
         for entry in entries {
@@ -260,8 +299,8 @@ where
         let _ = self.control.send(ControlEvent::StorageFailed);
     }
 
-    fn discard(&self, entries: &[Entry<D::File>]) {
-        self.ledger.release_flusher(held_bytes(entries));
+    fn discard(&self, synced: &[Entry<D::File>], entries: &[Entry<D::File>]) {
+        self.ledger.release_flusher(held_bytes(synced) + held_bytes(entries));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! acceptor ──► shard-0 … shard-n ──spsc──► flusher ──► checkpoint (when half a ring is full)
-//!                │  ▲   each to each: spsc    │
+//!                │  ▲   each to each: spsc    ├─────► syncer (large shares beside small ones)
 //!                │  └──── durable ◄───────────┘
 //!                ├──► loader    cold bytes into the page cache
 //!                ├──► scrubber  sealed segments verified, damage written down
@@ -39,6 +39,7 @@ mod settings;
 mod shard_loop;
 pub mod signals;
 mod site;
+mod syncer;
 mod threads;
 mod throttle;
 

@@ -11,6 +11,7 @@ use odradek::controller::{ControllerConfig, OffsetsTopic};
 use odradek::group::GroupRules;
 use odradek::group_config::{GroupBounds, GroupConfig};
 use odradek::ids::NodeId;
+use odradek::limits::JOURNAL_BYPASS_BYTES;
 use odradek::quorum::Timeouts;
 use odradek::replica::{ReplicaConfig, ThrottledRates};
 use odradek::topic_config::TopicConfig;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub has_twins: bool,
     /// The topic whose acks do not wait for storage, and how often it is flushed.
     pub weak: Option<Weak>,
+    /// A partition with so many bytes in a commit is synced ahead of it.
+    pub much_bytes: usize,
     /// What a follower asked before it was started anew comes once more.
     pub has_late_fetches: bool,
     /// What replicas do wrong on purpose.
@@ -66,6 +69,10 @@ impl Plan {
         let mut plan = Plan::fine(seed, random);
         plan.draw_slow_cards();
         plan.draw_weak_topic();
+        let mut random = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xa4ea);
+        if random.below(3) == 0 {
+            plan.much_bytes = [100, 1000][random.below(2) as usize];
+        }
         plan
     }
 
@@ -115,6 +122,7 @@ impl Plan {
             pace_us: [80_000, 200_000, 500_000][random.below(3) as usize],
             has_twins: random.below(2) == 0,
             weak: None,
+            much_bytes: JOURNAL_BYPASS_BYTES,
             has_late_fetches: false,
             #[cfg(feature = "mutants")]
             replica_mutant: None,

@@ -22,6 +22,8 @@ pub struct Counts {
     pub flips: u64,
     /// Boards that joined or left, and partitions and votes that moved.
     pub member_changes: u64,
+    /// Segments synced ahead of their commits.
+    pub syncs_ahead: u64,
 }
 
 impl Counts {
@@ -38,6 +40,7 @@ impl Counts {
         self.damages += other.damages;
         self.lost_journals += other.lost_journals;
         self.damaged_recoveries += other.damaged_recoveries;
+        self.syncs_ahead += other.syncs_ahead;
         self.kills += other.kills;
         self.read += other.read;
         self.commits += other.commits;

@@ -74,6 +74,8 @@ pub enum Event {
     Settle(Life, u16),
     /// The flusher's sync returns.
     FlushDone(Life),
+    /// A sync ahead of a commit returns.
+    SyncDone(Life),
     /// A checkpoint goes on: so many shards have settled.
     Checkpoint(Life, usize),
     CheckpointDone(Life),

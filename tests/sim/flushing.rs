@@ -9,6 +9,7 @@ use odradek::broker::shard::Event as ShardEvent;
 use odradek::journal::Entry;
 
 use super::event::{Event, Life, NodeNumber, ToControl};
+use super::node::{Flight, Sync};
 use super::world::World;
 use crate::sim_disk::SimFile;
 
@@ -30,28 +31,76 @@ impl World {
     /// Begins a commit, if there is something to commit and none is under way.
     pub fn begin_flush(&mut self, life: Life) {
         let early = self.random_bit();
+        let is_idle = self.life(life).is_some_and(|running| running.flusher.in_flight.is_none());
+        if !is_idle {
+            return;
+        }
+        let Some(synced) = self.take_synced(life) else { return };
+        self.begin_sync(life, early);
         let Some(running) = self.life(life) else { return };
         let flusher = &mut running.flusher;
-        if flusher.in_flight.is_some() || flusher.queue.is_empty() {
+        if flusher.queue.is_empty() && synced.is_empty() {
             return;
         }
-        if flusher.is_failed {
-            flusher.queue.clear();
-            return;
-        }
-        if flusher.is_checkpointing && !flusher.journal.has_room(&flusher.queue) {
+        if flusher.is_checkpointing && !flusher.journal.has_room_after(&synced, &flusher.queue) {
+            flusher.late.extend(synced);
             return;
         }
         let entries = std::mem::take(&mut flusher.queue);
         // The bytes are on their way at once, or only when the sync returns: either may be.
-        let is_done = early && flusher.journal.commit(&entries).is_ok();
+        let is_done = early && flusher.journal.commit_after(&synced, &entries).is_ok();
+        let flight = Flight { synced, entries, is_done };
         if is_done {
-            self.checkers.committed(life.node, &entries);
+            self.checkers.committed(life.node, &flight);
         }
         let running = self.life(life).expect("it was there");
-        running.flusher.in_flight = Some((entries, is_done));
+        running.flusher.in_flight = Some(flight);
         let at = self.sync_done_at(life.node);
         self.at(at, Event::FlushDone(life));
+    }
+
+    /// What was synced ahead of the next commit; nothing when the log dir has failed.
+    fn take_synced(&mut self, life: Life) -> Option<Vec<Entry<SimFile>>> {
+        let flusher = &mut self.life(life)?.flusher;
+        if flusher.is_failed {
+            flusher.queue.clear();
+            flusher.ahead.give_up();
+            return None;
+        }
+        let mut synced = std::mem::take(&mut flusher.late);
+        let Some(sync) = flusher.sync.take_if(|sync| sync.is_back) else { return Some(synced) };
+        let done = sync.done.unwrap_or_else(|| sync.job.run());
+        synced.extend(flusher.ahead.done());
+        if let Err(why) = flusher.journal.synced(done) {
+            self.trace.note(|| format!("node {}: a sync ahead fails: {why}", life.node));
+            self.fail_storage(life);
+            return None;
+        }
+        Some(synced)
+    }
+
+    /// Begins a sync ahead of a commit, where one is called for.
+    fn begin_sync(&mut self, life: Life, early: bool) {
+        let now = self.now(life.node).boot;
+        let Some(running) = self.life(life) else { return };
+        let flusher = &mut running.flusher;
+        if !flusher.ahead.split(now, &mut flusher.queue) {
+            return;
+        }
+        let job = flusher.journal.sync_ahead(flusher.ahead.syncing());
+        let done = early.then(|| job.run());
+        flusher.sync = Some(Sync { job, done, is_back: false });
+        self.counts.syncs_ahead += 1;
+        let at = self.sync_done_at(life.node);
+        self.at(at, Event::SyncDone(life));
+    }
+
+    /// A sync ahead of a commit returns.
+    pub fn sync_done(&mut self, life: Life) {
+        let Some(running) = self.life(life) else { return };
+        let Some(sync) = &mut running.flusher.sync else { return };
+        sync.is_back = true;
+        self.begin_flush(life);
     }
 
     fn random_bit(&mut self) -> bool {
@@ -63,24 +112,25 @@ impl World {
     pub fn flush_done(&mut self, life: Life) {
         let Some(running) = self.life(life) else { return };
         let flusher = &mut running.flusher;
-        let Some((entries, is_done)) = flusher.in_flight.take() else { return };
-        if !is_done {
-            if let Err(why) = flusher.journal.commit(&entries) {
+        let Some(flight) = flusher.in_flight.take() else { return };
+        if !flight.is_done {
+            let Flight { synced, entries, .. } = &flight;
+            if let Err(why) = flusher.journal.commit_after(synced, entries) {
                 self.trace.note(|| format!("node {}: a commit fails: {why}", life.node));
                 return self.fail_storage(life);
             }
-            self.checkers.committed(life.node, &entries);
+            self.checkers.committed(life.node, &flight);
         }
-        self.announce(life, &entries);
+        self.announce(life, &flight);
         self.begin_checkpoint(life);
         self.begin_flush(life);
     }
 
-    fn announce(&mut self, life: Life, entries: &[Entry<SimFile>]) {
+    fn announce(&mut self, life: Life, flight: &Flight) {
         let shard_count = self.plan.shard_count(life.node);
         let mut commits: Vec<Vec<Flushed>> = Vec::new();
         commits.resize_with(usize::from(shard_count), Vec::new);
-        for flushed in entries.iter().filter_map(Flushed::of) {
+        for flushed in flight.all().filter_map(Flushed::of) {
             let topic_partition = flushed.topic_partition;
             if topic_partition == METADATA {
                 let event = Event::Control(life, ToControl::Flushed(flushed));
@@ -179,6 +229,7 @@ impl World {
     pub fn interrupt(&mut self, node: NodeNumber) {
         let choice = self.random.below(4);
         let after = self.random.below(6);
+        let now = self.now(node).boot;
         let board = self.boards.get_mut(&node).expect("a board");
         let disk = board.disk.clone();
         let Some(running) = &mut board.running else { return };
@@ -187,10 +238,9 @@ impl World {
             return;
         }
         disk.fail_after(after);
-        let mut entries = match flusher.in_flight.take() {
-            Some((entries, false)) => entries,
-            _ => Vec::new(),
-        };
+        if let Some(flight) = flusher.in_flight.take().filter(|flight| !flight.is_done) {
+            let _ = flusher.journal.commit_after(&flight.synced, &flight.entries);
+        }
         if choice == 2 {
             for shard in &mut running.shards {
                 shard.settle(usize::MAX);
@@ -199,9 +249,18 @@ impl World {
         if let Some(job) = flusher.job.take().filter(|_| choice == 3) {
             let _ = job.run();
         }
-        entries.append(&mut flusher.queue);
-        if !entries.is_empty() && flusher.journal.has_room(&entries) {
-            let _ = flusher.journal.commit(&entries);
+        let mut synced = std::mem::take(&mut flusher.late);
+        if let Some(sync) = flusher.sync.take() {
+            let done = sync.done.unwrap_or_else(|| sync.job.run());
+            if flusher.journal.synced(done).is_ok() {
+                synced.extend(flusher.ahead.done());
+            }
+        }
+        // What waits for it does so.
+        let _ = flusher.ahead.split(now, &mut flusher.queue);
+        let entries = std::mem::take(&mut flusher.queue);
+        if flusher.journal.has_room_after(&synced, &entries) {
+            let _ = flusher.journal.commit_after(&synced, &entries);
         }
     }
 }

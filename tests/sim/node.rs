@@ -14,7 +14,7 @@ use odradek::broker::site::{
 use odradek::controller::image::Image;
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::DiskFile;
-use odradek::journal::{CheckpointDone, CheckpointJob, Entry, Journal};
+use odradek::journal::{Ahead, CheckpointDone, CheckpointJob, Entry, Journal, SyncDone, SyncJob};
 use odradek::log::{
     Cut, DamageNote, Log, LogDir, OpenParameters, ProducersNote, Truncation, owed_entries,
 };
@@ -42,13 +42,42 @@ pub enum ScrubWork {
 pub struct Flusher {
     pub journal: Journal<SimDisk>,
     pub queue: Vec<Entry<SimFile>>,
-    /// What is being committed, and whether that was done already and only the sync's return is
-    /// waited for.
-    pub in_flight: Option<(Vec<Entry<SimFile>>, bool)>,
+    /// What is being committed.
+    pub in_flight: Option<Flight>,
+    /// What is synced ahead of that.
+    pub ahead: Ahead<SimFile>,
+    pub sync: Option<Sync>,
+    /// What was, and waits for room.
+    pub late: Vec<Entry<SimFile>>,
     pub job: Option<CheckpointJob<SimDisk>>,
     pub done: Option<std::io::Result<CheckpointDone>>,
     pub is_checkpointing: bool,
     pub is_failed: bool,
+}
+
+/// A commit under way.
+pub struct Flight {
+    /// What was synced ahead of it.
+    pub synced: Vec<Entry<SimFile>>,
+    pub entries: Vec<Entry<SimFile>>,
+    /// It was done already, and only the sync's return is waited for.
+    pub is_done: bool,
+}
+
+impl Flight {
+    /// All that it makes durable.
+    pub fn all(&self) -> impl Iterator<Item = &Entry<SimFile>> {
+        self.synced.iter().chain(&self.entries)
+    }
+}
+
+/// A sync ahead of a commit.
+pub struct Sync {
+    pub job: SyncJob<SimDisk>,
+    /// How it ended, when it has already.
+    pub done: Option<std::io::Result<SyncDone>>,
+    /// Its end is known.
+    pub is_back: bool,
 }
 
 /// A process.
@@ -79,11 +108,15 @@ impl Running {
         site: Site<SimDisk>,
         shards: Vec<Shard<SimDisk>>,
         opened: OpenDir,
+        much_bytes: usize,
     ) -> Running {
         let flusher = Flusher {
             journal: opened.journal,
             queue: Vec::new(),
             in_flight: None,
+            ahead: Ahead::new(much_bytes),
+            sync: None,
+            late: Vec::new(),
             job: None,
             done: None,
             is_checkpointing: false,
@@ -435,5 +468,5 @@ pub fn boot(
     });
     found.safe = survey(disk, life, plan, now);
     let shards = begin_shards((life, seed), plan, now, &image, settled.logs);
-    Ok((Running::new(life, site, shards, opened), found))
+    Ok((Running::new(life, site, shards, opened, plan.much_bytes), found))
 }

@@ -263,6 +263,7 @@ impl World {
                 }
             }
             Event::FlushDone(life) => self.flush_done(life),
+            Event::SyncDone(life) => self.sync_done(life),
             Event::Checkpoint(life, stage) => self.checkpoint(life, stage),
             Event::CheckpointDone(life) => self.checkpoint_done(life),
             Event::Work(life) => self.work(life),

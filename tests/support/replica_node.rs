@@ -107,8 +107,13 @@ impl Node {
 
     /// The flusher takes what has gathered; whether that is something.
     pub fn begin_flush(&mut self) -> bool {
+        self.begin_flush_of(usize::MAX)
+    }
+
+    /// As `begin_flush`, of no more than so many entries.
+    pub fn begin_flush_of(&mut self, count: usize) -> bool {
         if self.flushing.is_empty() {
-            self.flushing = std::mem::take(&mut self.queue);
+            self.flushing = self.queue.drain(..count.min(self.queue.len())).collect();
         }
         !self.flushing.is_empty()
     }

@@ -7,7 +7,7 @@
 //! produce TOKEN records=N [acks=1] [by=ID/SEQUENCE] [more]    `more` in the same turn of the shard
 //! delete TOKEN OFFSET
 //! read OFFSET                         a consumer's, behind the log's end
-//! flush                               the flusher commits
+//! flush [COUNT]                       the flusher commits, the oldest so many if that is said
 //! cut                                 a cut ends on disk
 //! persist                             all of it, and that the cut is made
 //! fetch N seq=S at=OFFSET/EPOCH|next end=O durable=O [start=O] [epoch=E] [broker=E] [damaged]
@@ -25,6 +25,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
+use odradek::limits::REPLICA_FETCH_BYTES;
 use odradek::record::{BatchBuilder, Compression, stamp};
 use odradek::replica::{
     BrokerState, Input, LeaderAndIsr, Output, ReplicaConfig, Role, ThrottledRates,
@@ -149,11 +150,12 @@ impl Rig {
                 writeln!(self.shown, "read: {error}").expect("a String takes all");
                 self.give(Input::Tick);
             }
-            "flush" => self.flush(),
+            "flush" if 1 < words.0.len() => self.flush(words.plain(1) as usize),
+            "flush" => self.flush(usize::MAX),
             "persist" => {
-                self.flush();
+                self.flush(usize::MAX);
                 self.cut();
-                self.flush();
+                self.flush(usize::MAX);
             }
             "cut" if words.has("full") => self.give_up_cut(),
             "cut" => self.cut(),
@@ -213,9 +215,11 @@ impl Rig {
                 };
                 let FetchReplica { sequence, log_start, log_end, durable_end, .. } = fetch;
                 let damaged = if fetch.is_damaged { " damaged" } else { "" };
+                let is_whole = fetch.max_bytes == REPLICA_FETCH_BYTES;
+                let size = if is_whole { ", as much as it may" } else { "" };
                 format!(
                     "fetch from {leader}: seq {sequence} at {at}, has {log_start}..{log_end}, \
-                     durable {durable_end}{damaged}"
+                     durable {durable_end}{damaged}{size}"
                 )
             }
             Output::Progress { leader, progress } => format!(
@@ -255,8 +259,8 @@ impl Rig {
         writeln!(self.shown, "{words}").expect("a String takes all");
     }
 
-    fn flush(&mut self) {
-        if self.node.begin_flush() {
+    fn flush(&mut self, count: usize) {
+        if self.node.begin_flush_of(count) {
             for input in self.node.end_flush() {
                 self.give(input);
             }

@@ -282,7 +282,7 @@ impl Copies {
     }
 
     /// See the module.
-    pub fn committed(&mut self, node: i32, entries: &[Entry<SimFile>]) {
+    pub fn committed<'a>(&mut self, node: i32, entries: impl Iterator<Item = &'a Entry<SimFile>>) {
         for entry in entries {
             let place = Place { node, topic_partition: entry.topic_partition() };
             let Some(copy) = self.all.get_mut(&place) else { continue };

@@ -33,7 +33,7 @@ use self::quorum::Votes;
 use self::rules::r8;
 use self::stale::Stale;
 use super::counts::Counts;
-use super::node::{Found, Running};
+use super::node::{Flight, Found, Running};
 use super::trace::Trace;
 use super::world::Board;
 use crate::sim_disk::{SimDisk, SimFile};
@@ -178,8 +178,8 @@ impl Checkers {
     }
 
     /// A commit of a node's journal is on stable storage.
-    pub fn committed(&mut self, node: i32, entries: &[Entry<SimFile>]) {
-        self.copies.committed(node, entries);
+    pub fn committed(&mut self, node: i32, flight: &Flight) {
+        self.copies.committed(node, flight.all());
     }
 
     /// A process has started on what its disk holds.
