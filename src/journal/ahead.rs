@@ -14,7 +14,9 @@
 //!
 //! Where nothing else is to be committed, one thread does both: to hand over costs two wake-ups.
 //!
-//! **Invariant:** a partition's entries are committed in the order in which they came.
+//! **Invariant:** a partition's entries are committed in the order in which they came; and nothing of
+//! any partition passes one that was let go: where it is given back, the log there is another, and what
+//! is told of the old one must have been told before.
 //! **Invariant:** a segment is named by a commit only after its sync returned.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +25,8 @@ use std::path::PathBuf;
 
 use crate::ids::{Offset, TopicPartition};
 use crate::journal::disk::Disk;
-use crate::journal::{Entry, SegmentRef, sync_segments};
-use crate::limits::FLUSH_REQUESTS_MAX;
+use crate::journal::{Entry, SegmentRef, SmallState, sync_segments};
+use crate::limits::JOURNAL_COMMIT_ENTRIES_MAX;
 use crate::time::Boot;
 
 /// Who committed little within so long will do so again.
@@ -39,6 +41,8 @@ pub struct Ahead<F> {
     syncing: Vec<Entry<F>>,
     /// Whose entries are, and whose wait.
     held: BTreeSet<TopicPartition>,
+    /// One of them was let go: all wait.
+    is_all_held: bool,
     waiting: Vec<Entry<F>>,
     /// When a partition with little was seen last.
     little_at: Option<Boot>,
@@ -51,6 +55,7 @@ impl<F> Ahead<F> {
             much_bytes,
             syncing: Vec::new(),
             held: BTreeSet::new(),
+            is_all_held: false,
             waiting: Vec::new(),
             little_at: None,
         }
@@ -61,6 +66,10 @@ impl<F> Ahead<F> {
     pub fn split(&mut self, now: Boot, entries: &mut Vec<Entry<F>>) -> bool {
         if self.is_syncing() {
             self.held.append(&mut self.with_much(entries));
+            self.is_all_held |= is_one_let_go(&self.held, entries);
+            if self.is_all_held {
+                self.waiting.append(entries);
+            }
             self.waiting.append(&mut take_of(&self.held, entries));
             if !entries.is_empty() {
                 self.little_at = Some(now);
@@ -68,6 +77,7 @@ impl<F> Ahead<F> {
             return false;
         }
         self.held.clear();
+        self.is_all_held = false;
         entries.splice(0..0, self.waiting.drain(..));
         let much = self.with_much(entries);
         let is_alone = entries.iter().all(|entry| much.contains(&entry.topic_partition()));
@@ -75,7 +85,7 @@ impl<F> Ahead<F> {
             self.little_at = Some(now);
         }
         let is_awaited = self.little_at.is_some_and(|at| now.ms_since(at) <= LITTLE_RECENT_MS);
-        if much.is_empty() || !is_awaited {
+        if much.is_empty() || !is_awaited || is_one_let_go(&much, entries) {
             return false;
         }
         self.syncing = take_of(&much, entries);
@@ -87,6 +97,9 @@ impl<F> Ahead<F> {
     fn with_much(&self, entries: &[Entry<F>]) -> BTreeSet<TopicPartition> {
         let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
         let mut unwritten = BTreeSet::new();
+        if !self.may_be_much(entries) {
+            return unwritten;
+        }
         for entry in entries {
             let bytes = match entry {
                 Entry::Append { is_written: false, topic_partition, .. } => {
@@ -105,6 +118,17 @@ impl<F> Ahead<F> {
         much.filter(|topic_partition| !unwritten.contains(topic_partition)).collect()
     }
 
+    /// A thousand sensors with little are not to be sorted first.
+    fn may_be_much(&self, entries: &[Entry<F>]) -> bool {
+        let mut left_bytes = self.much_bytes;
+        entries.iter().any(|entry| {
+            if let Entry::Append { bytes, .. } = entry {
+                left_bytes = left_bytes.saturating_sub(bytes.len());
+            }
+            left_bytes == 0 || matches!(entry, Entry::Flush { .. })
+        })
+    }
+
     /// Whether a sync is under way.
     pub fn is_syncing(&self) -> bool {
         !self.syncing.is_empty()
@@ -117,7 +141,7 @@ impl<F> Ahead<F> {
 
     /// Whether so much waits that no more is to be taken on until the sync is done.
     pub fn is_full(&self) -> bool {
-        FLUSH_REQUESTS_MAX <= self.waiting.len()
+        JOURNAL_COMMIT_ENTRIES_MAX <= self.waiting.len()
     }
 
     /// The sync returned: what is to be named by the next commit, before all else of it.
@@ -130,6 +154,16 @@ impl<F> Ahead<F> {
         self.held.clear();
         std::mem::take(&mut self.waiting)
     }
+}
+
+/// Whether one of these partitions is let go.
+fn is_one_let_go<F>(partitions: &BTreeSet<TopicPartition>, entries: &[Entry<F>]) -> bool {
+    entries.iter().any(|entry| match entry {
+        Entry::State { topic_partition, state: SmallState::Forget } => {
+            partitions.contains(topic_partition)
+        }
+        _ => false,
+    })
 }
 
 /// Takes the entries of these partitions out.
@@ -172,7 +206,6 @@ impl<D: Disk> SyncJob<D> {
 mod tests {
     use super::*;
     use crate::ids::{LeaderEpoch, Partition, TopicId};
-    use crate::journal::SmallState;
     use bytes::Bytes;
     use std::path::Path;
 
@@ -271,17 +304,43 @@ mod tests {
         assert!(!ahead.is_syncing());
     }
 
+    fn forget(partition: i32) -> Entry<()> {
+        Entry::State { topic_partition: tp(partition), state: SmallState::Forget }
+    }
+
+    /// Found by reading: what was told of a log that was let go reached the one that took its place,
+    /// for the metadata that gave the partition back had passed it.
+    #[test]
+    fn nothing_passes_a_partition_that_is_let_go() {
+        let mut ahead = Ahead::new(MUCH);
+        let mut entries = vec![append(1, 0, MUCH), append(2, 0, 10)];
+        assert!(ahead.split(ms(0), &mut entries));
+        let mut entries = vec![append(2, 1, 10), forget(1)];
+        assert!(!ahead.split(ms(1), &mut entries));
+        let mut later = vec![append(2, 2, 10)];
+        assert!(!ahead.split(ms(2), &mut later));
+        assert_eq!((told(&entries), told(&later)), (vec![], vec![]));
+        assert_eq!(told(&ahead.done()), [(1, 0)]);
+        let mut entries = Vec::new();
+        assert!(!ahead.split(ms(3), &mut entries));
+        assert_eq!(told(&entries), [(2, 1), (1, -1), (2, 2)]);
+
+        let mut entries = vec![append(1, 0, MUCH), forget(1), append(2, 3, 10)];
+        assert!(!ahead.split(ms(4), &mut entries), "it would be passed");
+        assert_eq!(told(&entries), [(1, 0), (1, -1), (2, 3)]);
+    }
+
     #[test]
     fn what_waits_has_an_end() {
         let mut ahead = Ahead::new(MUCH);
         let mut entries = vec![append(1, 0, MUCH), append(2, 0, 10)];
         assert!(ahead.split(ms(0), &mut entries));
-        for number in 0..FLUSH_REQUESTS_MAX as i64 {
+        for number in 0..JOURNAL_COMMIT_ENTRIES_MAX as i64 {
             assert!(!ahead.is_full());
             ahead.split(ms(1), &mut vec![append(1, 1 + number, 1)]);
         }
         assert!(ahead.is_full());
-        assert_eq!(ahead.give_up().len(), FLUSH_REQUESTS_MAX);
+        assert_eq!(ahead.give_up().len(), JOURNAL_COMMIT_ENTRIES_MAX);
         assert!(!ahead.is_full());
     }
 }

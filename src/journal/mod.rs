@@ -508,6 +508,11 @@ impl<D: Disk> Journal<D> {
         self.is_poisoned = true;
     }
 
+    /// Whether something failed: nothing is to be acknowledged any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.is_poisoned
+    }
+
     /// Writes zeros ahead of the head in the ring's first lap, so that a commit need not. To be
     /// called when there is nothing else to do; answers whether it did something.
     pub fn prewrite_step(&mut self) -> Result<bool, JournalError> {

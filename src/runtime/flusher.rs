@@ -104,7 +104,7 @@ where
                 is_failed |= !self.take_synced(done.result, is_failed);
             }
             let linger_ms = self.dials.flush_linger_ms.load(Ordering::Relaxed);
-            if linger_ms != 0 && !entries.is_empty() {
+            if linger_ms != 0 && !entries.is_empty() && synced.is_empty() {
                 thread::sleep(Duration::from_millis(linger_ms));
                 self.gather(&mut entries);
             }
@@ -126,16 +126,17 @@ where
             {
                 is_checkpointing = !self.finish_checkpoint(&checkpoint_done, IDLE);
             }
-            if is_failed {
-                self.discard(&synced, &entries);
-            } else if let Err(why) = self.commit(&synced, &entries, &mut pace) {
-                is_failed = true;
-                self.fail(&why);
-                self.discard(&synced, &entries);
+            is_failed = is_failed || !self.commit(&synced, &entries, &mut pace);
+            self.ledger.release_flusher(held_bytes(&synced) + held_bytes(&entries));
+            // The kernel tells of a failed write once per file: a checkpoint, which syncs the same
+            // ones, may be whom it told.
+            is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
+            is_failed |= self.journal.is_poisoned();
+            if !is_failed {
+                self.announce(synced.iter().chain(&entries));
             }
             self.forget(&mut synced);
             self.forget(&mut entries);
-            is_checkpointing &= !self.finish_checkpoint(&checkpoint_done, Duration::ZERO);
             if !is_checkpointing && !is_failed {
                 is_checkpointing = self.begin_checkpoint(&checkpoints);
             }
@@ -193,14 +194,21 @@ where
         }
     }
 
+    /// Makes entries durable, those after `synced`; whether that worked.
     fn commit(
         &mut self,
         synced: &[Entry<D::File>],
         entries: &[Entry<D::File>],
         pace: &mut Pace,
-    ) -> Result<(), JournalError> {
+    ) -> bool {
         let began = clock::boot();
-        let committed = self.journal.commit_after(synced, entries)?;
+        let committed = match self.journal.commit_after(synced, entries) {
+            Ok(committed) => committed,
+            Err(why) => {
+                self.fail(&why);
+                return false;
+            }
+        };
         let took_us = clock::boot().us_since(began);
         let metrics = self.metrics;
         metrics.flush_count.fetch_add(1, Ordering::Relaxed);
@@ -208,9 +216,7 @@ where
         pace.flushed(took_us, metrics);
         metrics.journal_bytes.fetch_add(committed.ring_bytes, Ordering::Relaxed);
         metrics.segment_sync_count.fetch_add(committed.segment_syncs, Ordering::Relaxed);
-        self.ledger.release_flusher(held_bytes(synced) + held_bytes(entries));
-        self.announce(synced.iter().chain(entries));
-        Ok(())
+        true
     }
 
     /// Tells every shard what of its partitions is durable now.
@@ -298,10 +304,6 @@ where
         }
         let _ = self.control.send(ControlEvent::StorageFailed);
     }
-
-    fn discard(&self, synced: &[Entry<D::File>], entries: &[Entry<D::File>]) {
-        self.ledger.release_flusher(held_bytes(synced) + held_bytes(entries));
-    }
 }
 
 /// Runs a checkpoint; on a full disk again and again. Meanwhile commits go on while their half of
@@ -328,7 +330,8 @@ fn run_when_there_is_room<D: Disk>(
     }
 }
 
-/// How long commits took of late. Whoever asks reads what was published last.
+/// How long syncs took of late, those of commits and those ahead of them. Whoever asks reads what was
+/// published last.
 #[derive(Debug, Default)]
 struct Pace {
     recent_us: Recent,
