@@ -41,8 +41,8 @@
 //! not an index over one shared log: a segment per partition is Kafka's format, readable by Kafka's
 //! tools and sent by `sendfile`; large shares bypass the ring, so nothing is written twice at full
 //! speed, and small ones do not wait for them ([`Ahead`]). Why two halves and not a free-running
-//! tail: a checkpoint then has a fixed set of segments
-//! to sync, and one flag says whether the head may go on.
+//! tail: a checkpoint then has a fixed set of segments to sync, and one flag says whether the head
+//! may go on.
 
 mod ahead;
 mod checkpoint;

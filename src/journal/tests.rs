@@ -113,6 +113,15 @@ fn checkpoint(journal: &mut Journal<SimDisk>) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// What a power cut leaves, replayed.
+fn ends_after(disk: &SimDisk) -> (BTreeMap<TopicPartition, Offset>, SimDisk) {
+    let after = disk.power_cut(Cut::KeepNothing);
+    let mut opened = open(&after);
+    let mut target = Target::of(&after);
+    opened.journal.replay(&mut target).expect("replays");
+    (target.ends, after)
+}
+
 #[test]
 fn one_commit_is_one_write_and_one_sync_for_a_thousand_partitions() {
     let disk = SimDisk::new();
@@ -169,11 +178,8 @@ fn a_large_share_bypasses_the_ring() {
     ];
     let committed = journal.commit(&entries).expect("no failure");
     assert_eq!(committed, Committed { ring_bytes: 4096, ring_syncs: 1, segment_syncs: 1 });
-    let after = disk.power_cut(Cut::KeepNothing);
-    let mut opened = open(&after);
-    let mut target = Target::of(&after);
-    opened.journal.replay(&mut target).expect("replays");
-    assert_eq!(target.ends[&tp(1)], Offset(1));
+    let (ends, after) = ends_after(&disk);
+    assert_eq!(ends[&tp(1)], Offset(1));
     let files = after.files();
     assert_eq!(files[&dir().join("1.log")], vec![1; JOURNAL_BYPASS_BYTES]);
     assert_eq!(files[&dir().join("2.log")], vec![2; 100]);
@@ -191,15 +197,6 @@ fn what_is_not_in_its_segment_yet_does_not_bypass_the_ring() {
     let committed = journal.commit(&[entry]).expect("no failure");
     assert_eq!((committed.ring_syncs, committed.segment_syncs), (1, 0));
     assert!((JOURNAL_BYPASS_BYTES as u64) < committed.ring_bytes);
-}
-
-/// What a power cut leaves, replayed.
-fn ends_after(disk: &SimDisk) -> (BTreeMap<TopicPartition, Offset>, SimDisk) {
-    let after = disk.power_cut(Cut::KeepNothing);
-    let mut opened = open(&after);
-    let mut target = Target::of(&after);
-    opened.journal.replay(&mut target).expect("replays");
-    (target.ends, after)
 }
 
 #[test]
