@@ -24,6 +24,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::ids::{Offset, TopicPartition};
+use crate::journal::commit::still_held;
 use crate::journal::disk::Disk;
 use crate::journal::{Entry, SegmentRef, SmallState, sync_segments};
 use crate::limits::JOURNAL_COMMIT_ENTRIES_MAX;
@@ -93,17 +94,17 @@ impl<F> Ahead<F> {
         true
     }
 
-    /// Whose share is large. One that has not reached its segment altogether is the ring's.
+    /// Whose share is large. One whose last batches have not reached their segment is the commit's.
     fn with_much(&self, entries: &[Entry<F>]) -> BTreeSet<TopicPartition> {
         let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
-        let mut unwritten = BTreeSet::new();
+        let mut held = BTreeSet::new();
         if !self.may_be_much(entries) {
-            return unwritten;
+            return held;
         }
-        for entry in entries {
+        for (entry, is_held) in entries.iter().zip(still_held(entries)) {
             let bytes = match entry {
-                Entry::Append { is_written: false, topic_partition, .. } => {
-                    unwritten.insert(*topic_partition);
+                Entry::Append { topic_partition, .. } if is_held => {
+                    held.insert(*topic_partition);
                     continue;
                 }
                 Entry::Append { bytes, .. } => bytes.len(),
@@ -115,7 +116,7 @@ impl<F> Ahead<F> {
         }
         let is_much = |(_, share): &(TopicPartition, usize)| self.much_bytes <= *share;
         let much = shares.into_iter().filter(is_much).map(|(topic_partition, _)| topic_partition);
-        much.filter(|topic_partition| !unwritten.contains(topic_partition)).collect()
+        much.filter(|topic_partition| !held.contains(topic_partition)).collect()
     }
 
     /// A thousand sensors with little are not to be sorted first.
@@ -292,16 +293,25 @@ mod tests {
         assert_eq!(told(&entries), [(1, 2)]);
     }
 
-    #[test]
-    fn what_is_not_in_its_segment_yet_is_the_rings() {
-        let mut ahead = Ahead::new(MUCH);
-        let mut unwritten = append(1, 1, 10);
-        let Entry::Append { is_written, .. } = &mut unwritten else { panic!("it is an append") };
+    /// A batch that is in memory only.
+    fn held(partition: i32, number: i64, bytes: usize) -> Entry<()> {
+        let mut held = append(partition, number, bytes);
+        let Entry::Append { is_written, .. } = &mut held else { panic!("it is an append") };
         *is_written = false;
-        let mut entries = vec![append(1, 0, MUCH), unwritten, append(2, 0, 10)];
+        held
+    }
+
+    #[test]
+    fn what_is_not_in_its_segment_yet_is_not_synced_ahead() {
+        let mut ahead = Ahead::new(MUCH);
+        let mut entries = vec![append(1, 0, MUCH), held(1, 1, 10), append(2, 0, 10)];
         assert!(!ahead.split(ms(0), &mut entries));
         assert_eq!(told(&entries), [(1, 0), (1, 1), (2, 0)]);
         assert!(!ahead.is_syncing());
+
+        let mut entries = vec![held(1, 2, 10), append(1, 3, MUCH), append(2, 1, 10)];
+        assert!(ahead.split(ms(1), &mut entries), "a log writes what it held before what follows");
+        assert_eq!(told(ahead.syncing()), [(1, 2), (1, 3)]);
     }
 
     fn forget(partition: i32) -> Entry<()> {

@@ -213,6 +213,27 @@ struct Target<'a, F> {
     position_end: u64,
 }
 
+/// Of each entry, whether it is a batch that may be in memory only. What a log held is in its segment
+/// before anything that it writes later.
+pub(super) fn still_held<F>(entries: &[Entry<F>]) -> Vec<bool> {
+    let mut settled = BTreeSet::new();
+    let mut held = vec![false; entries.len()];
+    for (entry, is_held) in entries.iter().zip(&mut held).rev() {
+        match entry {
+            Entry::Append { topic_partition, is_written: true, .. } => {
+                settled.insert(*topic_partition);
+            }
+            Entry::Append { topic_partition, .. } => *is_held = !settled.contains(topic_partition),
+            // What comes after it is another log's.
+            Entry::State { topic_partition, state: SmallState::Forget } => {
+                settled.remove(topic_partition);
+            }
+            Entry::Flush { .. } | Entry::State { .. } => {}
+        }
+    }
+    held
+}
+
 /// What an entry's segment holds; nothing for small state.
 fn end_in_segment<F>(entry: &Entry<F>) -> Option<Target<'_, F>> {
     match entry {
@@ -266,13 +287,9 @@ impl<'a, F: Clone> Plan<'a, F> {
         bypass_bytes: usize,
     ) -> Plan<'a, F> {
         let mut shares: BTreeMap<TopicPartition, usize> = BTreeMap::new();
-        let mut held = BTreeSet::new();
         for entry in entries {
-            if let Entry::Append { topic_partition, bytes, is_written, .. } = entry {
+            if let Entry::Append { topic_partition, bytes, .. } = entry {
                 *shares.entry(*topic_partition).or_default() += bytes.len();
-                if !is_written {
-                    held.insert(*topic_partition);
-                }
             }
         }
         let mut plan = Plan {
@@ -286,10 +303,10 @@ impl<'a, F: Clone> Plan<'a, F> {
                 None => plan.take(entry),
             }
         }
-        for entry in entries {
+        for (entry, is_held) in entries.iter().zip(still_held(entries)) {
             let bypasses = match entry {
                 Entry::Append { topic_partition, .. } => {
-                    bypass_bytes <= shares[topic_partition] && !held.contains(topic_partition)
+                    bypass_bytes <= shares[topic_partition] && !is_held
                 }
                 Entry::Flush { .. } => true,
                 Entry::State { .. } => false,

@@ -132,7 +132,8 @@ pub enum Entry<F> {
         segment: SegmentRef<F>,
         /// Where in that.
         position: u64,
-        /// Whether it is there yet; if not, it cannot bypass the ring.
+        /// Whether it was there when this was told. What is not is there before anything of the same log
+        /// that is; the last ones cannot bypass the ring.
         is_written: bool,
         /// Its bytes.
         bytes: Bytes,

@@ -24,6 +24,7 @@ struct Writer {
     file: SimFile,
     position: u64,
     offset: Offset,
+    held: Vec<(u64, Bytes)>,
 }
 
 impl Writer {
@@ -32,13 +33,30 @@ impl Writer {
         let path = dir().join(format!("{number}.log"));
         let file = disk.open(&path, Open::CreateOrWrite).expect("no failure yet");
         disk.sync_dir(dir()).expect("no failure yet");
-        Writer { number, file, position: 0, offset: Offset::ZERO }
+        Writer { number, file, position: 0, offset: Offset::ZERO, held: Vec::new() }
     }
 
     /// Appends to the page cache, and says what to persist.
     fn append(&mut self, bytes: impl Into<Bytes>) -> Result<Entry<SimFile>, io::Error> {
         let bytes = bytes.into();
         self.file.write_all_at(&bytes, self.position)?;
+        Ok(self.entry(bytes, true))
+    }
+
+    /// Says what to persist of a batch that stays in memory until `settle`.
+    fn hold(&mut self, bytes: impl Into<Bytes>) -> Entry<SimFile> {
+        let bytes = bytes.into();
+        self.held.push((self.position, bytes.clone()));
+        self.entry(bytes, false)
+    }
+
+    fn settle(&mut self) {
+        for (position, bytes) in self.held.drain(..) {
+            self.file.write_all_at(&bytes, position).expect("no failure yet");
+        }
+    }
+
+    fn entry(&mut self, bytes: Bytes, is_written: bool) -> Entry<SimFile> {
         let entry = Entry::Append {
             topic_partition: tp(self.number),
             leader_epoch: LeaderEpoch(1),
@@ -46,12 +64,12 @@ impl Writer {
             end_offset: self.offset.next().expect("few"),
             segment: self.segment(),
             position: self.position,
-            is_written: true,
+            is_written,
             bytes: bytes.clone(),
         };
         self.position += bytes.len() as u64;
         self.offset = self.offset.next().expect("few");
-        Ok(entry)
+        entry
     }
 
     fn segment(&self) -> SegmentRef<SimFile> {
@@ -191,12 +209,36 @@ fn what_is_not_in_its_segment_yet_does_not_bypass_the_ring() {
     let mut journal = open(&disk).journal;
     while journal.prewrite_step().expect("no failure") {}
     let mut writer = Writer::new(&disk, 1);
-    let mut entry = writer.append(vec![1; JOURNAL_BYPASS_BYTES]).expect("no failure");
-    let Entry::Append { is_written, .. } = &mut entry else { panic!("it is an append") };
-    *is_written = false;
+    let entry = writer.hold(vec![1; JOURNAL_BYPASS_BYTES]);
     let committed = journal.commit(&[entry]).expect("no failure");
     assert_eq!((committed.ring_syncs, committed.segment_syncs), (1, 0));
     assert!((JOURNAL_BYPASS_BYTES as u64) < committed.ring_bytes);
+}
+
+/// One small batch that was held drew all of its partition into the ring: of a backlog larger than
+/// half of it, a commit never fit, and the log dir took no more appends.
+#[test]
+fn what_was_held_does_not_draw_into_the_ring_what_was_written() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    while journal.prewrite_step().expect("no failure") {}
+    let mut writer = Writer::new(&disk, 1);
+    let mut entries = vec![writer.hold(vec![1; 100])];
+    writer.settle();
+    let mut written_bytes = 0;
+    while written_bytes < RING_BYTES {
+        entries.push(writer.append(vec![2; JOURNAL_BYPASS_BYTES]).expect("no failure"));
+        written_bytes += JOURNAL_BYPASS_BYTES as u64;
+    }
+    entries.push(writer.hold(vec![3; 100]));
+    assert!(journal.has_room(&entries));
+    let committed = journal.commit(&entries).expect("no failure");
+    assert_eq!(committed, Committed { ring_bytes: 4096, ring_syncs: 1, segment_syncs: 1 });
+    let (ends, after) = ends_after(&disk);
+    assert_eq!(ends[&tp(1)], writer.offset);
+    let file = &after.files()[&dir().join("1.log")];
+    assert_eq!(file.len() as u64, 200 + written_bytes);
+    assert_eq!((&file[..100], &file[file.len() - 100..]), (&[1; 100][..], &[3; 100][..]));
 }
 
 #[test]
@@ -355,7 +397,13 @@ fn run(disk: &SimDisk, seed: u64) -> Vec<Vec<u8>> {
             let path = dir().join(format!("{number}.log"));
             let file = disk.open(&path, Open::CreateOrWrite)?;
             disk.sync_dir(dir())?;
-            writers.push(Writer { number, file, position: 0, offset: Offset::ZERO });
+            writers.push(Writer {
+                number,
+                file,
+                position: 0,
+                offset: Offset::ZERO,
+                held: Vec::new(),
+            });
         }
         let mut appended = vec![Vec::new(); 3];
         for round in 0..40u8 {
