@@ -135,12 +135,8 @@ impl Node {
             panic!("the control machine persists records only")
         };
         self.journal.commit(std::slice::from_ref(entry)).ok()?;
-        let flushed = Flushed {
-            topic_partition: *topic_partition,
-            durable_offset: Some(*end_offset),
-            log_start_offset: None,
-            is_truncated: false,
-        };
+        let durable_offset = Some(*end_offset);
+        let flushed = Flushed { durable_offset, ..Flushed::nothing_of(*topic_partition) };
         self.control.flushed(now(), &flushed);
         Some(())
     }

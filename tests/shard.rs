@@ -360,6 +360,47 @@ fn a_note_does_not_reach_a_topic_made_anew() {
     assert!(!world.disk.files().contains_key(Path::new("/d/t-0/damage")));
 }
 
+/// A partition that was moved away and back, as one commit of the metadata told it: what was on its way
+/// to the disk of the first log was taken for the second's.
+#[test]
+fn what_is_told_of_a_log_that_was_let_go_is_not_of_the_one_in_its_place() {
+    let mut world = World::new(TopicConfig::default());
+    let apply = |version, changes, adopted| {
+        Event::Apply(Apply { version, changes, adopted, is_current: true })
+    };
+    let topic_id = TOPIC.topic_id;
+    let mut on_their_way = persisted(world.produce(1, -1, b"a"));
+    let gone = world.step(2, apply(2, vec![Change::RemoveTopic { topic_id }], vec![]));
+    for output in gone {
+        match output {
+            Output::Retired(log) => drop(log.retire().expect("the disk works")),
+            Output::Persist(entry) => on_their_way.push(entry),
+            _ => {}
+        }
+    }
+    let name = TopicName::new("t").expect("legal");
+    let (disk, config) = (world.disk.clone(), TopicConfig::default());
+    let log = Log::create(disk, Path::new("/d"), &name, TOPIC, config, at(3));
+    let made = Change::Partition {
+        topic_id,
+        partition: TOPIC.partition,
+        replicas: vec![NodeId(1)],
+        leader: NodeId(1),
+        leader_epoch: LeaderEpoch(0),
+    };
+    let changes = vec![Change::Topic { topic_id, name }, made];
+    world.step(3, apply(3, changes, vec![log.expect("the disk works")]));
+    assert_eq!(produced(world.produce(4, -1, b"b")), [], "it waits for the disk");
+
+    let [appended, forgotten] = &on_their_way[..] else { panic!("a batch, and that all is gone") };
+    let told =
+        |entry| Event::Flushed(vec![Flushed::of(entry).expect("the shard is to hear of it")]);
+    assert_eq!(produced(world.step(5, told(appended))), [], "that was the other's");
+    assert_eq!(produced(world.step(6, told(forgotten))), []);
+    assert_eq!(world.describe().durable_offset, Offset(0));
+    assert_eq!(produced(world.step(7, durable(1))), [(ErrorCode::NONE, 0)]);
+}
+
 #[test]
 fn a_segment_that_is_deleted_meanwhile_is_let_go() {
     let mut world = rolled();
@@ -386,12 +427,7 @@ fn one_segment_at_a_time_is_given_up() {
     assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(2)]);
     assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [], "its room is not there yet");
     let start = Some(Offset(2));
-    let durable = Flushed {
-        topic_partition: TOPIC,
-        durable_offset: None,
-        log_start_offset: start,
-        is_truncated: false,
-    };
+    let durable = Flushed { log_start_offset: start, ..Flushed::nothing_of(TOPIC) };
     world.step(1000, Event::Flushed(vec![durable]));
     assert!(!world.disk.files().contains_key(&segment(0)), "without delay");
     assert_eq!(starts(world.step(1000, Event::GiveUpOldest)), [Offset(4)]);
@@ -433,13 +469,7 @@ fn what_was_weak_is_flushed_before_an_ack_is_durable() {
         "the flush goes first"
     );
     journal.commit(&entries).expect("commits");
-    let flushed = Flushed {
-        topic_partition: TOPIC,
-        durable_offset: Some(Offset(4)),
-        log_start_offset: None,
-        is_truncated: false,
-    };
-    let answers = replies(world.step(5, Event::Flushed(vec![flushed])));
+    let answers = replies(world.step(5, durable(4)));
     assert_eq!(answers.len(), 1, "now it is acknowledged");
     let log = after_power_cut(&world.disk);
     assert_eq!((log.end_offset(), log.holes().len()), (Offset(4), 0), "all of it is there");
@@ -452,19 +482,10 @@ fn a_topic_that_becomes_weak_again_is_flushed_by_its_timer() {
     world.produce(1, 1, b"weak");
     assert_eq!(persisted(world.set("acks.durable", "true")).len(), 1);
     assert!(persisted(world.tick(101)).is_empty(), "the timer went with the weakness");
-    let flushed = |offset| {
-        let durable_offset = Some(Offset(offset));
-        Event::Flushed(vec![Flushed {
-            topic_partition: TOPIC,
-            durable_offset,
-            log_start_offset: None,
-            is_truncated: false,
-        }])
-    };
-    world.step(102, flushed(1));
+    world.step(102, durable(1));
     let entries = persisted(world.produce(103, -1, b"strong"));
     assert!(matches!(&entries[..], [Entry::Append { .. }]), "nothing is owed any more");
-    world.step(104, flushed(2));
+    world.step(104, durable(2));
     assert!(persisted(world.set("acks.durable", "false")).is_empty());
     assert!(persisted(world.produce(105, 1, b"weak")).is_empty());
     let entries = persisted(world.tick(205));
@@ -528,13 +549,7 @@ fn produced(outputs: Vec<Output<SimDisk>>) -> Vec<(ErrorCode, i64)> {
 
 fn durable(end: i64) -> Event<SimDisk> {
     let durable_offset = Some(Offset(end));
-    let flushed = Flushed {
-        topic_partition: TOPIC,
-        durable_offset,
-        log_start_offset: None,
-        is_truncated: false,
-    };
-    Event::Flushed(vec![flushed])
+    Event::Flushed(vec![Flushed { durable_offset, ..Flushed::nothing_of(TOPIC) }])
 }
 
 #[test]
@@ -597,8 +612,7 @@ fn segments_go_when_what_they_tell_of_producers_is_durable() {
     });
     let (topic_partition, note) = note.expect("there is something to keep");
     let log_start_offset = Some(Offset(2));
-    let start =
-        Flushed { topic_partition, durable_offset: None, log_start_offset, is_truncated: false };
+    let start = Flushed { log_start_offset, ..Flushed::nothing_of(topic_partition) };
     world.step(1001, Event::Flushed(vec![start]));
     assert!(world.disk.files().contains_key(&segment(0)), "its producers are not safe yet");
     let at = note.save().expect("the disk works");

@@ -108,23 +108,57 @@ pub struct Flushed {
     pub log_start_offset: Option<Offset>,
     /// Whether the commit says where the log is cut; the cut comes after what else is told here.
     pub is_truncated: bool,
+    /// Whether the commit says that the log is let go: all that is told here is of that log, and all
+    /// that is told from now on of the one in its place.
+    pub is_forgotten: bool,
 }
 
 impl Flushed {
+    /// Nothing of a partition.
+    pub const fn nothing_of(topic_partition: TopicPartition) -> Flushed {
+        Flushed {
+            topic_partition,
+            durable_offset: None,
+            log_start_offset: None,
+            is_truncated: false,
+            is_forgotten: false,
+        }
+    }
+
     /// What became durable with an entry, if a partition's owner must hear of it.
     pub fn of<F>(entry: &Entry<F>) -> Option<Flushed> {
-        let (durable_offset, log_start_offset, is_truncated) = match entry {
+        let mut flushed = Flushed::nothing_of(entry.topic_partition());
+        match entry {
             Entry::Append { end_offset, .. } | Entry::Flush { end_offset, .. } => {
-                (Some(*end_offset), None, false)
+                flushed.durable_offset = Some(*end_offset);
             }
-            Entry::State { state: SmallState::LogStart(offset), .. } => {
-                (None, Some(*offset), false)
+            Entry::State { state, .. } => match *state {
+                SmallState::LogStart(offset) => flushed.log_start_offset = Some(offset),
+                SmallState::Truncated { .. } => flushed.is_truncated = true,
+                SmallState::Forget => flushed.is_forgotten = true,
+                _ => return None,
+            },
+        }
+        Some(flushed)
+    }
+
+    /// Adds this to what a commit tells: a partition's batches come one after the other, and the last
+    /// one says it all.
+    pub fn join(self, commit: &mut Vec<Flushed>) {
+        match commit.last_mut() {
+            Some(last) if last.topic_partition == self.topic_partition && !last.is_last() => {
+                last.durable_offset = last.durable_offset.max(self.durable_offset);
+                last.log_start_offset = last.log_start_offset.max(self.log_start_offset);
+                last.is_truncated = self.is_truncated;
+                last.is_forgotten = self.is_forgotten;
             }
-            Entry::State { state: SmallState::Truncated { .. }, .. } => (None, None, true),
-            Entry::State { .. } => return None,
-        };
-        let topic_partition = entry.topic_partition();
-        Some(Flushed { topic_partition, durable_offset, log_start_offset, is_truncated })
+            _ => commit.push(self),
+        }
+    }
+
+    /// Whether what follows is to be told by itself.
+    fn is_last(&self) -> bool {
+        self.is_truncated || self.is_forgotten
     }
 }
 
@@ -208,6 +242,9 @@ pub struct Back<D: Disk> {
     held: Held,
     awaited: Awaited<TopicPartition>,
     replicas: Replicas,
+    /// Partitions whose logs were let go, how many of each, until a commit says so: what commits tell
+    /// until then is not of the log in their place.
+    forgetting: BTreeMap<TopicPartition, u32>,
     /// Logs that were let go while they are being cut.
     leaving: BTreeMap<TopicPartition, Box<Log<D>>>,
     is_writable: bool,
@@ -247,6 +284,7 @@ impl<D: Disk> Back<D> {
             held: Held::new(config.shard_count),
             awaited: Awaited::default(),
             replicas: Replicas::new(config),
+            forgetting: BTreeMap::new(),
             leaving: BTreeMap::new(),
             is_writable: true,
             has_space: true,
@@ -313,6 +351,7 @@ impl<D: Disk> Back<D> {
         self.replicas.forget(topic_partition, &state.log);
         let forget = Entry::State { topic_partition, state: SmallState::Forget };
         self.outputs.push_back(BackOutput::Persist(forget));
+        *self.forgetting.entry(topic_partition).or_default() += 1;
         let is_being_cut = state.log.is_being_cut();
         let log = Box::new(state.log.into_log());
         if is_being_cut {

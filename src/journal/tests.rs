@@ -57,19 +57,19 @@ impl Writer {
     }
 
     fn entry(&mut self, bytes: Bytes, is_written: bool) -> Entry<SimFile> {
-        let entry = Entry::Append {
-            topic_partition: tp(self.number),
-            leader_epoch: LeaderEpoch(1),
-            base_offset: self.offset,
-            end_offset: self.offset.next().expect("few"),
-            segment: self.segment(),
-            position: self.position,
-            is_written,
-            bytes: bytes.clone(),
-        };
+        let (base_offset, position) = (self.offset, self.position);
         self.position += bytes.len() as u64;
         self.offset = self.offset.next().expect("few");
-        entry
+        Entry::Append {
+            topic_partition: tp(self.number),
+            leader_epoch: LeaderEpoch(1),
+            base_offset,
+            end_offset: self.offset,
+            segment: self.segment(),
+            position,
+            is_written,
+            bytes,
+        }
     }
 
     fn segment(&self) -> SegmentRef<SimFile> {

@@ -231,16 +231,7 @@ where
                 let _ = self.control.send(ControlEvent::Flushed(flushed));
             } else {
                 let owner = ShardId::owner(topic_partition, self.shards.len() as u16);
-                let commit = &mut commits[usize::from(owner.0)];
-                // A partition's batches come one after the other; the last one says it all.
-                match commit.last_mut() {
-                    Some(last) if last.topic_partition == topic_partition && !last.is_truncated => {
-                        last.durable_offset = last.durable_offset.max(flushed.durable_offset);
-                        last.log_start_offset = last.log_start_offset.max(flushed.log_start_offset);
-                        last.is_truncated = flushed.is_truncated;
-                    }
-                    _ => commit.push(flushed),
-                }
+                flushed.join(&mut commits[usize::from(owner.0)]);
             }
         }
         for (shard, commit) in self.shards.iter().zip(commits) {

@@ -138,15 +138,7 @@ impl World {
                 continue;
             }
             let owner = ShardId::owner(topic_partition, shard_count);
-            let commit = &mut commits[usize::from(owner.0)];
-            match commit.last_mut() {
-                Some(last) if last.topic_partition == topic_partition && !last.is_truncated => {
-                    last.durable_offset = last.durable_offset.max(flushed.durable_offset);
-                    last.log_start_offset = last.log_start_offset.max(flushed.log_start_offset);
-                    last.is_truncated = flushed.is_truncated;
-                }
-                _ => commit.push(flushed),
-            }
+            flushed.join(&mut commits[usize::from(owner.0)]);
         }
         for (shard, commit) in commits.into_iter().enumerate() {
             if !commit.is_empty() {

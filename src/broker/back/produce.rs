@@ -1,6 +1,7 @@
 //! Produces: appended now, answered now or when a commit has covered them (semantics.md 2.2).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::BytesMut;
 
@@ -230,6 +231,13 @@ impl<D: Disk> Back<D> {
     /// A commit of the flusher is on stable storage.
     pub fn flushed(&mut self, now: Now, flushed: &Flushed) {
         let topic_partition = flushed.topic_partition;
+        if let Entry::Occupied(mut forgetting) = self.forgetting.entry(topic_partition) {
+            *forgetting.get_mut() -= u32::from(flushed.is_forgotten);
+            if *forgetting.get() == 0 {
+                forgetting.remove();
+            }
+            return;
+        }
         let Some(state) = self.partitions.get_mut(&topic_partition) else { return };
         if state.log.replica().is_some() {
             return self.flushed_replica(now, flushed);
@@ -258,7 +266,8 @@ impl<D: Disk> Back<D> {
     }
 
     fn flushed_replica(&mut self, now: Now, flushed: &Flushed) {
-        let Flushed { topic_partition, durable_offset, log_start_offset, is_truncated } = *flushed;
+        let Flushed { topic_partition, durable_offset, log_start_offset, is_truncated, .. } =
+            *flushed;
         let told = Input::Flushed { durable_end: durable_offset, log_start: log_start_offset };
         self.step_replica(now, topic_partition, told);
         let state = self.partitions.get_mut(&topic_partition).expect("found by the caller");

@@ -39,13 +39,8 @@ fn nothing_is_noted_as_committed_before_it_is_there() {
                 storage.worked(at(1), Worked::Kept(Ok(())));
             }
         }
-        let end = storage.log().end_offset();
-        let flushed = Flushed {
-            topic_partition: METADATA,
-            durable_offset: Some(end),
-            log_start_offset: None,
-            is_truncated: false,
-        };
+        let durable_offset = Some(storage.log().end_offset());
+        let flushed = Flushed { durable_offset, ..Flushed::nothing_of(METADATA) };
         storage.flushed(at(1), &flushed);
     }
     let noted = kept.iter().map(|keep| match keep {
@@ -102,17 +97,7 @@ impl Rig {
                 StorageOutput::Work(_) => unreachable!("everything is in memory"),
                 StorageOutput::Journal(entry) => {
                     self.journaled += 1;
-                    let (durable_offset, is_truncated) = match entry {
-                        Entry::Append { end_offset, .. } => (Some(end_offset), false),
-                        Entry::State { state: SmallState::Truncated { .. }, .. } => (None, true),
-                        _ => (None, false),
-                    };
-                    let flushed = Flushed {
-                        topic_partition: METADATA,
-                        durable_offset,
-                        log_start_offset: None,
-                        is_truncated,
-                    };
+                    let flushed = Flushed::of(&entry).unwrap_or(Flushed::nothing_of(METADATA));
                     self.storage.flushed(at(ms), &flushed);
                 }
                 StorageOutput::Persisted(number) => self.persisted.push(number),
@@ -195,12 +180,7 @@ fn a_cut_waits_for_room_too() {
     assert_eq!(rig.storage.log().end_offset(), Offset(1));
 }
 
-const CUT: Flushed = Flushed {
-    topic_partition: METADATA,
-    durable_offset: None,
-    log_start_offset: None,
-    is_truncated: true,
-};
+const CUT: Flushed = Flushed { is_truncated: true, ..Flushed::nothing_of(METADATA) };
 
 #[test]
 fn another_failure_is_final() {
