@@ -12,7 +12,8 @@
 //!                        what comes for these partitions meanwhile waits
 //! ```
 //!
-//! Where nothing else is to be committed, one thread does both: to hand over costs two wake-ups.
+//! Where no other partition has anything to commit, one thread does both: to hand over costs two
+//! wake-ups.
 //!
 //! **Invariant:** a partition's entries are committed in the order in which they came; and nothing of
 //! any partition passes one that was let go: where it is given back, the log there is another, and what
@@ -31,7 +32,7 @@ use crate::limits::JOURNAL_COMMIT_ENTRIES_MAX;
 use crate::time::Boot;
 
 /// Who committed little within so long will do so again.
-const LITTLE_RECENT_MS: u64 = 1_000;
+const RECENT_MS: u64 = 1_000;
 
 /// Which entries are committed next, which are synced ahead, and which wait.
 #[derive(Debug)]
@@ -45,8 +46,9 @@ pub struct Ahead<F> {
     /// One of them was let go: all wait.
     is_all_held: bool,
     waiting: Vec<Entry<F>>,
-    /// When a partition with little was seen last.
-    little_at: Option<Boot>,
+    /// The two partitions that had little last, and when: one of them is not who has much now, and
+    /// had less before.
+    little: [Option<(TopicPartition, Boot)>; 2],
 }
 
 impl<F> Ahead<F> {
@@ -58,7 +60,7 @@ impl<F> Ahead<F> {
             held: BTreeSet::new(),
             is_all_held: false,
             waiting: Vec::new(),
-            little_at: None,
+            little: [None; 2],
         }
     }
 
@@ -72,26 +74,35 @@ impl<F> Ahead<F> {
                 self.waiting.append(entries);
             }
             self.waiting.append(&mut take_of(&self.held, entries));
-            if !entries.is_empty() {
-                self.little_at = Some(now);
-            }
+            self.note_little(now, entries, &BTreeSet::new());
             return false;
         }
         self.held.clear();
         self.is_all_held = false;
         entries.splice(0..0, self.waiting.drain(..));
         let much = self.with_much(entries);
-        let is_alone = entries.iter().all(|entry| much.contains(&entry.topic_partition()));
-        if !is_alone {
-            self.little_at = Some(now);
-        }
-        let is_awaited = self.little_at.is_some_and(|at| now.ms_since(at) <= LITTLE_RECENT_MS);
+        self.note_little(now, entries, &much);
+        let is_awaited = self.little.iter().flatten().any(|(topic_partition, at)| {
+            !much.contains(topic_partition) && now.ms_since(*at) <= RECENT_MS
+        });
         if much.is_empty() || !is_awaited || is_one_let_go(&much, entries) {
             return false;
         }
         self.syncing = take_of(&much, entries);
         self.held = much;
         true
+    }
+
+    /// Remembers who has little, the first and the last of them.
+    fn note_little(&mut self, now: Boot, entries: &[Entry<F>], much: &BTreeSet<TopicPartition>) {
+        let mut little = entries.iter().map(Entry::topic_partition).filter(|tp| !much.contains(tp));
+        for topic_partition in little.next().into_iter().chain(little.next_back()) {
+            let [newer, older] = &mut self.little;
+            if newer.is_none_or(|(known, _)| known != topic_partition) {
+                std::mem::swap(newer, older);
+            }
+            *newer = Some((topic_partition, now));
+        }
     }
 
     /// Whose share is large. One whose last batches have not reached their segment is the commit's.
@@ -286,11 +297,26 @@ mod tests {
         let mut entries = vec![append(2, 0, 10)];
         assert!(!ahead.split(ms(10), &mut entries));
         let mut entries = vec![append(1, 1, MUCH)];
-        assert!(ahead.split(ms(10 + LITTLE_RECENT_MS), &mut entries), "the other may come again");
+        assert!(ahead.split(ms(10 + RECENT_MS), &mut entries), "the other may come again");
         ahead.done();
         let mut entries = vec![append(1, 2, MUCH)];
-        assert!(!ahead.split(ms(11 + LITTLE_RECENT_MS), &mut entries), "it did not");
+        assert!(!ahead.split(ms(11 + RECENT_MS), &mut entries), "it did not");
         assert_eq!(told(&entries), [(1, 2)]);
+    }
+
+    /// A producer alone, of batches about as large as what is much, had each second one handed over.
+    #[test]
+    fn who_has_more_now_and_then_is_still_alone() {
+        let mut ahead = Ahead::new(MUCH);
+        for number in 0..10 {
+            let bytes = [MUCH - 1, MUCH][number as usize % 2];
+            assert!(!ahead.split(ms(0), &mut vec![append(1, number, bytes), state(1)]));
+        }
+        assert!(!ahead.split(ms(1), &mut vec![append(2, 0, 10), append(1, 10, 10)]));
+        assert!(ahead.split(ms(2), &mut vec![append(1, 11, MUCH)]), "the other may come again");
+        assert!(!ahead.split(ms(3), &mut vec![append(3, 0, 10), append(2, 1, 10)]));
+        ahead.done();
+        assert!(ahead.split(ms(4), &mut vec![append(2, 2, MUCH)]), "one of them is another");
     }
 
     /// A batch that is in memory only.

@@ -36,7 +36,7 @@ use super::unsynced::Unsynced;
 use super::{Input, LeaderAndIsr, Output};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
-use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
+use crate::limits::{REPLICA_CATCH_UP_BYTES, REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
 use crate::log::{Copied, Cut, LogError, ReadError, Truncation};
 use crate::mutant::{self, Mutant};
 use crate::record::{Batch, empty_batch};
@@ -279,13 +279,26 @@ impl<D: Disk> Follower<D> {
                 true => log.end_offset(),
                 false => self.local.durable_end(),
             },
-            max_bytes: match log.config().acks_durable {
-                true => self.unsynced.fetch_bytes(),
-                false => REPLICA_FETCH_BYTES,
-            },
+            max_bytes: self.fetch_bytes(),
             is_damaged: self.local.damage.is_some(),
         };
         self.local.push(Output::Fetch { leader, fetch });
+    }
+
+    /// How much to ask for at once.
+    fn fetch_bytes(&self) -> u32 {
+        let most = match self.is_in_sync() {
+            true => REPLICA_FETCH_BYTES,
+            false => REPLICA_CATCH_UP_BYTES,
+        };
+        match self.local.log.config().acks_durable {
+            true => self.unsynced.fetch_bytes(most),
+            false => most,
+        }
+    }
+
+    fn is_in_sync(&self) -> bool {
+        self.local.state.isr.contains(&self.local.config.node_id)
     }
 
     /// Keeps two fetches under way, as far as the throttle and the disk keep up.
@@ -309,9 +322,8 @@ impl<D: Disk> Follower<D> {
 
     /// From when on it may ask for more; never, if that is not a question of time.
     fn more_at(&self) -> Boot {
-        let is_in_sync = self.local.state.isr.contains(&self.local.config.node_id);
         let must_wait = self.is_biding || self.unsynced.is_much();
-        match (must_wait, is_in_sync) {
+        match (must_wait, self.is_in_sync()) {
             (true, _) => Boot::NEVER,
             (false, true) => Boot(0),
             (false, false) => self.throttle.ready_at(),

@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 
 use crate::ids::Offset;
 use crate::limits::{
-    REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX, REPLICA_UNSYNCED_BYTES_MAX,
-    REPLICA_UNSYNCED_BYTES_MIN, REPLICA_UNSYNCED_MS,
+    REPLICA_FETCHES_MAX, REPLICA_UNSYNCED_BYTES_MAX, REPLICA_UNSYNCED_BYTES_MIN,
+    REPLICA_UNSYNCED_MS,
 };
 use crate::time::Boot;
 
@@ -98,10 +98,10 @@ impl Unsynced {
         self.bytes_max <= self.bytes
     }
 
-    /// How much to ask for at once: what is under way is no more than what may lie here.
-    pub fn fetch_bytes(&self) -> u32 {
+    /// How much of `most` to ask for at once: what is under way is no more than what may lie here.
+    pub fn fetch_bytes(&self, most: u32) -> u32 {
         let share = self.bytes_max / REPLICA_FETCHES_MAX as u64;
-        u32::try_from(share).unwrap_or(u32::MAX).min(REPLICA_FETCH_BYTES)
+        u32::try_from(share).unwrap_or(u32::MAX).min(most)
     }
 }
 
@@ -110,6 +110,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const ASKED: u32 = 256 << 10;
 
     /// Copies partitions as fast as may be, to a disk that takes `ms` for a MiB; answers how much lay
     /// there at most, how much once the disk is known, and what is asked for at once by then. A sync
@@ -123,7 +124,7 @@ mod tests {
             for unsynced in &mut partitions {
                 while !unsynced.is_much() {
                     end += 1;
-                    unsynced.add(now, Offset(end), u64::from(unsynced.fetch_bytes()));
+                    unsynced.add(now, Offset(end), u64::from(unsynced.fetch_bytes(ASKED)));
                 }
             }
             last = partitions.iter().map(|unsynced| unsynced.bytes).sum();
@@ -135,18 +136,18 @@ mod tests {
                 assert_eq!(unsynced.bytes, 0);
             }
         }
-        (most, last, partitions[0].fetch_bytes())
+        (most, last, partitions[0].fetch_bytes(ASKED))
     }
 
     #[test]
     fn a_disk_that_keeps_up_gets_what_it_can_do() {
-        assert_eq!(copy_to(1, 0, 1), (4 * MIB, 4 * MIB, REPLICA_FETCH_BYTES));
+        assert_eq!(copy_to(1, 0, 1), (4 * MIB, 4 * MIB, ASKED));
     }
 
     #[test]
     fn a_slow_card_holds_nobody_up_for_long() {
         // 30 MB/s: 2 MiB are 66 ms.
-        assert_eq!(copy_to(33, 0, 1), (2 * MIB, 2 * MIB, REPLICA_FETCH_BYTES));
+        assert_eq!(copy_to(33, 0, 1), (2 * MIB, 2 * MIB, ASKED));
         assert_eq!(copy_to(1000, 0, 1), (MIB / 16, MIB / 16, 32 << 10));
         // A hundred partitions at once.
         assert_eq!(copy_to(33, 0, 100), (100 * MIB / 16, 100 * MIB / 16, 32 << 10));
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn where_each_sync_takes_long_it_is_worth_it() {
-        assert_eq!(copy_to(33, 200, 1), (4 * MIB, 4 * MIB, REPLICA_FETCH_BYTES));
+        assert_eq!(copy_to(33, 200, 1), (4 * MIB, 4 * MIB, ASKED));
     }
 
     #[test]
