@@ -10,17 +10,22 @@ mod sim_disk;
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use member_world::{World, controller_config};
 use odradek::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, metadata_topic_config,
 };
-use odradek::ids::{NodeId, TopicName, Uuid};
+use odradek::broker::site::{Found, Keep, KeptState, forget, read_snapshot, read_state, spoil};
+use odradek::ids::{LeaderEpoch, NodeId, Offset, TopicName, Uuid};
 use odradek::journal::Journal;
+use odradek::journal::disk::Disk;
 use odradek::log::{LogDir, OpenParameters};
+use odradek::quorum::{Members, Snapshot, VoterId};
 use odradek::time::{Boot, Now, Timestamp};
 use odradek::topic_config::TopicConfig;
 use odradek::wire::change_members::{ChangeMembersRequest, ChangeMembersResponse, SiteChange};
 use odradek::wire::{ApiKey, ErrorCode, TopicRef, frame};
+use sim_disk::{Cut, SimDisk};
 
 fn site_of_three() -> World {
     let mut world = World::of(3);
@@ -437,4 +442,46 @@ fn a_board_whose_power_goes_while_it_leaves_comes_back_to_leave() {
     world.propose(leaves, topic, &[leaves, taker.0], 0);
     assert_eq!(world.change(leaves, change), ErrorCode::NONE);
     assert_eq!(*world.partition(leader, topic).expect("moved").replicas, [taker]);
+}
+
+/// A voter whose log is not to be trusted empties it and forgets what it promised. Its promises with an
+/// empty log would be those of a voter that may take anything: they are spoiled first.
+#[test]
+fn promises_that_are_spoiled_are_worth_nothing_until_nothing_is_left() {
+    let dir = Path::new("/data");
+    let promised = KeptState {
+        incarnation: 7,
+        is_founder: false,
+        epoch: LeaderEpoch(3),
+        vote: None,
+        high_watermark: Offset(9),
+    };
+    let members = Members::voting([VoterId { node_id: NodeId(1), incarnation: 7 }]);
+    let (last_offset, epoch) = (Offset(4), LeaderEpoch(2));
+    let snapshot = Snapshot { last_offset, epoch, members, image: Bytes::new() };
+    let mut steps = 0;
+    loop {
+        let disk = SimDisk::new();
+        disk.create_dir_all(dir).expect("no failure yet");
+        disk.sync_all(dir).expect("no failure yet");
+        Keep::State(promised).run(&disk, dir).expect("no failure yet");
+        Keep::Snapshot(snapshot.clone()).run(&disk, dir).expect("no failure yet");
+        disk.fail_after(steps);
+        let is_spoiled = spoil(&disk, dir).is_ok();
+        let is_done = is_spoiled && forget(&disk, dir).is_ok();
+        for seed in 0..8 {
+            let disk = disk.power_cut(Cut::KeepSome(seed));
+            let has_snapshot = read_snapshot(&disk, dir).expect("no failure") != Found::Never;
+            match read_state(&disk, dir).expect("no failure any more") {
+                Found::Sound(state) => assert_eq!((state, is_spoiled), (promised, false)),
+                Found::Never => assert!(!has_snapshot && is_spoiled),
+                Found::Damaged => assert!(!is_done),
+            }
+        }
+        if is_done {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(6 < steps, "each step was cut short");
 }

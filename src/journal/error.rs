@@ -54,6 +54,8 @@ pub enum JournalDamage {
         /// Its sequence number.
         sequence: u64,
     },
+    /// It was found by a start that did not come to its end.
+    Earlier,
 }
 
 impl fmt::Display for JournalDamage {
@@ -77,6 +79,11 @@ impl fmt::Display for JournalDamage {
             Self::Commit { sequence } => write!(
                 f,
                 "{JOURNAL_FILE}: commit {sequence} is damaged; what it alone held is lost"
+            ),
+            Self::Earlier => write!(
+                f,
+                "{JOURNAL_FILE} was damaged when it was opened before; that start did not come to \
+                 its end"
             ),
         }
     }

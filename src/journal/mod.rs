@@ -84,6 +84,10 @@ pub const JOURNAL_FILE: &str = "commit.journal";
 /// the copies here knows, for a second start finds a journal that is whole.
 const UNPROVEN_FILE: &str = "commit.journal.unproven";
 
+/// Says that the journal was found damaged, until a start that knows has come to its end: what it
+/// makes or writes meanwhile is sound, and the power may go before it has drawn its conclusions.
+const DAMAGED_FILE: &str = "commit.journal.damaged";
+
 /// The journal while it is made: a power cut in its first moment leaves no half-made ring behind,
 /// which a later start would take for a damaged one.
 const NEW_FILE: &str = "commit.journal.new";
@@ -188,7 +192,7 @@ pub struct Opened<D: Disk> {
     pub states: BTreeMap<TopicPartition, PartitionState>,
     /// Whether the last stop was clean: the ring is empty.
     pub was_clean: bool,
-    /// What is wrong with the journal itself.
+    /// What is wrong with the journal itself, now or since a start came to its end ([`started`]).
     pub damage: Option<JournalDamage>,
     /// The journal does not go back to what was promised last: it is new, or was damaged, now or
     /// since [`prove`] was called last.
@@ -239,9 +243,11 @@ impl<D: Disk> Journal<D> {
             damage = Some(JournalDamage::Missing);
         }
         let is_fresh = found.newest.is_none();
-        if is_fresh {
+        if damage.is_some() {
+            note_damage(&disk, dir)?;
+        } else if is_fresh {
             // Before anything covers up that there was no other.
-            note_unproven(&disk, dir)?;
+            note(&disk, dir, &[UNPROVEN_FILE])?;
         }
         let is_tail_lost = !is_fresh && found.is_one_lost;
         let mut superblock = match found.newest {
@@ -256,9 +262,11 @@ impl<D: Disk> Journal<D> {
         };
         let damage = damage.or(states.is_none().then_some(JournalDamage::Checkpoint));
         let states = states.unwrap_or_default();
-        if damage.is_some() {
-            note_unproven(&disk, dir)?;
+        if damage == Some(JournalDamage::Checkpoint) {
+            note_damage(&disk, dir)?;
         }
+        let was_damaged = disk.exists(&dir.join(DAMAGED_FILE))?;
+        let damage = damage.or(was_damaged.then_some(JournalDamage::Earlier));
         let is_unproven = disk.exists(&dir.join(UNPROVEN_FILE))?;
         if is_tail_lost {
             // Perhaps a later lap than this one says: nothing may be written ahead.
@@ -570,14 +578,31 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-fn note_unproven(disk: &impl Disk, dir: &Path) -> io::Result<()> {
-    disk.open(&dir.join(UNPROVEN_FILE), Open::CreateOrWrite)?.sync_data()?;
+/// Before anything covers it up: what is made or written now is sound again.
+fn note_damage(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    note(disk, dir, &[DAMAGED_FILE, UNPROVEN_FILE])
+}
+
+fn note(disk: &impl Disk, dir: &Path, names: &[&str]) -> io::Result<()> {
+    for name in names {
+        disk.open(&dir.join(name), Open::CreateOrWrite)?.sync_data()?;
+    }
     disk.sync_dir(dir)
 }
 
 /// Takes note that whoever goes by the copies here knows what [`Opened::is_unproven`] means.
 pub fn prove(disk: &impl Disk, dir: &Path) -> io::Result<()> {
-    match disk.remove_file(&dir.join(UNPROVEN_FILE)) {
+    remove_note(disk, dir, UNPROVEN_FILE)
+}
+
+/// Takes note that a start has come to its end: what is to be done about [`Opened::damage`] is done,
+/// and the next start does not find it again.
+pub fn started(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    remove_note(disk, dir, DAMAGED_FILE)
+}
+
+fn remove_note(disk: &impl Disk, dir: &Path, name: &str) -> io::Result<()> {
+    match disk.remove_file(&dir.join(name)) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
         Err(_) => Ok(()),
         Ok(()) => disk.sync_dir(dir),

@@ -78,7 +78,7 @@ impl<D: Disk> Journal<D> {
         while let Some(found) = self.next(&cursor)? {
             if cursor.sequence < found.header.sequence {
                 report.damage.get_or_insert(JournalDamage::Commit { sequence: cursor.sequence });
-                super::note_unproven(&self.disk, &self.dir)?;
+                super::note_damage(&self.disk, &self.dir)?;
             }
             let half = self.half_of(found.place);
             if self.halves[half].is_free {

@@ -482,6 +482,24 @@ fn recovery_that_is_cut_itself_recovers_again() {
 }
 
 #[test]
+fn a_damage_is_told_until_a_start_has_come_to_its_end() {
+    // The power went between: the journal that was made in the damaged one's place passed for sound,
+    // and a voter that had lost what it had told others went on voting.
+    let disk = SimDisk::new();
+    assert_eq!(open(&disk).damage, None);
+    disk.damage(&dir().join(JOURNAL_FILE), |bytes| bytes.fill(0));
+    assert_eq!(open(&disk).damage, Some(JournalDamage::Superblock));
+    let disk = disk.power_cut(Cut::KeepNothing);
+    assert_eq!(open(&disk).damage, Some(JournalDamage::Earlier));
+    started(&disk, dir()).expect("no failure");
+    let disk = disk.power_cut(Cut::KeepNothing);
+    let opened = open(&disk);
+    assert_eq!((opened.damage, opened.is_unproven), (None, true), "copies are another matter");
+    prove(&disk, dir()).expect("no failure");
+    assert!(!open(&disk.power_cut(Cut::KeepNothing)).is_unproven);
+}
+
+#[test]
 fn a_disk_that_lies_about_its_syncs_is_found_out() {
     let disk = SimDisk::new();
     disk.create_dir_all(dir()).expect("no failure");

@@ -91,6 +91,7 @@ pub(super) fn start(config: &Config, outside: &Outside) -> Result<Broker, StartE
         joining::refuse_member(&opened)?;
         alone(config, &mut opened, start, &run_time)?
     };
+    opened.started()?;
     let Begun { governor, image, logs, reload } = begun;
 
     let now = clock::now();
@@ -266,6 +267,13 @@ impl OpenDir {
         let mut opened = OpenDir { dir, journal, logs, recovery, damage, is_unproven };
         opened.commit(&owed)?;
         Ok(opened)
+    }
+
+    /// All that a damaged journal asks for is done.
+    fn started(&self) -> Result<(), StartError> {
+        let path = self.dir.path();
+        journal::started(&FileDisk::new(), path)
+            .map_err(|why| StartError::LogDirIo(path.to_owned(), why))
     }
 
     fn report(&self, metrics: &ProcessMetrics) {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use crate::broker::control::{ControlStart, METADATA, MetadataError};
 use crate::broker::site::{
     Found, FoundCopies, Site, SiteConfig, SiteError, SiteStart, Standing, examine, forget,
-    read_snapshot, read_state,
+    read_snapshot, read_state, spoil,
 };
 use crate::config::{Config, Protocol, Role};
 use crate::controller::change::Endpoint;
@@ -241,19 +241,20 @@ fn inspect(
     Ok((log, standing))
 }
 
-/// Empties the quorum's log, and forgets what was promised with it.
+/// Empties the quorum's log, and forgets what was promised with it. Where the power goes meanwhile,
+/// the next start does it again.
 fn reset(opened: &mut OpenDir, log: &mut Log<FileDisk>) -> Result<(), StartError> {
     let dir: PathBuf = opened.dir.path().to_owned();
     let failed = |why| StartError::LogDirIo(dir.clone(), why);
     let log_failed = |why| StartError::Metadata(MetadataError::Log(why));
-    forget(&FileDisk::new(), &dir).map_err(failed)?;
+    spoil(&FileDisk::new(), &dir).map_err(failed)?;
     let truncation = Truncation::restart(crate::ids::Offset::ZERO);
     let entry = Entry::State { topic_partition: METADATA, state: truncation.state() };
     opened.commit(std::slice::from_ref(&entry))?;
     let cut = log.begin_truncation(clock::now(), truncation).map_err(log_failed)?;
     let done = cut.run().map_err(failed)?;
     log.finish_truncation(done);
-    Ok(())
+    forget(&FileDisk::new(), &dir).map_err(failed)
 }
 
 struct Settled {

@@ -9,12 +9,14 @@ use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Apply, Event as ShardEvent, Shard};
 use odradek::broker::site::{
     FoundCopies, Site, SiteError, SiteStart, Standing, Work, examine, forget, read_snapshot,
-    read_state,
+    read_state, spoil,
 };
 use odradek::controller::image::Image;
 use odradek::ids::{NodeId, Offset, Partition, TopicName, TopicPartition, Uuid};
 use odradek::journal::disk::DiskFile;
-use odradek::journal::{Ahead, CheckpointDone, CheckpointJob, Entry, Journal, SyncDone, SyncJob};
+use odradek::journal::{
+    self, Ahead, CheckpointDone, CheckpointJob, Entry, Journal, SyncDone, SyncJob,
+};
 use odradek::log::{
     Cut, DamageNote, Log, LogDir, OpenParameters, ProducersNote, Truncation, owed_entries,
 };
@@ -216,14 +218,14 @@ impl OpenDir {
     /// `runtime::joining::reset`.
     fn reset(&mut self, disk: &SimDisk, log: &mut Log<SimDisk>, now: Now) -> Result<(), BootError> {
         let error = failed("reset");
-        forget(disk, Path::new(DIR)).map_err(|why| error(why.to_string()))?;
+        spoil(disk, Path::new(DIR)).map_err(|why| error(why.to_string()))?;
         let truncation = Truncation::restart(Offset::ZERO);
         let entry = Entry::State { topic_partition: METADATA, state: truncation.state() };
         self.commit(std::slice::from_ref(&entry))?;
         let cut = log.begin_truncation(now, truncation).map_err(|why| error(why.to_string()))?;
         let done = cut.run().map_err(|why| error(why.to_string()))?;
         log.finish_truncation(done);
-        Ok(())
+        forget(disk, Path::new(DIR)).map_err(|why| error(why.to_string()))
     }
 
     /// `runtime::joining::settle`.
@@ -466,6 +468,7 @@ pub fn boot(
         is_unproven: opened.is_unproven,
         was_clean: opened.recovery.was_clean,
     });
+    journal::started(disk, path).map_err(|why| BootError(format!("the start's end: {why}")))?;
     found.safe = survey(disk, life, plan, now);
     let shards = begin_shards((life, seed), plan, now, &image, settled.logs);
     Ok((Running::new(life, site, shards, opened, plan.much_bytes), found))

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use odradek::journal::{Journal, JournalDamage};
+use odradek::journal::{self, Journal, JournalDamage};
 use odradek::log::{Log, LogDir, OpenParameters, RecoveryReport};
 
 use super::sim_disk::SimDisk;
@@ -36,5 +36,6 @@ pub fn boot(
     let replayed = journal.replay(&mut dir.redo(opened.states)).ok()?;
     let damage = opened.damage.or(replayed.damage);
     let (logs, report) = dir.recover(parameters, damage.is_none()).ok()?;
+    journal::started(disk, path).ok()?;
     Some(Booted { dir, journal, damage, is_unproven, logs, report })
 }

@@ -133,16 +133,29 @@ pub fn read_snapshot<D: Disk>(disk: &D, dir: &Path) -> io::Result<Found<Snapshot
     })
 }
 
-/// Forgets everything: the node is no longer the voter it was.
+/// Makes the promises worthless, before the log that goes with them is emptied: with an empty log they
+/// would be those of a voter that has everything still to come.
+pub fn spoil<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
+    for path in [dir.join(STATE), spare(dir, STATE)] {
+        let file = disk.open(&path, Open::CreateOrWrite)?;
+        file.set_len(0)?;
+        file.sync_data()?;
+    }
+    disk.sync_dir(dir)
+}
+
+/// Forgets everything: the node is no longer the voter it was. Until this has returned the next start
+/// finds spoiled promises, if [`spoil`] was called before.
 pub fn forget<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
-    for name in [STATE, SNAPSHOT] {
+    for name in [SNAPSHOT, STATE] {
         for path in [dir.join(name), spare(dir, name)] {
             if disk.exists(&path)? {
                 disk.remove_file(&path)?;
             }
         }
+        disk.sync_dir(dir)?;
     }
-    disk.sync_dir(dir)
+    Ok(())
 }
 
 fn head() -> Vec<u8> {

@@ -58,7 +58,7 @@ use active::Active;
 use applying::Applying;
 pub use asking::Altered;
 use asking::Asking;
-pub use kept::{Found, Keep, KeptState, forget, read_snapshot, read_state};
+pub use kept::{Found, Keep, KeptState, forget, read_snapshot, read_state, spoil};
 pub use passed::Said;
 pub use start::{FoundCopies, SiteError, SiteStart, Standing, examine};
 use storage::{Storage, StorageOutput};
