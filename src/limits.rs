@@ -303,10 +303,11 @@ pub const REPLICA_ANSWER_BYTES: u64 = 256 << 10;
 /// Bytes that a follower in sync asks for at once for one partition: what was produced in the meantime.
 pub const REPLICA_FETCH_BYTES: u32 = 1 << 20;
 
-/// The same of one that catches up. Others' batches come over the same connection behind them: with
-/// four times as much, acks of another topic waited 6.5 ms (p99) instead of 4 while a gigabyte was
-/// copied, which was no quicker. Two of them are under way: 1 Gbit/s at 4 ms.
-pub const REPLICA_CATCH_UP_BYTES: u32 = 256 << 10;
+/// The same of one that catches up, at first and where answers take long.
+pub const REPLICA_PORTION_BYTES_MIN: u32 = 32 << 10;
+
+/// The same where answers come at once.
+pub const REPLICA_PORTION_BYTES_MAX: u32 = 512 << 10;
 
 /// Bytes of one partition that a follower has copied and not synced before it asks for more, on a
 /// disk that keeps up. What is under way then comes on top.

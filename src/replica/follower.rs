@@ -30,13 +30,14 @@ use bytes::Bytes;
 use super::leader::Leader;
 use super::local::Local;
 use super::parked::Parked;
+use super::portion::Portion;
 use super::reconcile;
 use super::throttle::Throttle;
 use super::unsynced::Unsynced;
 use super::{Input, LeaderAndIsr, Output};
 use crate::ids::{NodeId, Offset};
 use crate::journal::disk::Disk;
-use crate::limits::{REPLICA_CATCH_UP_BYTES, REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
+use crate::limits::{REPLICA_FETCH_BYTES, REPLICA_FETCHES_MAX};
 use crate::log::{Copied, Cut, LogError, ReadError, Truncation};
 use crate::mutant::{self, Mutant};
 use crate::record::{Batch, empty_batch};
@@ -73,6 +74,14 @@ struct CutWanted {
     heals: bool,
 }
 
+/// A fetch without an answer.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    sequence: u64,
+    at: Boot,
+    bytes: u32,
+}
+
 /// Why an answer's batches are not appended.
 enum Fault {
     /// They are not what they should be.
@@ -91,7 +100,7 @@ pub struct Follower<D: Disk> {
     /// one incarnation goes on behind the one before.
     sequence: u64,
     /// Fetches without an answer, oldest first.
-    in_flight: VecDeque<u64>,
+    in_flight: VecDeque<Asked>,
     /// When the leader last answered, or was first asked.
     heard: Boot,
     failure_count: u32,
@@ -101,6 +110,7 @@ pub struct Follower<D: Disk> {
     is_cut_given: bool,
     throttle: Throttle,
     unsynced: Unsynced,
+    portion: Portion,
     /// The next fetch waits for what came last to be durable, and says so: the leader is woken once
     /// rather than twice.
     is_biding: bool,
@@ -123,6 +133,7 @@ impl<D: Disk> Follower<D> {
             is_cut_given: false,
             throttle,
             unsynced: Unsynced::default(),
+            portion: Portion::default(),
             is_biding: false,
             leader_high_watermark: Offset::ZERO,
         }
@@ -250,6 +261,7 @@ impl<D: Disk> Follower<D> {
         self.in_flight.clear();
         self.is_biding = false;
         self.unsynced.begin_anew();
+        self.portion = Portion::default();
         // A log that has seen a later epoch is not judged by the leader of an earlier one: what is
         // known of the site is behind, and that leader was deposed.
         let is_behind = self.local.state.leader_epoch < self.local.log.leader_epoch();
@@ -260,13 +272,15 @@ impl<D: Disk> Follower<D> {
         self.phase = Phase::Asking;
         self.heard = now.boot;
         let log = &self.local.log;
-        self.ask(FetchFrom::Offset { offset: log.end_offset(), last_epoch: log.leader_epoch() });
+        let from = FetchFrom::Offset { offset: log.end_offset(), last_epoch: log.leader_epoch() };
+        self.ask(now, from);
     }
 
-    fn ask(&mut self, from: FetchFrom) {
+    fn ask(&mut self, now: Now, from: FetchFrom) {
         let Some(leader) = self.local.state.leader else { return };
         self.sequence += 1;
-        self.in_flight.push_back(self.sequence);
+        let asked = Asked { sequence: self.sequence, at: now.boot, bytes: self.fetch_bytes() };
+        self.in_flight.push_back(asked);
         let log = &self.local.log;
         let fetch = FetchReplica {
             topic_partition: log.topic_partition(),
@@ -279,17 +293,21 @@ impl<D: Disk> Follower<D> {
                 true => log.end_offset(),
                 false => self.local.durable_end(),
             },
-            max_bytes: self.fetch_bytes(),
+            max_bytes: asked.bytes,
             is_damaged: self.local.damage.is_some(),
         };
         self.local.push(Output::Fetch { leader, fetch });
+    }
+
+    fn fetches_max(&self) -> usize {
+        if self.is_in_sync() { REPLICA_FETCHES_MAX } else { self.portion.fetches() }
     }
 
     /// How much to ask for at once.
     fn fetch_bytes(&self) -> u32 {
         let most = match self.is_in_sync() {
             true => REPLICA_FETCH_BYTES,
-            false => REPLICA_CATCH_UP_BYTES,
+            false => self.portion.bytes(),
         };
         match self.local.log.config().acks_durable {
             true => self.unsynced.fetch_bytes(most),
@@ -309,8 +327,8 @@ impl<D: Disk> Follower<D> {
         if self.in_flight.is_empty() {
             self.heard = now.boot;
         }
-        for _ in self.in_flight.len()..REPLICA_FETCHES_MAX {
-            self.ask(FetchFrom::Next);
+        for _ in self.in_flight.len()..self.fetches_max() {
+            self.ask(now, FetchFrom::Next);
         }
     }
 
@@ -331,15 +349,20 @@ impl<D: Disk> Follower<D> {
     }
 
     fn fetched(&mut self, now: Now, answer: &FetchedReplica, records: &Bytes) {
-        let is_expected = matches!(self.phase, Phase::Asking | Phase::Fetching)
-            && answer.leader_epoch == self.local.state.leader_epoch
-            && self.in_flight.front() == Some(&answer.sequence);
-        if !is_expected {
+        let is_current = matches!(self.phase, Phase::Asking | Phase::Fetching)
+            && answer.leader_epoch == self.local.state.leader_epoch;
+        let place = self.in_flight.iter().position(|asked| asked.sequence == answer.sequence);
+        let (true, Some(0), Some(asked)) = (is_current, place, self.in_flight.front().copied())
+        else {
             // One before it is lost; or a refusal from another epoch, of which metadata will tell.
-            if self.in_flight.contains(&answer.sequence) {
+            if place.is_some() {
                 self.rest(now);
             }
             return;
+        };
+        if !self.is_in_sync() {
+            let took_ms = now.boot.ms_since(asked.at);
+            self.portion.answered(asked.bytes, records.len() as u64, took_ms);
         }
         self.in_flight.pop_front();
         self.heard = now.boot;
@@ -610,7 +633,7 @@ impl<D: Disk> Follower<D> {
             Phase::Asking | Phase::Fetching => {
                 let timeout_at = self.heard.plus_ms(self.local.config.fetch_timeout_ms);
                 let wants_more =
-                    self.phase == Phase::Fetching && self.in_flight.len() < REPLICA_FETCHES_MAX;
+                    self.phase == Phase::Fetching && self.in_flight.len() < self.fetches_max();
                 let more_at = if wants_more { self.more_at() } else { Boot::NEVER };
                 let timeout_at = if self.in_flight.is_empty() { Boot::NEVER } else { timeout_at };
                 timeout_at.min(more_at)

@@ -54,6 +54,7 @@ mod local;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 mod parked;
+mod portion;
 mod reconcile;
 mod remote;
 mod serve;

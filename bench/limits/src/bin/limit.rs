@@ -10,9 +10,10 @@
 //! Seen on two cores: the thread is a tenth faster at 64 KiB batches, inline at most a twentieth
 //! at 1,000 records/s. `bench/run` takes the faster for each question.
 //!
-//! `limit fetch FILE` answers one line with the whole FILE by `sendfile`, and hangs up.
+//! `limit fetch FILE [HOST]` answers one line with the whole FILE by `sendfile`, and hangs up.
 //!
-//! Both print `limit ready: wire 127.0.0.1:PORT` when they answer. They trust their client.
+//! Both print `limit ready: wire HOST:PORT` when they answer, on loopback unless told otherwise. They
+//! trust their client.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -47,10 +48,15 @@ fn main() -> io::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let (path, inline) = match words[..] {
-        ["fetch", path] => return serve_file(path),
+        ["fetch", path] => return serve_file(path, "127.0.0.1"),
+        ["fetch", path, host] => return serve_file(path, host),
         ["produce", path] => (path, false),
         ["produce", path, "inline"] => (path, true),
-        _ => return Err(io::Error::other("usage: limit produce FILE [inline] | limit fetch FILE")),
+        _ => {
+            return Err(io::Error::other(
+                "usage: limit produce FILE [inline] | limit fetch FILE [HOST]",
+            ));
+        }
     };
     let limit: &'static Limit = Box::leak(Box::new(Limit {
         file: File::options().create(true).append(true).open(path)?,
@@ -62,7 +68,7 @@ fn main() -> io::Result<()> {
     if !inline {
         thread::spawn(|| limit.flush_forever());
     }
-    for stream in listen()?.incoming() {
+    for stream in listen("127.0.0.1")?.incoming() {
         let stream = stream?;
         thread::spawn(|| {
             // A peer that hangs up ends its thread, not the program.
@@ -72,8 +78,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn listen() -> io::Result<TcpListener> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+fn listen(host: &str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((host, 0))?;
     println!("limit ready: wire {}", listener.local_addr()?);
     Ok(listener)
 }
@@ -194,9 +200,9 @@ impl Limit {
 }
 
 /// One line in, the whole file out, for each connection.
-fn serve_file(path: &str) -> io::Result<()> {
+fn serve_file(path: &str, host: &str) -> io::Result<()> {
     let file: &'static File = Box::leak(Box::new(File::open(path)?));
-    for stream in listen()?.incoming() {
+    for stream in listen(host)?.incoming() {
         let stream = stream?;
         thread::spawn(|| {
             let _ = send_file(stream, file);
