@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use odradek::ids::{NodeId, Offset, TopicId, TopicPartition, Uuid};
 use odradek::journal::disk::{Disk, DiskFile, Open};
-use odradek::journal::{Redo, SmallState};
-use odradek::log::{Dump, Dumped, Hole, Log, LogDir, OpenError, OpenParameters, Scrubbed, Unknown};
+use odradek::journal::{PartitionState, Redo, SmallState};
+use odradek::log::{
+    Dump, Dumped, Hole, Log, LogDir, OpenError, OpenParameters, Scrubbed, Unknown, forget_unclean,
+};
 use odradek::topic_config::TopicConfig;
 use partition::{Fate, Random, World, name, read_all, topic_partition};
 use sim_disk::SimDisk;
@@ -407,6 +409,56 @@ fn without_the_journal_what_is_missing_at_the_start_is_named() {
     let stale = world.disk.after_kill();
     note(&stale, 79);
     assert_eq!(open(&stale, false), (Offset(0), vec![]));
+}
+
+/// A node that is stopped before it reaches its site has told nobody yet that the power went before.
+#[test]
+fn a_stop_that_was_not_clean_is_known_until_it_is_told() {
+    let mut world = world_of(3);
+    world.close();
+    let disk = world.disk.after_kill();
+    let is_unclean = |world: &mut World, disk: SimDisk| {
+        let report = world.open(disk);
+        (report.was_clean, report.is_unclean)
+    };
+    assert_eq!(is_unclean(&mut world, disk), (true, false));
+    let disk = world.disk.after_kill();
+    assert_eq!(is_unclean(&mut world, disk), (false, true));
+    world.close();
+    let disk = world.disk.after_power_cut(&mut Random::new(1));
+    assert_eq!(is_unclean(&mut world, disk), (true, true), "nobody was told");
+    forget_unclean(&world.disk, Path::new("/data")).expect("the disk works");
+    world.close();
+    let disk = world.disk.after_kill();
+    assert_eq!(is_unclean(&mut world, disk), (true, false));
+}
+
+/// Where the journal was lost the start was learnt from the files, and not told to the journal: the
+/// next start, which goes by that, took all before it for damage.
+#[test]
+fn a_start_that_was_learnt_from_the_files_is_told_to_the_journal() {
+    let mut world = world_of(80);
+    world.checkpoint().expect("the disk works");
+    let first = segments(&world.disk)[0].clone();
+    let disk = world.disk.after_kill();
+    disk.remove_file(&first).expect("there");
+    let parameters = parameters(1, None);
+    let mut state = PartitionState::default();
+    let mut starts = Vec::new();
+    for is_journal_whole in [true, false, true] {
+        let dir = LogDir::claim(disk.clone(), Path::new("/data"), &parameters);
+        let mut dir = dir.expect("claims");
+        let is_known = starts.is_empty();
+        let states = BTreeMap::from([(topic_partition(), state.clone())]);
+        dir.redo(if is_known { BTreeMap::new() } else { states });
+        let (logs, mut report) = dir.recover(&parameters, is_journal_whole).expect("recovers");
+        let report = report.partitions.remove(0);
+        assert_eq!(report.new_holes, []);
+        report.small_states.iter().for_each(|small| state.take(*small));
+        starts.push(logs[0].start_offset());
+    }
+    assert!(Offset(0) < starts[0]);
+    assert_eq!(starts, [starts[0]; 3]);
 }
 
 /// Found by tests/sim: a log was cut and written anew, and then the card lost the journal that knew.

@@ -147,7 +147,7 @@ impl<F: Clone> Item<'_, F> {
     ) {
         let (topic_partition, point) = match self.stored {
             StoredEntry::State { topic_partition, state: SmallState::Forget } => {
-                forget(topic_partition, &mut halves[half], states);
+                forget(topic_partition, halves, states);
                 named.remove(&topic_partition);
                 return;
             }
@@ -189,12 +189,15 @@ impl<F: Clone> Item<'_, F> {
 /// A deleted partition's segments need no sync, and its state is nobody's.
 fn forget<F>(
     topic_partition: TopicPartition,
-    half: &mut Half<F>,
+    halves: &mut [Half<F>; 2],
     states: &mut BTreeMap<TopicPartition, PartitionState>,
 ) {
     states.remove(&topic_partition);
-    half.points.remove(&topic_partition);
-    half.dirty.retain(|(dirty, _), _| *dirty != topic_partition);
+    // The older half's, too: they would be taken for those of the log that comes in its place.
+    for half in halves {
+        half.points.remove(&topic_partition);
+        half.dirty.retain(|(dirty, _), _| *dirty != topic_partition);
+    }
 }
 
 /// What a call of `commit` will do.

@@ -54,7 +54,7 @@ pub enum JournalDamage {
         /// Its sequence number.
         sequence: u64,
     },
-    /// It was found by a start that did not come to its end.
+    /// It was found before, and no broker's start has come to its end since.
     Earlier,
 }
 
@@ -82,8 +82,8 @@ impl fmt::Display for JournalDamage {
             ),
             Self::Earlier => write!(
                 f,
-                "{JOURNAL_FILE} was damaged when it was opened before; that start did not come to \
-                 its end"
+                "{JOURNAL_FILE} was damaged or missing, and the broker has not come to the end of a \
+                 start since"
             ),
         }
     }

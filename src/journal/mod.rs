@@ -341,6 +341,12 @@ impl<D: Disk> Journal<D> {
         if !self.fits(&plan) {
             return Err(JournalError::Full);
         }
+        for entry in entries {
+            if let Entry::State { topic_partition, state: SmallState::Forget } = entry {
+                // What comes behind it is another log's, and may be the first of its directory.
+                self.named.remove(topic_partition);
+            }
+        }
         // Set before the first write: whatever fails from here on leaves the disk in doubt.
         self.is_poisoned = true;
         let committed = self.write(&plan)?;
@@ -588,6 +594,12 @@ fn note(disk: &impl Disk, dir: &Path, names: &[&str]) -> io::Result<()> {
         disk.open(&dir.join(name), Open::CreateOrWrite)?.sync_data()?;
     }
     disk.sync_dir(dir)
+}
+
+/// Takes note that there was a journal, whatever is there now: somebody has made promises that went
+/// through it. [`Journal::open`] knows so by itself from the first checkpoint on.
+pub fn expect(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    if disk.exists(&dir.join(JOURNAL_FILE))? { Ok(()) } else { note_damage(disk, dir) }
 }
 
 /// Takes note that whoever goes by the copies here knows what [`Opened::is_unproven`] means.

@@ -360,6 +360,75 @@ fn small_state_survives_checkpoints_and_the_clean_stop() {
     assert_eq!(opened.states[&tp(1)].epochs, expected);
 }
 
+/// A Forget reached one half only: what the other had proven of the log that went was then taken for
+/// the recovery point of the one that came in its place.
+#[test]
+fn nothing_of_a_log_that_went_is_said_of_the_one_in_its_place() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let mut old = Writer::new(&disk, 1);
+    for _ in 0..9 {
+        let entry = old.append(vec![1; 5000]).expect("no failure");
+        journal.commit(&[entry]).expect("no failure");
+    }
+    let before = journal.halves.iter().filter(|half| half.points.contains_key(&tp(1))).count();
+    assert_eq!(before, 1, "all of it is in the first half");
+    // Others fill the rest of that.
+    let mut other = Writer::new(&disk, 2);
+    while journal.halves[1].is_free {
+        let entry = other.append(vec![2; 5000]).expect("no failure");
+        journal.commit(&[entry]).expect("no failure");
+    }
+    let forget = Entry::State { topic_partition: tp(1), state: SmallState::Forget };
+    journal.commit(&[forget]).expect("no failure");
+    let mut new = Writer::new(&disk, 1);
+    let entry = new.append(vec![3; 100]).expect("no failure");
+    journal.commit(&[entry]).expect("no failure");
+    checkpoint(&mut journal).expect("no failure");
+    let after = disk.power_cut(Cut::KeepNothing);
+    assert_eq!(open(&after).states[&tp(1)].recovery_offset, Offset::ZERO);
+    journal.close().expect("no failure");
+    let after = disk.power_cut(Cut::KeepNothing);
+    assert_eq!(open(&after).states[&tp(1)].recovery_offset, Offset(1));
+}
+
+#[test]
+fn a_segment_behind_a_forget_has_its_name_synced() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk).journal;
+    let mut old = Writer::new(&disk, 1);
+    let mut entry = old.append(vec![1; JOURNAL_BYPASS_BYTES]).expect("no failure");
+    if let Entry::Append { segment, .. } = &mut entry {
+        *segment = SegmentRef { base_offset: Offset(9), is_new: true, ..old.segment() };
+    }
+    journal.commit(&[entry]).expect("no failure");
+    // The new log's second segment, in a directory that nobody has synced.
+    let path = dir().join("again.log");
+    let file = disk.open(&path, Open::CreateOrWrite).expect("no failure");
+    let mut new = Writer { number: 1, file, position: 0, offset: Offset(5), held: Vec::new() };
+    let mut entry = new.append(vec![2; JOURNAL_BYPASS_BYTES]).expect("no failure");
+    if let Entry::Append { segment, .. } = &mut entry {
+        *segment = SegmentRef { base_offset: Offset(5), is_new: true, ..new.segment() };
+    }
+    let forget = Entry::State { topic_partition: tp(1), state: SmallState::Forget };
+    journal.commit(&[forget, entry]).expect("no failure");
+    assert!(disk.power_cut(Cut::KeepNothing).files().contains_key(&path));
+}
+
+#[test]
+fn a_journal_that_is_expected_and_missing_is_damage_before_the_first_checkpoint_too() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(dir()).expect("no failure");
+    assert_eq!(open(&disk).damage, None, "there never was one");
+    expect(&disk, dir()).expect("no failure");
+    assert_eq!(open(&disk).damage, None, "it is there");
+    disk.remove_file(&dir().join(JOURNAL_FILE)).expect("there");
+    assert_eq!(open(&disk.power_cut(Cut::KeepAll)).damage, None, "nobody promised anything");
+    expect(&disk, dir()).expect("no failure");
+    let opened = open(&disk);
+    assert_eq!((opened.damage, opened.is_unproven), (Some(JournalDamage::Earlier), true));
+}
+
 #[test]
 fn the_ring_goes_round_only_as_fast_as_its_halves_are_freed() {
     let disk = SimDisk::new();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::cleaned::Cleaned;
 use super::damage::Damage;
 use super::identity::{self, DirIdentity, OpenError};
-use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS};
+use super::kafka_files::{self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_TEXT, LOG_STARTS, META_PROPERTIES};
 use super::recovery::{self, CutAt, Evidence, LogReport, remove_if_there};
 use super::segment::file_name;
 use super::small_file::{self, SmallFile};
@@ -24,6 +24,9 @@ use crate::time::{Now, Timestamp};
 use crate::topic_config::TopicConfig;
 
 const CLOCK_FILE: &str = "clock";
+
+/// Says that a stop was not clean, until whoever asks has been told: a clean one may come before that.
+const UNCLEAN_FILE: &str = "unclean-shutdown";
 
 /// What opening a log dir needs to know.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ pub struct RecoveryReport {
     pub unfinished_count: usize,
     /// Whether the last stop was a clean one.
     pub was_clean: bool,
+    /// Whether that or an earlier one was not, and nobody was told ([`forget_unclean`]).
+    pub is_unclean: bool,
     /// Entries of the journal whose partition has no directory any more.
     pub orphan_entry_count: u64,
 }
@@ -83,6 +88,7 @@ pub struct LogDir<D: Disk> {
     identity: DirIdentity,
     newest_wall: Option<Timestamp>,
     was_clean: bool,
+    is_unclean: bool,
     /// Log starts as the last clean stop noted them.
     noted_starts: BTreeMap<(TopicName, Partition), Offset>,
     found: BTreeMap<TopicPartition, Found>,
@@ -116,9 +122,15 @@ impl<D: Disk> LogDir<D> {
         disk.create_dir_all(path).map_err(at_path)?;
         identity::refuse_kafkas(&disk, path)?;
         let OpenParameters { node_id, cluster_id, random, .. } = *parameters;
+        let is_new = !disk.exists(&path.join(META_PROPERTIES)).map_err(at_path)?;
         let identity = identity::of_log_dir(&disk, path, node_id, cluster_id, random)?;
         let mark = path.join(CLEAN_SHUTDOWN);
         let was_clean = disk.exists(&mark).map_err(|error| OpenError::io(&mark, error))?;
+        let unclean = path.join(UNCLEAN_FILE);
+        let is_unclean = !was_clean || disk.exists(&unclean).map_err(at_path)?;
+        if !was_clean && !is_new {
+            disk.open(&unclean, Open::CreateOrWrite).map_err(at_path)?;
+        }
         // Gone before anything changes: a crash from here on is an unclean stop.
         remove_if_there(&disk, &mark).map_err(|error| OpenError::io(&mark, error))?;
         let noted = small_file::read_bytes(&disk, &path.join(LOG_STARTS)).map_err(at_path)?;
@@ -130,6 +142,7 @@ impl<D: Disk> LogDir<D> {
             path: path.into(),
             identity,
             was_clean,
+            is_unclean,
             found: BTreeMap::new(),
             unknown: Vec::new(),
             unfinished_count: 0,
@@ -214,6 +227,7 @@ impl<D: Disk> LogDir<D> {
             unknown: std::mem::take(&mut self.unknown),
             unfinished_count: self.unfinished_count,
             was_clean: self.was_clean,
+            is_unclean: self.is_unclean,
             ..RecoveryReport::default()
         };
         let mut logs = Vec::new();
@@ -342,6 +356,16 @@ impl<D: Disk> LogDir<D> {
         }
         Ok(())
     }
+}
+
+/// Takes note that [`RecoveryReport::is_unclean`] is known to whoever goes by it.
+pub fn forget_unclean(disk: &impl Disk, path: &Path) -> io::Result<()> {
+    let unclean = path.join(UNCLEAN_FILE);
+    if !disk.exists(&unclean)? {
+        return Ok(());
+    }
+    disk.remove_file(&unclean)?;
+    disk.sync_dir(path)
 }
 
 impl<D: Disk> Log<D> {

@@ -94,7 +94,7 @@ use segment::{Place, Segment};
 pub use cleaning::Filth;
 pub use compaction::{CleanCounts, CleanError, CleanLimits, CleanTurn, Round};
 pub use copy::Copied;
-pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir};
+pub use dir::{LogDir, OpenParameters, RecoveryReport, Redo, Unknown, UnknownDir, forget_unclean};
 pub use dump::{Dump, Dumped};
 pub use epochs::Epochs;
 pub use identity::{DirIdentity, OpenError, adopt_cluster};

@@ -551,6 +551,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
                 // What is missing at the start may be damage, so it is named, not passed over.
                 self.add_hole(self.start, first);
             }
+            if !is_known && self.start != self.state.log_start {
+                // The next start knows this log by the journal again, and what it says then counts.
+                self.report.small_states.push(SmallState::LogStart(self.start));
+            }
         }
         let end = self.segments.last().map_or(self.start, |segment| segment.end);
         let mark = self.mark.filter(|_| !mutant::is_on(Mutant::DropsBelowMark));

@@ -12,12 +12,12 @@ use crate::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, MetadataError, metadata_topic_config,
 };
 use crate::broker::metrics::ProcessMetrics;
+use crate::broker::site::{Found, prove, read_state};
 use crate::config::{Config, Listener, Protocol};
 use crate::controller::image::Image;
 use crate::ids::{LeaderEpoch, Partition, TopicName, TopicPartition};
-use crate::journal;
 use crate::journal::disk::Disk;
-use crate::journal::{Entry, Journal, JournalDamage, JournalError};
+use crate::journal::{self, Entry, Journal, JournalDamage, JournalError};
 use crate::limits::{
     FRAME_SHARE_OF_MEMORY, GROUP_STATE_BYTES_MAX, GROUPS_SHARE_OF_MEMORY, JOURNAL_BYTES_MAX,
     JOURNAL_BYTES_MIN, JOURNAL_COMMIT_ENTRIES_MAX, MEMORY_LIMIT_BYTES_MIN, SHARDS_MAX,
@@ -143,8 +143,7 @@ fn alone(
     opened.commit(&entries)?;
     // Nobody else has copies that this one's could be measured by.
     let path = opened.dir.path();
-    journal::prove(&FileDisk::new(), path)
-        .map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
+    prove(&FileDisk::new(), path).map_err(|why| StartError::LogDirIo(path.to_owned(), why))?;
     Ok(Begun { governor: Governor::Alone(Box::new(control)), image, logs, reload })
 }
 
@@ -254,6 +253,10 @@ impl OpenDir {
         dir.newest_wall().into_iter().for_each(clock::distrust_before);
         let salt = u64::from_be_bytes(random());
         let journal_bytes = config.journal_bytes.unwrap_or(automatic);
+        let dir_failed = |why| StartError::LogDirIo(path.to_owned(), why);
+        if read_state(&disk, path).map_err(dir_failed)? != Found::Never {
+            journal::expect(&disk, path).map_err(dir_failed)?;
+        }
         let opened = Journal::open(disk, path, journal_bytes, salt).map_err(journal_failed)?;
         let mut journal = opened.journal;
         let mut redo = dir.redo(opened.states);

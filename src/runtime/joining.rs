@@ -300,7 +300,7 @@ fn settle(
         unclaimed: found,
         unsound,
         is_unproven: opened.is_unproven,
-        was_clean: opened.recovery.was_clean,
+        was_clean: !opened.recovery.is_unclean,
     };
     Ok(Settled { logs: settled, copies })
 }

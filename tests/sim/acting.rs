@@ -7,7 +7,7 @@ use odradek::broker::control::ControlOutput;
 use odradek::broker::front::Response;
 use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Event as ShardEvent, Output};
-use odradek::broker::site::{Altered, Work, Worked};
+use odradek::broker::site::{Altered, Work, Worked, prove};
 use odradek::broker::{CloseReason, ConnectionId};
 use odradek::ids::{NodeId, TopicPartition};
 use odradek::journal::disk::{Disk, DiskFile};
@@ -233,7 +233,7 @@ impl World {
                 Worked::Kept(keeps.iter().try_for_each(|keep| keep.run(&disk, path)))
             }
             Work::Cut(cut) => Worked::Cut(cut.run()),
-            Work::Prove => Worked::Proven(odradek::journal::prove(&disk, Path::new(DIR))),
+            Work::Prove => Worked::Proven(prove(&disk, Path::new(DIR))),
             Work::Load(file, position, bytes) => {
                 let mut buffer = vec![0; bytes as usize];
                 Worked::Loaded(file.read_at(&mut buffer, position).map(|_| ()))

@@ -8,7 +8,7 @@ use odradek::broker::control::{METADATA, METADATA_TOPIC, metadata_topic_config};
 use odradek::broker::mail::ShardId;
 use odradek::broker::shard::{Apply, Event as ShardEvent, Shard};
 use odradek::broker::site::{
-    FoundCopies, Site, SiteError, SiteStart, Standing, Work, examine, forget, read_snapshot,
+    self, FoundCopies, Site, SiteError, SiteStart, Standing, Work, examine, forget, read_snapshot,
     read_state, spoil,
 };
 use odradek::controller::image::Image;
@@ -175,6 +175,10 @@ impl OpenDir {
         let mut dir = LogDir::claim(disk.clone(), path, &parameters)
             .map_err(|why| failed("claim")(why.to_string()))?;
         let wall_floor = dir.newest_wall().unwrap_or(Timestamp(0));
+        let state = read_state(disk, path).map_err(|why| failed("state")(why.to_string()))?;
+        if state != site::Found::Never {
+            journal::expect(disk, path).map_err(|why| failed("expect")(why.to_string()))?;
+        }
         let opened = Journal::open(disk.clone(), path, plan.ring_bytes, seed.wrapping_mul(77))
             .map_err(|why| failed("journal")(why.to_string()))?;
         let mut journal = opened.journal;
@@ -466,7 +470,7 @@ pub fn boot(
         unclaimed: settled.unclaimed,
         unsound: settled.unsound,
         is_unproven: opened.is_unproven,
-        was_clean: opened.recovery.was_clean,
+        was_clean: !opened.recovery.is_unclean,
     });
     journal::started(disk, path).map_err(|why| BootError(format!("the start's end: {why}")))?;
     found.safe = survey(disk, life, plan, now);

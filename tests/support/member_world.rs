@@ -14,7 +14,7 @@ use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
 use odradek::broker::site::{
     Altered, FoundCopies, Said, Site, SiteConfig, SiteStart, Standing, Work, Worked, examine,
-    read_snapshot, read_state,
+    prove, read_snapshot, read_state,
 };
 use odradek::controller::ControllerConfig;
 use odradek::controller::change::Endpoint;
@@ -529,7 +529,7 @@ fn do_one(
                 }
                 Work::Cut(cut) => Worked::Cut(cut.run()),
                 Work::Load(..) => Worked::Loaded(Ok(())),
-                Work::Prove => Worked::Proven(odradek::journal::prove(disk, Path::new(DIR))),
+                Work::Prove => Worked::Proven(prove(disk, Path::new(DIR))),
             };
             running.site.worked(now, worked);
         }
@@ -604,7 +604,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         unclaimed: unclaimed.collect(),
         unsound: BTreeSet::new(),
         is_unproven,
-        was_clean: report.was_clean,
+        was_clean: !report.is_unclean,
     });
     site.note_given(found.keys().copied());
     Running {

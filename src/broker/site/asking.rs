@@ -411,7 +411,9 @@ impl<D: Disk> Site<D> {
                     // All that came before its registration is known here by now.
                     self.outputs.push_back(ControlOutput::Inform);
                     self.asking.due_at = now.boot;
-                    if std::mem::take(&mut self.is_unproven) {
+                    let was_sound = self.was_clean && !self.is_unproven;
+                    (self.was_clean, self.is_unproven) = (true, false);
+                    if !was_sound {
                         self.outputs.push_back(ControlOutput::Work(Work::Prove));
                     }
                     self.live(now);

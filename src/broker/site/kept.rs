@@ -137,11 +137,14 @@ pub fn read_snapshot<D: Disk>(disk: &D, dir: &Path) -> io::Result<Found<Snapshot
 /// would be those of a voter that has everything still to come.
 pub fn spoil<D: Disk>(disk: &D, dir: &Path) -> io::Result<()> {
     for path in [dir.join(STATE), spare(dir, STATE)] {
-        let file = disk.open(&path, Open::CreateOrWrite)?;
-        file.set_len(0)?;
-        file.sync_data()?;
+        // Of a node that never promised anything nothing is there to be worthless.
+        if disk.exists(&path)? {
+            let file = disk.open(&path, Open::Write)?;
+            file.set_len(0)?;
+            file.sync_data()?;
+        }
     }
-    disk.sync_dir(dir)
+    Ok(())
 }
 
 /// Forgets everything: the node is no longer the voter it was. Until this has returned the next start

@@ -62,7 +62,7 @@ pub use kept::{Found, Keep, KeptState, forget, read_snapshot, read_state, spoil}
 pub use passed::Said;
 pub use start::{FoundCopies, SiteError, SiteStart, Standing, examine};
 use storage::{Storage, StorageOutput};
-pub use storage::{Work, Worked};
+pub use storage::{Work, Worked, prove};
 
 /// How often the machine looks around, beside what happens to it.
 const LOOK_MS: u64 = 200;
@@ -135,7 +135,7 @@ pub struct Site<D: Disk> {
     unsound: BTreeSet<TopicPartition>,
     /// Whether that is so of all, as far as the controller has not been told yet.
     is_unproven: bool,
-    /// Whether the last process ended cleanly.
+    /// Whether the processes before this one ended cleanly, as far as the controller has not been told.
     was_clean: bool,
     /// End of the quorum's log when the process started, -1 where that says nothing.
     found_end: Offset,

@@ -78,7 +78,7 @@ pub struct FoundCopies<D: Disk> {
     /// Whether the journal cannot say so of any
     /// ([`Opened::is_unproven`](crate::journal::Opened::is_unproven)).
     pub is_unproven: bool,
-    /// Whether the last process ended cleanly.
+    /// Whether each process ended cleanly since the controller was told of one.
     pub was_clean: bool,
 }
 

@@ -22,6 +22,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 
 use bytes::Bytes;
 
@@ -30,9 +31,9 @@ use crate::broker::control::METADATA;
 use crate::broker::site::kept::{Keep, KeptState};
 use crate::ids::Offset;
 use crate::journal::disk::Disk;
-use crate::journal::{Entry, SmallState};
+use crate::journal::{self, Entry, SmallState};
 use crate::limits::{QUORUM_LOG_BYTES, QUORUM_STEPS_WAITING_MAX};
-use crate::log::{Cut, CutDone, Log, LogError, ReadError, Truncation};
+use crate::log::{Cut, CutDone, Log, LogError, ReadError, Truncation, forget_unclean};
 use crate::quorum::{HardState, Persist};
 use crate::record::BatchHeader;
 use crate::time::{Boot, Now};
@@ -60,8 +61,15 @@ pub enum Work<D: Disk> {
     Cut(Box<Cut<D>>),
     /// Bytes to bring into the page cache.
     Load(D::File, u64, u64),
-    /// The controller knows what became of the journal ([`crate::journal::prove`]).
+    /// The controller knows what the last stop has left ([`prove`]).
     Prove,
+}
+
+/// Takes note that the controller knows what the last stop has left, or that there is none but this
+/// node's own: a journal that was lost ([`journal::prove`]), or a stop that was not clean.
+pub fn prove(disk: &impl Disk, dir: &Path) -> io::Result<()> {
+    journal::prove(disk, dir)?;
+    forget_unclean(disk, dir)
 }
 
 /// What became of it.

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use crate::broker::site::{Work, Worked};
-use crate::journal;
+use crate::broker::site::{Work, Worked, prove};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::runtime::control_loop::ControlEvent;
 
@@ -69,7 +68,7 @@ fn carry_out<D: Disk>(disk: &D, dir: &Path, work: Work<D>) -> Worked {
     match work {
         Work::Keep(keeps) => Worked::Kept(keeps.iter().try_for_each(|keep| keep.run(disk, dir))),
         Work::Cut(cut) => Worked::Cut(cut.run()),
-        Work::Prove => Worked::Proven(journal::prove(disk, dir)),
+        Work::Prove => Worked::Proven(prove(disk, dir)),
         Work::Load(file, position, bytes) => {
             let mut read = 0;
             let mut buffer = vec![0; LOAD_BYTES];

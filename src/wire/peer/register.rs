@@ -57,7 +57,7 @@ pub struct RegisterBrokerRequest {
     pub unsound: Vec<TopicPartition>,
     /// Its journal is new, or was damaged: nobody knows what it had.
     pub is_unproven: bool,
-    /// Its last process ended cleanly: everything that it had was durable.
+    /// Each of its processes ended cleanly since one registered: everything that it had was durable.
     pub was_clean: bool,
     /// End of the metadata in its log dir when it started, -1 if nobody knows: one that is older than
     /// what it had shows by this.
