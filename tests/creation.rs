@@ -65,8 +65,6 @@ impl Node {
             dir.create(&name, METADATA, metadata_topic_config(), now()).expect("creates")
         });
         let start = ControlStart {
-            disk: disk.clone(),
-            log_dir: PathBuf::from(DIR),
             controller: ControllerConfig::new(NodeId(1)),
             log,
             shard_count: 1,
@@ -94,18 +92,12 @@ impl Node {
     /// Creates a topic, as the control thread, the flusher and one shard do together. `None` when
     /// the disk failed on the way.
     fn create(&mut self, name: &str, partition_count: i32) -> Option<ErrorCode> {
-        let topics =
-            vec![CreateTopic { name, partition_count, replication_factor: -1, configs: vec![] }];
-        let request = CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics };
-        let request_id = RequestId { shard: ShardId(0), number: 1 };
-        let body = BytesMut::from(&frame::encode_body(&request)[..]);
-        self.control
-            .ask(now(), ControlAsk { request: request_id, api: ApiKey::CreateTopics, body });
+        self.ask_for(name, partition_count);
         while let Some(output) = self.control.poll() {
             match output {
-                ControlOutput::Prepare => {
-                    let synced = self.disk.sync_all(Path::new(DIR));
-                    self.control.prepared(now(), synced.is_ok());
+                ControlOutput::Prepare(mut making) => {
+                    let made = making.run(&self.disk, Path::new(DIR), now());
+                    self.control.prepared(now(), making, made);
                 }
                 ControlOutput::Persist(entry) => {
                     self.commit(&entry)?;
@@ -128,6 +120,16 @@ impl Node {
             }
         }
         None
+    }
+
+    fn ask_for(&mut self, name: &str, partition_count: i32) {
+        let topics =
+            vec![CreateTopic { name, partition_count, replication_factor: -1, configs: vec![] }];
+        let request = CreateTopicsRequest { timeout_ms: 0, validate_only: false, topics };
+        let request_id = RequestId { shard: ShardId(0), number: 1 };
+        let body = BytesMut::from(&frame::encode_body(&request)[..]);
+        self.control
+            .ask(now(), ControlAsk { request: request_id, api: ApiKey::CreateTopics, body });
     }
 
     fn commit(&mut self, entry: &Entry<SimFile>) -> Option<()> {
@@ -194,6 +196,21 @@ fn a_stop_anywhere_leaves_the_whole_topic_or_nothing_of_it() {
         }
     }
     assert!(0 < whole_count && 0 < none_count, "both ends were met: {whole_count}, {none_count}");
+}
+
+/// Whoever makes files waits for the card: not the control thread, which has a site's heartbeats to
+/// send.
+#[test]
+fn the_control_machine_makes_no_file_itself() {
+    let mut node = Node::boot(SimDisk::new());
+    let before = node.disk.operation_count();
+    node.ask_for("t", 3);
+    let Some(ControlOutput::Prepare(mut making)) = node.control.poll() else {
+        panic!("there are logs to make first")
+    };
+    assert_eq!(node.disk.operation_count(), before);
+    making.run(&node.disk, Path::new(DIR), now()).expect("the disk works");
+    assert_eq!(dirs_of(&node.disk, "t").len(), 3);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod member_world;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use member_world::{World, controller_config};
@@ -122,6 +122,24 @@ fn a_node_whose_disk_was_full_takes_part_again_by_itself() {
     world.disk(full).set_free_bytes(None);
     world.run_until("it has caught up", |world| world.is_whole(3, 3) && agree(world));
     assert_eq!(world.create(full, "v", 3), ErrorCode::NONE);
+}
+
+/// The others take a silent leader for a dead one, so it waits for no file.
+#[test]
+fn a_leader_whose_card_stalls_while_partitions_are_made_is_not_followed() {
+    let mut world = site_of_three();
+    let leader = world.leader().expect("whole");
+    let asked = other_than(&world, leader);
+    let epoch = |world: &World| world.quorum(asked).expect("whole").epoch;
+    let before = epoch(&world);
+    world.stall(leader, true);
+    assert_eq!(world.create(asked, "t", 3), ErrorCode::NONE);
+    world.run_ms(10_000);
+    assert!(world.is_whole(3, 3), "nobody was fenced");
+    assert_eq!((world.leader(), epoch(&world)), (Some(leader), before));
+    assert!(world.partition(leader, "t").is_none());
+    world.stall(leader, false);
+    assert!(world.partition(leader, "t").is_some());
 }
 
 #[test]
@@ -256,14 +274,7 @@ fn a_node_that_was_alone_brings_its_topics_along() {
     let mut journal = Journal::open(disk.clone(), path, 16 << 20, 1).expect("opens").journal;
     let name = TopicName::new(METADATA_TOPIC).expect("legal");
     let log = dir.create(&name, METADATA, metadata_topic_config(), now).expect("creates");
-    let start = ControlStart {
-        disk,
-        log_dir: PathBuf::from("/data"),
-        controller: controller_config(1),
-        log,
-        shard_count: 1,
-        seed: 3,
-    };
+    let start = ControlStart { controller: controller_config(1), log, shard_count: 1, seed: 3 };
     let cluster_id = Uuid([9; 16]);
     let (control, entries) = Control::start(now, start, cluster_id).expect("starts");
     journal.commit(&entries).expect("commits");

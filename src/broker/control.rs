@@ -2,7 +2,7 @@
 //! every shard, then the answer.
 //!
 //! ```text
-//! idle ─► preparing (directories of new partitions made and synced)
+//! idle ─► preparing (directories of new partitions are made and synced, by somebody else)
 //!      ─► committing (the record is appended, the flusher has it)
 //!      ─► applying (every shard confirms) ─► answered, idle
 //! ```
@@ -14,13 +14,13 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::broker::back::Flushed;
 use crate::broker::front::ControlAsk;
 use crate::broker::mail::{RequestId, ShardId};
+use crate::broker::making::{Making, Wanted};
 use crate::broker::shard::Apply;
 use crate::broker::site::{self, Said};
 use crate::controller::change::{self, Change, ChangesError};
@@ -63,8 +63,9 @@ const PRODUCER_EPOCH_MAX: i16 = i16::MAX - 1;
 
 /// What the control machine wants done.
 pub enum ControlOutput<D: Disk> {
-    /// Make all names and files made so far durable, then say so by [`Control::prepared`].
-    Prepare,
+    /// Make these logs on a thread that may wait for the disk, then say so by [`Control::prepared`].
+    /// What is to be removed before is out of the way by then, and what comes after it is not.
+    Prepare(Making<D>),
     /// Hand to the flusher.
     Persist(Entry<D::File>),
     /// Tell a shard; it confirms.
@@ -123,15 +124,13 @@ struct Work {
 
 enum State<D: Disk> {
     Idle,
-    Preparing { work: Work, logs: Vec<Log<D>> },
+    Preparing { work: Work },
     Committing { work: Work, logs: Vec<Log<D>>, end_offset: Offset },
     Applying { work: Work, version: u64, due: u16 },
 }
 
 /// The owner of the cluster's metadata on this node.
 pub struct Control<D: Disk> {
-    disk: D,
-    log_dir: PathBuf,
     controller: Controller,
     topic_defaults: TopicConfig,
     log: Log<D>,
@@ -148,10 +147,6 @@ pub struct Control<D: Disk> {
 
 /// What [`Control::start`] needs.
 pub struct ControlStart<D: Disk> {
-    /// For the directories of new partitions.
-    pub disk: D,
-    /// Where they are made.
-    pub log_dir: PathBuf,
     /// The controller's configuration.
     pub controller: ControllerConfig,
     /// The log of [`METADATA`], recovered.
@@ -190,8 +185,6 @@ impl<D: Disk> Control<D> {
             }
         }
         let mut control = Control {
-            disk: start.disk,
-            log_dir: start.log_dir,
             controller,
             topic_defaults,
             log: start.log,
@@ -255,15 +248,16 @@ impl<D: Disk> Control<D> {
         self.advance(now);
     }
 
-    /// What was made for the present command is durable, or could not be made so.
-    pub fn prepared(&mut self, now: Now, is_ok: bool) {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Preparing { work, logs } if is_ok => self.commit(now, work, logs),
-            State::Preparing { work, logs } => {
-                self.abandon(logs);
+    /// The logs of the present command are made and durable, or could not be.
+    pub fn prepared(&mut self, now: Now, making: Making<D>, outcome: Result<(), LogError>) {
+        match (std::mem::replace(&mut self.state, State::Idle), outcome) {
+            (State::Preparing { work }, Ok(())) => self.commit(now, work, making.logs),
+            (State::Preparing { work }, Err(why)) => {
+                log::error!("a partition could not be created: {why}");
+                self.abandon(making.logs);
                 self.fail(work);
             }
-            other => self.state = other,
+            (other, _) => self.state = other,
         }
         self.advance(now);
     }
@@ -305,7 +299,7 @@ impl<D: Disk> Control<D> {
     pub fn storage_failed(&mut self, now: Now) {
         self.is_failed = true;
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Preparing { work, .. } | State::Committing { work, .. } => self.fail(work),
+            State::Preparing { work } | State::Committing { work, .. } => self.fail(work),
             other => self.state = other,
         }
         self.advance(now);
@@ -430,19 +424,12 @@ impl<D: Disk> Control<D> {
     }
 
     fn prepare(&mut self, now: Now, work: Work) {
-        let mut logs = Vec::new();
-        match self.create_logs(now, &work.outcome.changes, &mut logs) {
-            Ok(()) if logs.is_empty() => self.commit(now, work, logs),
-            Ok(()) => {
-                self.state = State::Preparing { work, logs };
-                self.outputs.push_back(ControlOutput::Prepare);
-            }
-            Err(why) => {
-                log::error!("a partition could not be created: {why}");
-                self.abandon(logs);
-                self.fail(work);
-            }
+        let wanted = self.wanted(&work.outcome.changes);
+        if wanted.is_empty() {
+            return self.commit(now, work, Vec::new());
         }
+        self.state = State::Preparing { work };
+        self.outputs.push_back(ControlOutput::Prepare(Making { wanted, logs: Vec::new() }));
     }
 
     /// Has the directories removed that were made for a command that failed.
@@ -451,41 +438,27 @@ impl<D: Disk> Control<D> {
         self.outputs.extend(removed);
     }
 
-    /// Makes the logs of new partitions; none of them is durable until [`Control::prepared`].
-    fn create_logs(
-        &self,
-        now: Now,
-        changes: &[Change],
-        logs: &mut Vec<Log<D>>,
-    ) -> Result<(), LogError> {
+    /// The logs of new partitions that live here.
+    fn wanted(&self, changes: &[Change]) -> VecDeque<Wanted> {
         // The new topics are seen as they will be, in an image that is thrown away.
         let mut image = self.controller.image().clone();
         for change in changes {
             image.replay(change);
         }
-        for change in changes {
+        let wanted = changes.iter().filter_map(|change| {
             let Change::Partition { topic_id, partition, replicas, leader_epoch, .. } = change
             else {
-                continue;
+                return None;
             };
-            if !replicas.contains(&self.controller.node_id()) {
-                continue;
-            }
-            let topic_partition = TopicPartition { topic_id: *topic_id, partition: *partition };
             let topic = image.topic(*topic_id).expect("it was replayed just now");
-            let name = TopicName::new(&topic.name).expect("the controller checked it");
-            let config = topic.effective(&self.topic_defaults);
-            let (disk, dir) = (self.disk.clone(), &self.log_dir);
-            let mut log = Log::create_unsynced(disk, dir, &name, topic_partition, config, now)?;
-            // What the metadata says is what clients send back. There is nothing to persist: the
-            // epoch is in the change, and in every batch.
-            // A replica among others begins it when it hears that it leads.
-            if replicas.len() == 1 {
-                log.begin_epoch(*leader_epoch);
-            }
-            logs.push(log);
-        }
-        Ok(())
+            replicas.contains(&self.controller.node_id()).then(|| Wanted {
+                name: TopicName::new(&topic.name).expect("the controller checked it"),
+                topic_partition: TopicPartition { topic_id: *topic_id, partition: *partition },
+                config: topic.effective(&self.topic_defaults),
+                begins: (replicas.len() == 1).then_some(*leader_epoch),
+            })
+        });
+        wanted.collect()
     }
 
     fn commit(&mut self, now: Now, work: Work, logs: Vec<Log<D>>) {

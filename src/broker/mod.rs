@@ -19,6 +19,7 @@ mod groups;
 mod handlers;
 mod links;
 pub mod mail;
+pub mod making;
 pub mod metrics;
 pub mod scrub;
 pub mod shard;

@@ -77,8 +77,6 @@ pub(super) fn start(config: &Config, outside: &Outside) -> Result<Broker, StartE
     let reload = Reload::of(config, &fixed);
     let log = opened.take_metadata(now)?;
     let start = ControlStart {
-        disk: FileDisk::new(),
-        log_dir: dir.clone(),
         controller: reload.controller.clone(),
         log,
         shard_count: sizes.shards,

@@ -1,12 +1,10 @@
-//! The control thread: owns the control machine, watches the disk's free space, removes what was
-//! deleted.
+//! The control thread: owns the control machine, watches the disk's free space.
 //!
-//! A busy shard never delays it, and it never waits for a sync: those run on the flusher and, for
-//! the directories of new partitions, on a helper thread.
+//! A busy shard never delays it, and it waits neither for a sync nor for directories: the flusher
+//! does the one, [`Directories`] the other.
 
-use std::collections::BTreeSet;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -19,6 +17,7 @@ use crate::broker::back::Flushed;
 use crate::broker::control::{Control, ControlOutput};
 use crate::broker::front::ControlAsk;
 use crate::broker::mail::{RequestId, ShardId};
+use crate::broker::making::Making;
 use crate::broker::metrics::ProcessMetrics;
 use crate::broker::shard::Event;
 use crate::broker::site::{Altered, Said, Site, Worked};
@@ -27,8 +26,9 @@ use crate::controller::{BrokerKeys, Controller, ControllerConfig};
 use crate::ids::{NodeId, Uuid};
 use crate::journal::Entry;
 use crate::journal::disk::Disk;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use crate::runtime::clock;
+use crate::runtime::directories::Directories;
 use crate::runtime::flusher::entry_bytes;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::reload::{Dials, Reload};
@@ -62,8 +62,8 @@ pub enum ControlEvent<D: Disk> {
     Retired(Box<Log<D>>),
     /// A leader proposes other in-sync replicas.
     Alter(ShardId, AlterReplicas),
-    /// New directories are durable, or not.
-    Prepared(bool),
+    /// New logs are made and durable, or could not be.
+    Prepared(Making<D>, Result<(), LogError>),
     /// The log dir failed.
     StorageFailed,
     /// SIGHUP: another configuration was read.
@@ -136,7 +136,7 @@ pub struct SpacePolicy {
 pub struct ControlLoop<D: Disk> {
     /// The machine.
     pub machine: Machine<D>,
-    /// For directories.
+    /// For free space, and what a stop writes.
     pub disk: D,
     /// The log dir.
     pub log_dir: PathBuf,
@@ -175,7 +175,8 @@ where
     }
 
     fn run(mut self) -> Log<D> {
-        let mut removals: BTreeSet<(Boot, PathBuf)> = BTreeSet::new();
+        let mut directories =
+            Directories::new(self.disk.clone(), self.log_dir.clone(), self.sender.clone());
         let mut has_space = true;
         let mut space_at = Boot(0);
         let mut interval = SPACE_INTERVAL;
@@ -186,6 +187,7 @@ where
             let now = clock::now();
             match event {
                 Ok(ControlEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    directories.end();
                     return self.end();
                 }
                 Ok(ControlEvent::Leave(given)) => {
@@ -196,14 +198,13 @@ where
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.tick(clock::now());
-            self.act(&mut removals);
+            self.act(&mut directories);
             if let Some(given) = leaving.as_ref().filter(|_| self.may_stop()) {
                 given.store(true, Ordering::Release);
             }
             if space_at <= now.boot {
                 (has_space, interval) = self.watch_space(has_space);
                 space_at = now.boot.plus_ms(interval.as_millis() as u64);
-                self.remove_due(&mut removals, now.boot);
             }
         }
     }
@@ -294,7 +295,7 @@ where
         }
     }
 
-    fn act(&mut self, removals: &mut BTreeSet<(Boot, PathBuf)>) {
+    fn act(&mut self, directories: &mut Directories<D>) {
         loop {
             let output = match &mut self.machine {
                 Machine::Alone(control) => control.poll(),
@@ -302,7 +303,7 @@ where
             };
             let Some(output) = output else { return };
             match output {
-                ControlOutput::Prepare => self.prepare(),
+                ControlOutput::Prepare(making) => directories.make(making),
                 ControlOutput::Depart => self.depart(),
                 ControlOutput::Persist(entry) => {
                     self.ledger.hold_flusher(entry_bytes(&entry));
@@ -321,7 +322,7 @@ where
                     let shard = &self.shards[usize::from(request.shard.0)];
                     shard.send(Event::Controlled(request, body));
                 }
-                ControlOutput::Remove(log) => Self::set_aside(*log, removals),
+                ControlOutput::Remove(log) => directories.remove(log),
                 ControlOutput::Work(work) => {
                     if let Machine::Member(_, _, worker) = &self.machine {
                         worker.give(work);
@@ -356,33 +357,6 @@ where
         log::set_max_level(config.log_level);
     }
 
-    /// Makes new directories durable, all with one sync of the file system.
-    fn prepare(&self) {
-        let (disk, log_dir, sender) =
-            (self.disk.clone(), self.log_dir.clone(), self.sender.clone());
-        let spawned = thread::Builder::new().name("prepare".into()).spawn(move || {
-            let synced = disk.sync_all(&log_dir);
-            if let Err(why) = &synced {
-                log::error!("{}: {why}", log_dir.display());
-            }
-            let _ = sender.send(ControlEvent::Prepared(synced.is_ok()));
-        });
-        if spawned.is_err() {
-            let _ = self.sender.send(ControlEvent::Prepared(false));
-        }
-    }
-
-    /// Takes a deleted partition's directory out of the way; its files go later.
-    fn set_aside(log: Log<D>, removals: &mut BTreeSet<(Boot, PathBuf)>) {
-        let delay_ms = u64::try_from(log.config().file_delete_delay_ms).unwrap_or(0);
-        match log.retire() {
-            Ok(path) => {
-                removals.insert((clock::boot().plus_ms(delay_ms), path));
-            }
-            Err(why) => log::error!("a deleted partition's directory stays: {why}"),
-        }
-    }
-
     /// Answers whether appends have room, and when to look again.
     fn watch_space(&self, had_space: bool) -> (bool, Duration) {
         let Ok(space) = self.disk.space(&self.log_dir) else { return (had_space, SPACE_INTERVAL) };
@@ -413,16 +387,6 @@ where
         }
         (has_space, SPACE_INTERVAL)
     }
-
-    fn remove_due(&self, removals: &mut BTreeSet<(Boot, PathBuf)>, now: Boot) {
-        while let Some((at, path)) = removals.pop_first() {
-            if now < at {
-                removals.insert((at, path));
-                return;
-            }
-            remove(&self.disk, &path);
-        }
-    }
 }
 
 fn take_alone<D: Disk>(control: &mut Control<D>, event: ControlEvent<D>) {
@@ -432,7 +396,7 @@ fn take_alone<D: Disk>(control: &mut Control<D>, event: ControlEvent<D>) {
         ControlEvent::Flushed(flushed) => control.flushed(now, &flushed),
         ControlEvent::Applied(version) => control.applied(now, version),
         ControlEvent::Retired(log) => control.retired(log),
-        ControlEvent::Prepared(is_ok) => control.prepared(now, is_ok),
+        ControlEvent::Prepared(making, made) => control.prepared(now, making, made),
         ControlEvent::StorageFailed => control.storage_failed(now),
         // A node that is alone has no peers: whoever knocks is not answered.
         ControlEvent::Reconfigure(..)
@@ -462,7 +426,7 @@ where
         ControlEvent::Flushed(flushed) => site.flushed(now, &flushed),
         ControlEvent::Applied(version) => site.applied(now, version),
         ControlEvent::Retired(log) => site.retired(log),
-        ControlEvent::Prepared(is_ok) => site.prepared(now, is_ok),
+        ControlEvent::Prepared(making, made) => site.prepared(now, making, made),
         ControlEvent::StorageFailed => site.storage_failed(now),
         ControlEvent::Worked(worked) => site.worked(now, worked),
         ControlEvent::Knocked(stream, number, hello) => links.answer(stream, number, hello),
@@ -501,11 +465,5 @@ where
         | ControlEvent::Settled(_)
         | ControlEvent::Leave(_)
         | ControlEvent::Stop => {}
-    }
-}
-
-fn remove<D: Disk>(disk: &D, path: &Path) {
-    if let Err(why) = disk.remove_dir_all(path) {
-        log::warn!("{} could not be removed: {why}", path.display());
     }
 }

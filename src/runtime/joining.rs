@@ -62,7 +62,7 @@ pub(super) fn start(
 ) -> Result<Begun, StartError> {
     let secret = read_secret(config, site_file.as_ref())?;
     let begins = Begins::of(config, opened, site_file)?;
-    let ControlStart { disk, log_dir, controller, log, shard_count, seed } = start;
+    let ControlStart { controller, log, shard_count, seed } = start;
     let node_id = config.broker_id;
     let (mut log, mut standing) = inspect(opened, config, log)?;
     let process = Uuid::from_random(random());
@@ -76,8 +76,6 @@ pub(super) fn start(
             standing = Standing::Blank;
         }
         let start = SiteStart {
-            disk,
-            log_dir: log_dir.clone(),
             config: site_config(config, addresses, &begins),
             controller: controller.clone(),
             log,

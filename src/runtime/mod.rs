@@ -21,6 +21,7 @@ pub mod clock;
 mod connection;
 mod control_loop;
 mod dialer;
+mod directories;
 pub mod disk;
 mod flusher;
 mod handles;

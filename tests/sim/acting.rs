@@ -129,10 +129,10 @@ impl World {
             let Some(running) = self.life(life) else { return };
             let Some(output) = running.site.poll() else { break };
             match output {
-                ControlOutput::Prepare => {
-                    let at = self.sync_done_at(life.node);
-                    let synced = self.boards[&life.node].disk.sync_all(Path::new(DIR)).is_ok();
-                    self.at(at, Event::Control(life, ToControl::Prepared(synced)));
+                ControlOutput::Prepare(mut making) => {
+                    let (at, now) = (self.sync_done_at(life.node), self.now(life.node));
+                    let made = making.run(&self.boards[&life.node].disk, Path::new(DIR), now);
+                    self.at(at, Event::Control(life, ToControl::Prepared(making, made)));
                 }
                 ControlOutput::Persist(entry) => self.persist(life, entry),
                 ControlOutput::Apply(shard, apply) => {

@@ -3,9 +3,10 @@
 use odradek::broker::back::Flushed;
 use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::ShardId;
+use odradek::broker::making::Making;
 use odradek::broker::shard;
 use odradek::broker::site::Worked;
-use odradek::log::Log;
+use odradek::log::{Log, LogError};
 use odradek::wire::replica::alter_partition::AlterReplicas;
 
 use crate::sim_disk::SimDisk;
@@ -48,7 +49,7 @@ pub enum ToControl {
     Applied(u64),
     Retired(Box<Log<SimDisk>>),
     Alter(ShardId, AlterReplicas),
-    Prepared(bool),
+    Prepared(Making<SimDisk>, Result<(), LogError>),
     StorageFailed,
     Worked(Worked),
 }

@@ -2,7 +2,7 @@
 //! threads that may wait for the disk, all of them queues here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use odradek::broker::control::{METADATA, METADATA_TOPIC, metadata_topic_config};
 use odradek::broker::mail::ShardId;
@@ -377,8 +377,6 @@ fn begin(
             standing = Standing::Blank;
         }
         let start = SiteStart {
-            disk: disk.clone(),
-            log_dir: PathBuf::from(DIR),
             config: plan.site_config(life.node, life.number == 1),
             controller: plan.controller_config(life.node),
             log,

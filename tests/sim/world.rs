@@ -418,7 +418,7 @@ impl World {
             ToControl::Applied(version) => site.applied(now, version),
             ToControl::Retired(log) => site.retired(log),
             ToControl::Alter(shard, proposal) => site.alter(now, shard, proposal),
-            ToControl::Prepared(is_ok) => site.prepared(now, is_ok),
+            ToControl::Prepared(making, made) => site.prepared(now, making, made),
             ToControl::StorageFailed => site.storage_failed(now),
             ToControl::Worked(worked) => site.worked(now, worked),
         }

@@ -5,13 +5,14 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use odradek::broker::back::Flushed;
 use odradek::broker::control::{ControlOutput, METADATA, METADATA_TOPIC, metadata_topic_config};
 use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
+use odradek::broker::making::Making;
 use odradek::broker::site::{
     Altered, FoundCopies, Said, Site, SiteConfig, SiteStart, Standing, Work, Worked, examine,
     prove, read_snapshot, read_state,
@@ -57,6 +58,8 @@ struct Running {
     shard: Image,
     /// Whether that is all that was decided.
     is_current: bool,
+    /// Logs to make.
+    makings: Vec<Making<SimDisk>>,
     logs: BTreeMap<TopicPartition, Log<SimDisk>>,
     answers: BTreeMap<u64, Vec<u8>>,
     altered: Vec<Altered>,
@@ -66,6 +69,8 @@ struct Board {
     disk: SimDisk,
     running: Option<Running>,
     boot_count: u64,
+    /// Its card makes no files for now.
+    is_stalled: bool,
 }
 
 /// The whole of it.
@@ -87,7 +92,8 @@ pub struct World {
 impl World {
     /// Boards 1 to `count`, all of which vote; switched off, with empty disks.
     pub fn of(count: i32) -> World {
-        let board = |_| Board { disk: SimDisk::new(), running: None, boot_count: 0 };
+        let board =
+            |_| Board { disk: SimDisk::new(), running: None, boot_count: 0, is_stalled: false };
         World {
             boards: (1..=count).map(|node| (node, board(node))).collect(),
             flights: BTreeMap::new(),
@@ -152,6 +158,12 @@ impl World {
         for node in self.boards.keys().copied().collect::<Vec<_>>() {
             self.start(node);
         }
+    }
+
+    /// A board's card makes no more files, or does so again.
+    pub fn stall(&mut self, node: i32, is_stalled: bool) {
+        self.boards.get_mut(&node).expect("a board").is_stalled = is_stalled;
+        self.act(node);
     }
 
     /// Takes the power from a board.
@@ -269,10 +281,15 @@ impl World {
                 if let Some((to, said)) = do_one(running, &board.disk, now, output) {
                     self.fly(node, to, &said);
                 }
-            } else if running.entries.is_empty() {
-                return;
-            } else {
+            } else if !running.entries.is_empty() {
                 commit(running, now);
+            } else if board.is_stalled {
+                return;
+            } else if let Some(mut making) = running.makings.pop() {
+                let made = making.run(&board.disk, Path::new(DIR), now);
+                running.site.prepared(now, making, made);
+            } else {
+                return;
             }
         }
     }
@@ -498,10 +515,7 @@ fn do_one(
     output: ControlOutput<SimDisk>,
 ) -> Option<(i32, Said)> {
     match output {
-        ControlOutput::Prepare => {
-            disk.sync_all(Path::new(DIR)).expect("the disk works");
-            running.site.prepared(now, true);
-        }
+        ControlOutput::Prepare(making) => running.makings.push(making),
         ControlOutput::Persist(entry) => running.entries.push(entry),
         ControlOutput::Apply(_, apply) => {
             for change in &apply.changes {
@@ -577,8 +591,6 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
     let standing = examine(NodeId(node), &log, state, snapshot, damage.is_none());
     assert!(!matches!(standing, Standing::Lost(_)), "node {node}: {standing:?}");
     let start = SiteStart {
-        disk: disk.clone(),
-        log_dir: PathBuf::from(DIR),
         config: site_config(node, count),
         controller: controller_config(node),
         log,
@@ -615,6 +627,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         is_current: false,
         logs: found,
         answers: BTreeMap::new(),
+        makings: Vec::new(),
         altered: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 //! test says so.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::BytesMut;
 use odradek::broker::back::Flushed;
@@ -98,8 +98,6 @@ impl Node {
             dir.create(&name, METADATA, metadata_topic_config(), now).expect("creates")
         });
         let start = ControlStart {
-            disk: disk.clone(),
-            log_dir: PathBuf::from(DIR),
             controller: controller_config(&setup),
             log,
             shard_count: setup.shard_count,
@@ -257,9 +255,9 @@ impl Node {
     fn act_control(&mut self, output: ControlOutput<SimDisk>) {
         let now = self.now();
         match output {
-            ControlOutput::Prepare => {
-                self.disk.sync_all(Path::new(DIR)).expect("the disk works");
-                self.control.prepared(now, true);
+            ControlOutput::Prepare(mut making) => {
+                making.run(&self.disk, Path::new(DIR), now).expect("the disk works");
+                self.control.prepared(now, making, Ok(()));
             }
             ControlOutput::Persist(entry) => self.entries.push(entry),
             ControlOutput::Apply(to, apply) => {

@@ -1,16 +1,18 @@
 //! Committed changes on their way to the shards, one batch after the other.
 //!
 //! ```text
-//! replayed ─► waiting ─► directories of partitions made here, and synced ─► every shard confirms
+//! replayed ─► waiting ─► directories of partitions are made and synced ─► every shard confirms
 //! ```
 //!
 //! The controller's image is ahead of the shards': a command is judged by everything that is
 //! committed. An answer waits for the shards.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 
 use crate::broker::control::{ControlOutput, share_out};
 use crate::broker::mail::ShardId;
+use crate::broker::making::{Making, Wanted};
 use crate::broker::shard::Apply;
 use crate::broker::site::Site;
 use crate::broker::site::storage::FULL_RETRY_MS;
@@ -38,12 +40,11 @@ enum State<D: Disk> {
     /// There is no room for the rest of the partitions: they are made later.
     Full {
         step: Step,
-        logs: Vec<Log<D>>,
+        making: Making<D>,
         retry_at: Boot,
     },
     Preparing {
         step: Step,
-        logs: Vec<Log<D>>,
     },
     Applying {
         end_offset: Offset,
@@ -56,6 +57,8 @@ pub(super) struct Applying<D: Disk> {
     waiting: VecDeque<Step>,
     state: State<D>,
     version: u64,
+    /// Since there was no room for a partition.
+    is_full: bool,
     /// The end of what the shards know.
     applied_end: Offset,
     /// Partitions whose log a shard has. It lets one go when it is told to, and not before it knows
@@ -65,13 +68,19 @@ pub(super) struct Applying<D: Disk> {
 
 impl<D: Disk> Applying<D> {
     pub(super) fn new(applied_end: Offset) -> Applying<D> {
-        let given = BTreeSet::new();
-        Applying { waiting: VecDeque::new(), state: State::Idle, version: 0, applied_end, given }
+        Applying {
+            waiting: VecDeque::new(),
+            state: State::Idle,
+            version: 0,
+            is_full: false,
+            applied_end,
+            given: BTreeSet::new(),
+        }
     }
 
     /// Whether there is no room for a partition.
     pub(super) fn is_full(&self) -> bool {
-        matches!(self.state, State::Full { .. })
+        self.is_full
     }
 }
 
@@ -134,19 +143,45 @@ impl<D: Disk> Site<D> {
 
     /// Begins with the next batch; answers whether there was one to begin with.
     pub(super) fn apply_next(&mut self, now: Now) -> bool {
-        let was_full = self.applying.is_full();
-        let (step, mut logs) = match std::mem::replace(&mut self.applying.state, State::Idle) {
+        let (step, making) = match mem::replace(&mut self.applying.state, State::Idle) {
             State::Idle => match self.applying.waiting.pop_front() {
-                Some(step) => (step, Vec::new()),
+                Some(step) => {
+                    let making = self.making(&step);
+                    (step, making)
+                }
                 None => return false,
             },
-            State::Full { step, logs, retry_at } if retry_at <= now.boot => (step, logs),
+            State::Full { step, mut making, retry_at } if retry_at <= now.boot => {
+                making.wanted.retain(|wanted| self.is_still_wanted(wanted));
+                (step, making)
+            }
             other => {
                 self.applying.state = other;
                 return false;
             }
         };
-        match self.create_logs(now, &step, &mut logs) {
+        if making.wanted.is_empty() && making.logs.is_empty() {
+            self.hand_to_shards(step, Vec::new());
+        } else {
+            self.applying.state = State::Preparing { step };
+            self.outputs.push_back(ControlOutput::Prepare(making));
+        }
+        true
+    }
+
+    /// The logs are made and durable, or not.
+    pub(super) fn apply_prepared(
+        &mut self,
+        now: Now,
+        making: Making<D>,
+        outcome: Result<(), LogError>,
+    ) {
+        let step = match mem::replace(&mut self.applying.state, State::Idle) {
+            State::Preparing { step } => step,
+            other => return self.applying.state = other,
+        };
+        let was_full = mem::replace(&mut self.applying.is_full, false);
+        match outcome {
             Ok(()) if was_full => log::warn!("the disk has room again: partitions are created"),
             Ok(()) => {}
             Err(LogError::DiskFull) => {
@@ -154,8 +189,9 @@ impl<D: Disk> Site<D> {
                     log::warn!("the disk is full: partitions are created when there is room");
                 }
                 let retry_at = now.boot.plus_ms(FULL_RETRY_MS);
-                self.applying.state = State::Full { step, logs, retry_at };
-                return false;
+                self.applying.is_full = true;
+                self.applying.state = State::Full { step, making, retry_at };
+                return;
             }
             Err(why) => {
                 // The site has decided; a node that cannot follow has no use for more of it.
@@ -163,26 +199,10 @@ impl<D: Disk> Site<D> {
                 self.storage.fail();
             }
         }
-        if logs.is_empty() {
-            self.hand_to_shards(step, logs);
-        } else {
-            self.applying.state = State::Preparing { step, logs };
-            self.outputs.push_back(ControlOutput::Prepare);
+        for wanted in &making.wanted {
+            self.applying.given.remove(&wanted.topic_partition);
         }
-        true
-    }
-
-    /// The directories are durable, or not.
-    pub(super) fn apply_prepared(&mut self, is_ok: bool) {
-        match std::mem::replace(&mut self.applying.state, State::Idle) {
-            State::Preparing { step, logs } => {
-                if !is_ok {
-                    self.storage.fail();
-                }
-                self.hand_to_shards(step, logs);
-            }
-            other => self.applying.state = other,
-        }
+        self.hand_to_shards(step, making.logs);
     }
 
     /// A shard has replayed a list.
@@ -221,13 +241,8 @@ impl<D: Disk> Site<D> {
         own.is_some_and(|own| own.incarnation == self.process && own.broker_epoch < end_offset.0)
     }
 
-    /// Makes the logs of partitions that have a replica here, or finds them.
-    fn create_logs(
-        &mut self,
-        now: Now,
-        step: &Step,
-        logs: &mut Vec<Log<D>>,
-    ) -> Result<(), LogError> {
+    /// The logs of partitions that have a replica here, as far as they are found.
+    fn making(&mut self, step: &Step) -> Making<D> {
         let node_id = self.id.node_id;
         let made = step.changes.iter().filter_map(|change| match change {
             Change::Partition { topic_id, partition, replicas, leader_epoch, .. } => {
@@ -239,6 +254,7 @@ impl<D: Disk> Site<D> {
         });
         // Where there are others, whoever leads begins the epoch.
         let gained = step.gained.iter().map(|topic_partition| (*topic_partition, None));
+        let mut making = Making { wanted: VecDeque::new(), logs: Vec::new() };
         for (topic_partition, begins) in made.chain(gained) {
             // A topic that a later batch removed is not made any more.
             let Some(topic) = self.controller.image().topic(topic_partition.topic_id) else {
@@ -250,21 +266,23 @@ impl<D: Disk> Site<D> {
             let config = topic.effective(&self.topic_defaults);
             if let Some(mut log) = self.unclaimed.remove(&topic_partition) {
                 log.set_config(config);
-                logs.push(log);
+                making.logs.push(log);
                 continue;
             }
             let name = TopicName::new(&topic.name).expect("the controller checked it");
-            let (disk, dir) = (self.disk.clone(), &self.log_dir);
-            let made = Log::create_unsynced(disk, dir, &name, topic_partition, config, now);
-            let mut log = made.inspect_err(|_| {
-                self.applying.given.remove(&topic_partition);
-            })?;
-            if let Some(leader_epoch) = begins {
-                log.begin_epoch(leader_epoch);
-            }
-            logs.push(log);
+            making.wanted.push_back(Wanted { name, topic_partition, config, begins });
         }
-        Ok(())
+        making
+    }
+
+    /// Whether the topic of a log that found no room is there still.
+    fn is_still_wanted(&mut self, wanted: &Wanted) -> bool {
+        let topic_partition = wanted.topic_partition;
+        let is_wanted = self.controller.image().topic(topic_partition.topic_id).is_some();
+        if !is_wanted {
+            self.applying.given.remove(&topic_partition);
+        }
+        is_wanted
     }
 }
 

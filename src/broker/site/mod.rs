@@ -33,18 +33,18 @@ mod start;
 mod storage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
 
 use bytes::Bytes;
 
 use crate::broker::back::Flushed;
 use crate::broker::control::ControlOutput;
 use crate::broker::front::ControlAsk;
+use crate::broker::making::Making;
 use crate::controller::change::Endpoint;
 use crate::controller::{BrokerKeys, Controller, ControllerConfig};
 use crate::ids::{NodeId, Offset, TopicPartition, Uuid};
 use crate::journal::disk::Disk;
-use crate::log::Log;
+use crate::log::{Log, LogError};
 use crate::quorum::{
     Base, EntryKind, Input, Leadership, Output, Quorum, Refusal, Role, Timeouts, VoterId,
 };
@@ -95,8 +95,6 @@ pub struct SiteConfig {
 
 /// The owner of the cluster's metadata on one node of a site.
 pub struct Site<D: Disk> {
-    disk: D,
-    log_dir: PathBuf,
     config: SiteConfig,
     controller: Controller,
     topic_defaults: TopicConfig,
@@ -240,9 +238,9 @@ impl<D: Disk> Site<D> {
         self.settle(now);
     }
 
-    /// What was made for the present changes is durable, or could not be made so.
-    pub fn prepared(&mut self, now: Now, is_ok: bool) {
-        self.apply_prepared(is_ok);
+    /// The logs of the present changes are made and durable, or could not be.
+    pub fn prepared(&mut self, now: Now, making: Making<D>, outcome: Result<(), LogError>) {
+        self.apply_prepared(now, making, outcome);
         self.settle(now);
     }
 

@@ -1,7 +1,6 @@
 //! Starting a node of a site from what is on its disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -43,10 +42,6 @@ pub enum Standing {
 
 /// What [`Site::start`] needs.
 pub struct SiteStart<D: Disk> {
-    /// For the directories of new partitions.
-    pub disk: D,
-    /// Where they are made.
-    pub log_dir: PathBuf,
     /// What the node is told of itself.
     pub config: SiteConfig,
     /// The controller's configuration.
@@ -250,8 +245,6 @@ impl<D: Disk> Site<D> {
             Err(why) => return Err((SiteError::Quorum(why), Box::new(log))),
         };
         let mut site = Site {
-            disk: start.disk,
-            log_dir: start.log_dir,
             config,
             controller,
             topic_defaults,

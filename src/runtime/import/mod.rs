@@ -137,8 +137,6 @@ pub fn import(
     let mut opened = opened.map_err(ImportError::Start)?;
     let log = opened.take_metadata(now).map_err(ImportError::Start)?;
     let start = ControlStart {
-        disk: FileDisk::new(),
-        log_dir: into.to_owned(),
         controller: reload::controller(&config, config.broker_id, usize::MAX),
         log,
         shard_count: 1,
