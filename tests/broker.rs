@@ -364,6 +364,39 @@ fn topics_are_configured_described_and_deleted() {
     });
 }
 
+/// Of what waits for the disk's directories one is done after the other: what has the name of one
+/// that goes stays.
+#[test]
+fn deleted_partitions_leave_the_disk_and_those_of_their_name_do_not() {
+    let running = Running::start("doomed", 2, &["log.segment.delete.delay.ms=100"]);
+    let mut client = running.client();
+    let count = |is_doomed: bool| {
+        let names = std::fs::read_dir(&running.dir).expect("there");
+        let names = names.map(|entry| entry.expect("listed").file_name().into_string());
+        let is_of =
+            |name: &String| name.starts_with("t-") && name.ends_with("-delete") == is_doomed;
+        names.map(|name| name.expect("text")).filter(is_of).count()
+    };
+    for round in 0..3 {
+        assert_eq!(create(&mut client, "t", 4), ErrorCode::NONE);
+        produce(&mut client, "t", 0, -1, &batch(&["a"]));
+        if round < 2 {
+            let topics = vec![TopicRef::Name("t")];
+            let request = DeleteTopicsRequest { timeout_ms: 5000, topics };
+            let body = client.call(ApiKey::DeleteTopics, &request, &[]);
+            let deleted: DeleteTopicsResponse<'_> = frame::decode(&body).expect("decodes");
+            assert_eq!(deleted.topics[0].error, ErrorCode::NONE);
+        }
+    }
+    let since = std::time::Instant::now();
+    while count(true) != 0 {
+        assert!(since.elapsed().as_secs() < 30, "they are there still");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(count(false), 4);
+    assert_eq!(fetch(&mut client, "t", &[0], 0, 50), ["a"]);
+}
+
 #[test]
 fn bad_produce_requests_get_the_code_that_semantics_3_names() {
     with_shards(|shards| {
