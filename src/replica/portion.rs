@@ -5,8 +5,9 @@
 //!
 //! The portion begins low. It is doubled while answers come about as quickly as the quickest did, and
 //! halved when they come later by milliseconds: what is asked for more only waits on the way by then. Of
-//! several answers the quickest counts, for one may be late for reasons of its own. A batch that is
-//! larger comes whole, and then nothing is asked for before it is there.
+//! several answers the quickest counts, for one may be late for reasons of its own. What is late for
+//! long however little is asked for is the way itself, which has become longer. A batch that is larger
+//! comes whole, and then nothing is asked for before it is there.
 //!
 //! **Invariant:** the portion is between its limits.
 
@@ -22,6 +23,10 @@ const QUICK_MS: u64 = 1;
 /// How much later is too late.
 const LATE_MS: u64 = 3;
 
+/// So many times the least is too late before the way is taken to be longer: over 100 Mbit/s that is
+/// most of a second, so that what is tried then is rare.
+const LATE_AT_LEAST_MAX: u32 = 32;
+
 #[derive(Debug)]
 pub(super) struct Portion {
     bytes: u32,
@@ -32,6 +37,10 @@ pub(super) struct Portion {
     /// Answers to what was asked for with the portion as it is, and the quickest of them.
     answers: u32,
     took_ms: u64,
+    /// How often in a row the least was late.
+    late: u32,
+    /// While more is tried, as if the way had become longer: the quickest before.
+    tried: Option<u64>,
 }
 
 impl Default for Portion {
@@ -42,6 +51,8 @@ impl Default for Portion {
             quickest_ms: u64::MAX,
             answers: 0,
             took_ms: u64::MAX,
+            late: 0,
+            tried: None,
         }
     }
 }
@@ -69,17 +80,35 @@ impl Portion {
         if self.answers < ANSWERS {
             return;
         }
-        let later_ms = self.took_ms - self.quickest_ms;
-        let bytes = if later_ms <= QUICK_MS {
-            self.bytes * 2
-        } else if LATE_MS <= later_ms {
-            self.bytes / 2
-        } else {
-            self.bytes
+        let bytes = match self.later_ms() {
+            ..=QUICK_MS => self.bytes * 2,
+            LATE_MS.. => self.bytes / 2,
+            _ => self.bytes,
         };
         self.bytes = bytes.clamp(REPLICA_PORTION_BYTES_MIN, REPLICA_PORTION_BYTES_MAX);
         self.answers = 0;
         self.took_ms = u64::MAX;
+    }
+
+    /// How much later these answers came than they might.
+    fn later_ms(&mut self) -> u64 {
+        let later_ms = self.took_ms - self.quickest_ms;
+        if later_ms < LATE_MS {
+            // More came as quickly as the least did: it was the way.
+            self.tried = self.tried.filter(|_| QUICK_MS < later_ms);
+            self.late = 0;
+        } else if let Some(quickest_ms) = self.tried.take() {
+            self.quickest_ms = quickest_ms;
+        } else if self.bytes == REPLICA_PORTION_BYTES_MIN {
+            self.late += 1;
+            if self.late == LATE_AT_LEAST_MAX {
+                self.late = 0;
+                self.tried = Some(self.quickest_ms);
+                self.quickest_ms = self.took_ms;
+                return 0;
+            }
+        }
+        later_ms
     }
 }
 
@@ -90,11 +119,18 @@ mod tests {
     /// What is asked for after a while, and how long it and the one before it are under way, over a
     /// cable of so many bytes a millisecond; every `jitter`-th answer is late.
     fn catch_up(bytes_ms: u64, round_trip_ms: u64, jitter: u64) -> (u32, u64) {
-        let mut portion = Portion::default();
+        go_on(&mut Portion::default(), 200, (bytes_ms, round_trip_ms, jitter))
+    }
+
+    fn go_on(
+        portion: &mut Portion,
+        answers: u64,
+        (bytes_ms, round_trip_ms, jitter): (u64, u64, u64),
+    ) -> (u32, u64) {
         let mut took_ms = 0;
-        for answer in 1..500 {
+        for answer in 1..answers {
             let asked = portion.bytes();
-            let under_way = if answer == 1 { 1 } else { 2 };
+            let under_way = if portion.quickest_ms == u64::MAX { 1 } else { 2 };
             took_ms = round_trip_ms + under_way * u64::from(asked) / bytes_ms;
             let late_ms = if jitter != 0 && answer % jitter != 0 { 20 } else { 0 };
             portion.answered(asked, u64::from(asked), took_ms + late_ms);
@@ -122,6 +158,25 @@ mod tests {
         // 1 Gbit/s, 20 ms away: 32 KiB at a time would be a fortieth of it.
         let (bytes, _) = catch_up(118_000, 20, 0);
         assert!((128 << 10..=256 << 10).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_way_that_became_longer_is_filled_too() {
+        let mut portion = Portion::default();
+        go_on(&mut portion, 500, (118_000, 0, 0));
+        let (bytes, _) = go_on(&mut portion, 500, (118_000, 20, 0));
+        assert!((128 << 10..=256 << 10).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn over_a_thin_cable_more_is_hardly_ever_tried() {
+        let mut portion = Portion::default();
+        let mut more = 0;
+        for _ in 0..10_000 {
+            go_on(&mut portion, 2, (11_800, 0, 0));
+            more += u32::from(portion.bytes() != REPLICA_PORTION_BYTES_MIN);
+        }
+        assert!(more < 500, "{more} of 10,000");
     }
 
     #[test]
