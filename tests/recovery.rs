@@ -714,6 +714,26 @@ fn a_partition_that_is_back_after_it_was_given_up_is_kept() {
     assert_eq!(logs.iter().map(Log::end_offset).collect::<Vec<_>>(), [Offset(3)]);
 }
 
+/// The same of one that is back and has an epoch, and of one that is back and has nothing yet.
+#[test]
+fn what_lies_behind_the_note_that_a_partition_was_given_up_is_of_the_new_copy() {
+    for has_epoch in [true, false] {
+        let world = world_of(if has_epoch { 3 } else { 0 });
+        let mut dir = claim(&world.disk.after_kill(), 1, None).expect("its own");
+        let mut redo = dir.redo(BTreeMap::new());
+        redo.state(topic_partition(), SmallState::Forget);
+        if has_epoch {
+            let epoch = SmallState::EpochStart {
+                epoch: odradek::ids::LeaderEpoch(1),
+                offset: Offset::ZERO,
+            };
+            redo.state(topic_partition(), epoch);
+        }
+        let (logs, _) = dir.recover(&parameters(1, None), true).expect("it opens");
+        assert_eq!(logs.len(), 1, "{has_epoch}");
+    }
+}
+
 #[test]
 fn a_clean_stop_leaves_what_kafka_reads() {
     let mut world = world_of(30);

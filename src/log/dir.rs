@@ -232,7 +232,10 @@ impl<D: Disk> LogDir<D> {
         };
         let mut logs = Vec::new();
         for (topic_partition, found) in std::mem::take(&mut self.found) {
-            if found.is_forgotten {
+            // One without a byte was made since: it was given up, and is to come back.
+            let is_made_since = || is_unfinished(&self.disk, &found.dir);
+            let at_dir = |error| OpenError::io(&found.dir, error);
+            if found.is_forgotten && !is_made_since().map_err(at_dir)? {
                 self.remove_dir(&found.dir, topic_partition.topic_id.0)
                     .map_err(|error| OpenError::io(&found.dir, error))?;
                 continue;
@@ -311,7 +314,7 @@ impl<D: Disk> LogDir<D> {
     /// Finishes a deletion that a stop interrupted.
     fn remove_dir(&self, from: &Path, topic_id: Uuid) -> io::Result<()> {
         let Some(name) = from.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-        let to = self.path.join(doomed_name(name, topic_id, "delete"));
+        let to = doomed_path(&self.disk, &self.path, name, topic_id, "delete")?;
         self.disk.rename(from, &to)?;
         self.disk.sync_dir(&self.path)?;
         self.disk.remove_dir_all(&to)
@@ -375,7 +378,8 @@ impl<D: Disk> Log<D> {
     pub fn retire(self) -> io::Result<PathBuf> {
         let topic_id = self.topic_partition.topic_id;
         let name = format!("{}-{}", self.name, self.topic_partition.partition);
-        let to = self.dir.with_file_name(doomed_name(&name, topic_id.0, "delete"));
+        let log_dir = self.dir.parent().expect("a partition's directory lies in a log dir");
+        let to = doomed_path(&self.disk, log_dir, &name, topic_id.0, "delete")?;
         self.disk.rename(&self.dir, &to)?;
         Ok(to)
     }
@@ -492,6 +496,7 @@ impl<D: Disk> journal::Redo<D::File> for Redo<'_, D> {
             found.is_forgotten = true;
             return;
         }
+        found.is_forgotten = false;
         if let SmallState::Truncated { end, segment, position, is_set_aside, .. } = state {
             // What is above the cut is promised no more.
             found.mark = Some(found.mark.unwrap_or_default().min(end));
@@ -545,8 +550,26 @@ pub(super) fn parse_dir_name(name: &str) -> Option<(TopicName, Partition)> {
     is_canonical.then(|| TopicName::new(topic).ok().map(|topic| (topic, Partition(number))))?
 }
 
-/// Kafka's name of a directory that is to go or was set aside, cut to what a file name may have.
-pub(super) fn doomed_name(name: &str, id: Uuid, suffix: &str) -> String {
+/// Where a directory that is to go, or is set aside, is out of the way. One of the same partition may be
+/// there since it went before.
+pub(super) fn doomed_path(
+    disk: &impl Disk,
+    log_dir: &Path,
+    name: &str,
+    id: Uuid,
+    suffix: &str,
+) -> io::Result<PathBuf> {
+    let mut path = log_dir.join(doomed_name(name, id, suffix));
+    let mut number = 1;
+    while disk.exists(&path)? {
+        path = log_dir.join(doomed_name(name, id, &format!("{number}-{suffix}")));
+        number += 1;
+    }
+    Ok(path)
+}
+
+/// Kafka's name of such a directory, cut to what a file name may have.
+fn doomed_name(name: &str, id: Uuid, suffix: &str) -> String {
     use std::fmt::Write;
     let mut hex = String::new();
     for byte in id.0 {

@@ -190,7 +190,7 @@ impl<D: Disk> Log<D> {
                 disk.remove_dir_all(&dir)?;
             } else {
                 let other = identity::topic_id(&disk, &dir)?.unwrap_or_default();
-                let aside = log_dir.join(dir::doomed_name(&dir_name, other.0, "stray"));
+                let aside = dir::doomed_path(&disk, log_dir, &dir_name, other.0, "stray")?;
                 disk.rename(&dir, &aside)?;
             }
         }

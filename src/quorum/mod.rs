@@ -156,6 +156,10 @@ impl Quorum {
             Input::Time => self.pass_time(now.boot),
             Input::Message(message) => {
                 let from = message.envelope.from;
+                if self.next_tick.plus_ms(2 * self.tick_ms) <= now.boot {
+                    // This process stood still: that is not the peer's silence.
+                    self.pass_time(now.boot);
+                }
                 if let Err(why) = self.take(now.boot, &message) {
                     self.outputs.push_back(Output::Refused(from, why));
                 }

@@ -96,6 +96,7 @@ fn run<D: Disk>(
     events: &Sender<ControlEvent<D>>,
 ) {
     let mut removals: BTreeSet<(Boot, PathBuf)> = BTreeSet::new();
+    // Whoever asks is waited for; what is to go can wait, and goes one by one.
     loop {
         let due = removals.first().map_or(Boot::NEVER, |(at, _)| *at);
         let due = Duration::from_micros(due.us_since(clock::boot()));
@@ -108,14 +109,18 @@ fn run<D: Disk>(
             Ok(Job::Remove(log)) => removals.extend(set_aside(*log)),
             // A start finds what is left then.
             Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => remove_due(disk, &mut removals),
         }
-        while let Some((_, path)) = removals.first().filter(|(at, _)| *at <= clock::boot()) {
-            if let Err(why) = disk.remove_dir_all(path) {
-                log::warn!("{} could not be removed: {why}", path.display());
-            }
-            removals.pop_first();
-        }
+    }
+}
+
+fn remove_due<D: Disk>(disk: &D, removals: &mut BTreeSet<(Boot, PathBuf)>) {
+    if removals.first().is_none_or(|(at, _)| clock::boot() < *at) {
+        return;
+    }
+    let (_, path) = removals.pop_first().expect("just looked at");
+    if let Err(why) = disk.remove_dir_all(&path) {
+        log::warn!("{} could not be removed: {why}", path.display());
     }
 }
 

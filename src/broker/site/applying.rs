@@ -180,7 +180,7 @@ impl<D: Disk> Site<D> {
             State::Preparing { step } => step,
             other => return self.applying.state = other,
         };
-        let was_full = mem::replace(&mut self.applying.is_full, false);
+        let was_full = self.applying.is_full;
         match outcome {
             Ok(()) if was_full => log::warn!("the disk has room again: partitions are created"),
             Ok(()) => {}
@@ -219,8 +219,16 @@ impl<D: Disk> Site<D> {
         }
     }
 
-    fn hand_to_shards(&mut self, step: Step, logs: Vec<Log<D>>) {
+    fn hand_to_shards(&mut self, step: Step, mut logs: Vec<Log<D>>) {
         let Step { changes, end_offset, .. } = step;
+        self.applying.is_full = false;
+        for log in &mut logs {
+            // It may have changed since it was to be made: room is waited for as long as it takes.
+            let topic = self.controller.image().topic(log.topic_partition().topic_id);
+            if let Some(topic) = topic {
+                log.set_config(topic.effective(&self.topic_defaults));
+            }
+        }
         if changes.iter().any(|change| matches!(change, Change::BrokerConfig { .. })) {
             // Before a shard confirms the change, it has what follows from it.
             self.outputs.push_back(ControlOutput::Configure);
