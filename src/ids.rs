@@ -6,7 +6,8 @@
 
 use core::fmt;
 use heapless::String as Name;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits;
 
@@ -226,10 +227,18 @@ impl fmt::Display for TopicNameError {
     }
 }
 
-/// A legal topic name: `[a-zA-Z0-9._-]{1,249}`, neither `.` nor `..` (semantics.md row 5).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A legal topic name: `[a-zA-Z0-9._-]{1,249}`, neither `.` nor `..` (semantics.md row 5). What is
+/// not, does not decode either.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TopicName(Name<{ limits::TOPIC_NAME_CHARS_MAX }>);
+
+impl<'de> Deserialize<'de> for TopicName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TopicName, D::Error> {
+        let name = Name::<{ limits::TOPIC_NAME_CHARS_MAX }>::deserialize(deserializer)?;
+        TopicName::new(&name).map_err(D::Error::custom)
+    }
+}
 
 impl TopicName {
     /// Checks `name` and keeps it.
@@ -274,8 +283,23 @@ impl fmt::Display for TopicName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{self, StrDeserializer};
     extern crate std;
     use std::string::{String, ToString};
+
+    #[test]
+    fn a_name_that_is_a_path_does_not_decode() {
+        let read = |name: &str| {
+            let text: StrDeserializer<'_, value::Error> = name.into_deserializer();
+            TopicName::deserialize(text)
+        };
+        for name in ["", "..", "../../x", "a/b", &"x".repeat(250)] {
+            assert!(read(name).is_err(), "{name}");
+        }
+        let name = read("host.vmstat").expect("legal");
+        assert_eq!(name.as_str(), "host.vmstat");
+    }
 
     #[test]
     fn uuid_prints_as_kafka_does_and_reads_back() {

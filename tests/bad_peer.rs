@@ -4,7 +4,7 @@
 //!
 //! | lie | who refuses it, and where that is shown |
 //! |---|---|
-//! | votes, batches, images, acks, hints that cannot be | the quorum: [`lies_to_the_quorum`], [`lies_of_a_quorums_leader`] |
+//! | votes, batches, images, acks, hints that cannot be | the quorum: [`lies_to_the_quorum`], [`lies_of_a_quorums_leader`], [`images_and_changes_that_cannot_be`] |
 //! | any message of the quorum at all, by the hundred thousand | `quorum::hostile_tests` |
 //! | what is not a leader's, not this broker's, not of this incarnation, not of this cluster | the controller: [`lies_to_the_controller`], [`lies_of_a_broker_about_itself`] |
 //! | a board's card copied, emptied, or restored from a backup | the controller: `controller::site_tests`, `design_6_…` |
@@ -33,9 +33,14 @@ use bytes::Bytes;
 use member_world::World;
 use odradek::broker::site::Said;
 use odradek::controller::FEATURE_LEVEL;
-use odradek::ids::{NodeId, Partition, TopicPartition, Uuid};
+use odradek::controller::change::{self, Change};
+use odradek::ids::{
+    LeaderEpoch, NodeId, Offset, Partition, TopicId, TopicName, TopicPartition, Uuid,
+};
 use odradek::quorum::message::Body;
 use odradek::quorum::{Message, Refusal, VoterId};
+use odradek::record::{BatchBuilder, Compression, stamp};
+use odradek::time::Timestamp;
 use odradek::wire::change_members::{ChangeMembersRequest, ChangeMembersResponse, SiteChange};
 use odradek::wire::peer::PeerApiKey;
 use odradek::wire::peer::forward::Forwarded;
@@ -146,11 +151,32 @@ fn append(previous: LogPlace, committed_offset: u64, batches: Vec<Bytes>) -> Bod
 }
 
 fn image(scene: &mut Scene, image_bytes: u64, position: u64, voters: &[i32]) -> Body {
+    piece(scene, (image_bytes, position), voters, Bytes::from_static(b"../../etc/passwd"))
+}
+
+/// An image that comes whole.
+fn whole(scene: &mut Scene, image: Vec<u8>) -> Body {
+    piece(scene, (image.len() as u64, 0), &[1, 2, 3], image.into())
+}
+
+fn piece(
+    scene: &mut Scene,
+    (image_bytes, position): (u64, u64),
+    voters: &[i32],
+    piece: Bytes,
+) -> Body {
     let member = |node: &i32| Member { id: scene.voter(*node), kind: MemberKind::Voter };
     let members = voters.iter().map(member).collect();
     let last = LogPlace { offset: scene.end + 100, epoch: scene.epoch };
-    let piece = Bytes::from_static(b"../../etc/passwd");
     Body::SnapshotRequest { last, members, image_bytes, position, piece }
+}
+
+/// What an image of the site says, and a topic more.
+fn with_topic(scene: &Scene, name: &str) -> Vec<Change> {
+    let name = TopicName::new(name).expect("legal");
+    let mut changes = scene.world.image(scene.other).as_changes();
+    changes.push(Change::Topic { topic_id: TopicId(Uuid([9; 16])), name });
+    changes
 }
 
 #[test]
@@ -243,6 +269,49 @@ fn lies_of_a_quorums_leader() {
     check_quorum(&mut scene, "a word for an earlier life", Refusal::NotForUs, |scene| {
         let (to, lie) = tell(scene, Body::CampaignNow);
         (to, Lie { to: VoterId { incarnation: lie.to.incarnation ^ 1, ..lie.to }, ..lie })
+    });
+}
+
+/// Each of these once stopped the board that it was sent to, when it went by it, and again at every
+/// start.
+#[test]
+fn images_and_changes_that_cannot_be() {
+    type Image = (&'static str, fn(&Scene) -> Vec<u8>);
+    let images: [Image; 5] = [
+        ("an image that is none", |_| b"../../etc/passwd".to_vec()),
+        ("an empty image", |_| Vec::new()),
+        ("an image that names a path", |scene| {
+            let mut image = change::encode(&with_topic(scene, "..-..-etc-passwd"));
+            let name = b"..-..-etc-passwd";
+            let at = image.windows(name.len()).position(|bytes| bytes == name).expect("there");
+            image[at..at + name.len()].copy_from_slice(b"../../etc/passwd");
+            image
+        }),
+        ("an image with one name twice", |scene| change::encode(&with_topic(scene, "t"))),
+        ("an image with a partition of no topic", |scene| {
+            let mut changes = scene.world.image(scene.other).as_changes();
+            changes.retain(|change| !matches!(change, Change::Topic { .. }));
+            change::encode(&changes)
+        }),
+    ];
+    let mut scene = Scene::new();
+    for (what, image) in images {
+        check_quorum(&mut scene, what, Refusal::Image, |scene| {
+            let image = image(scene);
+            let body = whole(scene, image);
+            let (to, lie) = tell(scene, body);
+            (to, Lie { from: scene.voter(scene.leader), ..lie })
+        });
+    }
+    check_quorum(&mut scene, "a batch of what is no change", Refusal::Changes, |scene| {
+        let mut builder = BatchBuilder::new();
+        builder.push(Timestamp(5), None, Some(b"noise"), &[]);
+        let mut batch = builder.finish(Compression::None);
+        stamp(&mut batch, Offset(scene.end as i64), LeaderEpoch(scene.epoch as i32));
+        let previous = LogPlace { offset: scene.end - 1, epoch: scene.epoch };
+        let body = append(previous, scene.end, vec![batch.into()]);
+        let (to, lie) = tell(scene, body);
+        (to, Lie { from: scene.voter(scene.leader), ..lie })
     });
 }
 

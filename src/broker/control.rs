@@ -24,6 +24,7 @@ use crate::broker::making::{Making, Wanted};
 use crate::broker::shard::Apply;
 use crate::broker::site::{self, Said};
 use crate::controller::change::{self, Change, ChangesError};
+use crate::controller::image::ImageError;
 use crate::controller::{
     BrokerKeys, Command, Controller, ControllerConfig, Outcome, PRODUCER_IDS_PER_BLOCK, Verdict,
 };
@@ -97,6 +98,8 @@ pub enum MetadataError {
     Damaged(Offset),
     /// A record of it is not understood.
     Changes(Offset, ChangesError),
+    /// The snapshot beside it is not understood.
+    Image(ImageError),
 }
 
 impl std::fmt::Display for MetadataError {
@@ -111,6 +114,7 @@ impl std::fmt::Display for MetadataError {
             Self::Changes(offset, why) => {
                 write!(f, "{METADATA_TOPIC}-0 at offset {offset}: {why}")
             }
+            Self::Image(why) => write!(f, "the snapshot of {METADATA_TOPIC}-0: {why}"),
         }
     }
 }

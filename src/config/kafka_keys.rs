@@ -7,8 +7,8 @@
 use super::error::Warned;
 use super::key::Key;
 
-const ONE_NODE: &str =
-    "this broker is its own controller; it needs no quorum and no listener for it";
+const NO_SUCH_CONTROLLER: &str = "not needed here: every broker may be a controller, on its wire:// \
+                                  listener and at its defaults";
 const NO_THREADS: &str = "not needed here: `shards` threads do all of it, and find their number";
 const NO_PEERS: &str = "not needed here: how a site's brokers copy from each other needs no tuning";
 const OF_OPERATORS: &str = "not needed here: a leader that lacks records comes by command only, \
@@ -32,13 +32,13 @@ const KEYS: &[(&str, &str)] = &[
          over the topics of Kafka's log directory",
     ),
     ("zookeeper.", "there is no ZooKeeper"),
-    ("controller.quorum.bootstrap.servers", ONE_NODE),
+    ("controller.quorum.bootstrap.servers", NO_SUCH_CONTROLLER),
     ("controller.listener.names", "read: the listeners that it names are left out"),
-    ("controller.", ONE_NODE),
-    ("initial.broker.registration.timeout.ms", ONE_NODE),
-    ("metadata.", ONE_NODE),
-    ("migration.enabled", ONE_NODE),
-    ("early.start.listeners", ONE_NODE),
+    ("controller.", NO_SUCH_CONTROLLER),
+    ("initial.broker.registration.timeout.ms", NO_SUCH_CONTROLLER),
+    ("metadata.", NO_SUCH_CONTROLLER),
+    ("migration.enabled", NO_SUCH_CONTROLLER),
+    ("early.start.listeners", NO_SUCH_CONTROLLER),
     ("listener.security.protocol.map", "read: names that it maps to PLAINTEXT are our kafka://"),
     ("inter.broker.listener.name", NO_PEERS),
     ("inter.broker.protocol.version", "gone with Kafka 4: features replace it"),

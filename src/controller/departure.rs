@@ -15,6 +15,7 @@ use crate::controller::brokers::changed;
 use crate::controller::change::{BrokerState, Change};
 use crate::controller::election::{self, Assignment, Election, Wish};
 use crate::controller::image::PartitionImage;
+use crate::controller::leaders::tell_of_loss;
 use crate::ids::{NodeId, Partition};
 use crate::wire::ErrorCode;
 
@@ -135,6 +136,9 @@ impl Controller {
             let election = if isr.is_empty() { Election::Unclean } else { Election::Keep };
             let wish = Wish { assignment: Some(assignment), isr, lost: Some(node_id), election };
             let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
+            if let Some(settled) = &settled {
+                tell_of_loss(topic, topic_partition.partition, image, settled);
+            }
             changes.extend(changed(image, settled, topic_partition));
         }
         only.map_or(Ok(changes), Err)

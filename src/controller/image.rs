@@ -15,6 +15,10 @@ use crate::topic_config::TopicConfig;
 use crate::wire::TopicRef;
 use crate::wire::quorum::VoterId;
 
+mod examined;
+
+pub use examined::ImageError;
+
 /// Metadata of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionImage {

@@ -8,6 +8,10 @@
 //! **Invariant:** a replica that its leader names as damaged is neither in the ISR nor eligible: it
 //! begins to lose what it has as soon as it hears that nobody counts on it (R8). A leader that names
 //! itself so gives way to another in sync, if one can lead at once.
+//!
+//! A leadership by command has no state RECOVERING, in which Kafka's ISR may not grow (KIP-704): Kafka's
+//! own brokers leave it with the first ISR that they ask for, having nothing to recover, and no more is
+//! done here.
 
 use crate::controller::Controller;
 use crate::controller::change::Change;

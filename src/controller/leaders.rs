@@ -4,15 +4,16 @@
 //! Who leads comes from the ISR, then from the eligible leader replicas. Kafka's *last known leader*
 //! has no place of its own here: whoever is the last of both is never taken out of them
 //! (brokers.rs), so there is always somebody to wait for. Beyond that a leader comes only by this
-//! command, and what it lacks is lost: how much that is, the others say when they come back and
+//! command, or where the last copy's broker is removed by force, and what it lacks is lost: how much that is, the others say when they come back and
 //! cut it off, record by record in their log and `lost_records_count`.
 
 use std::collections::BTreeSet;
 
 use crate::controller::brokers::changed;
 use crate::controller::election::{self, Election, Wish};
+use crate::controller::image::{PartitionImage, TopicImage};
 use crate::controller::{Controller, Outcome, Refusal, Verdict};
-use crate::ids::TopicPartition;
+use crate::ids::{Partition, TopicPartition};
 use crate::wire::ErrorCode;
 use crate::wire::elect_leaders::{ElectLeadersRequest, ElectPartition, ElectionKind};
 
@@ -67,18 +68,27 @@ impl Controller {
             };
             return Err(Refusal::new(error, message));
         };
-        let had = |list: &[crate::ids::NodeId]| new.leader.is_some_and(|new| list.contains(&new));
-        if !had(&image.isr) && !had(&image.elr) {
-            log::error!(
-                "{}-{}: broker {} leads by command, though it was not in sync; what was \
-                 acknowledged and only {:?} had is lost, and counted when they come back",
-                topic.name,
-                topic_partition.partition,
-                new.leader.unwrap_or_default(),
-                image.isr.iter().chain(&image.elr).map(|node| node.0).collect::<Vec<i32>>()
-            );
-        }
+        tell_of_loss(topic, topic_partition.partition, image, &new);
         outcome.changes.extend(changed(image, Some(new), topic_partition));
         Ok(topic_partition)
+    }
+}
+
+/// Says that somebody leads now who may lack what was acknowledged, if that is so. How much it is, is
+/// said by whoever had it and finds out that the leader has not.
+pub(super) fn tell_of_loss(
+    topic: &TopicImage,
+    partition: Partition,
+    before: &PartitionImage,
+    now: &PartitionImage,
+) {
+    let Some(leader) = now.leader else { return };
+    let had_all: Vec<i32> = before.isr.iter().chain(&before.elr).map(|node| node.0).collect();
+    if !had_all.contains(&leader.0) {
+        log::error!(
+            "{}-{partition}: broker {leader} leads by command, though it was not in sync; what was \
+             acknowledged and only {had_all:?} had is lost, and counted when they come back",
+            topic.name,
+        );
     }
 }

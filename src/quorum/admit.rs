@@ -19,6 +19,7 @@ use crate::quorum::entry;
 use crate::quorum::members::raft_id;
 use crate::quorum::message::{Body, Message};
 use crate::quorum::store::Store;
+use crate::quorum::types::Reads;
 use crate::wire::quorum::{Envelope, LogPlace};
 
 /// The largest term: leader epochs are 31 bits wide in a record batch.
@@ -43,6 +44,8 @@ pub enum Refusal {
     Offset,
     /// A batch in it is no entry, or does not follow the one before.
     Batch,
+    /// A batch in it holds what is no list of changes.
+    Changes,
     /// It commits what this node does not have.
     CommitBeyondLog,
     /// It confirms what the leader did not send.
@@ -57,10 +60,16 @@ pub enum Refusal {
     ImagePiece,
     /// The members in a snapshot are no quorum, or this node is not among them.
     ImageMembers,
+    /// A snapshot that came whole holds no image.
+    Image,
 }
 
 /// The message as the crate takes it. Images are not for it: `transfer` puts their pieces together.
-pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessage, Refusal> {
+pub(super) fn admit(
+    raw: &RawNode<Store>,
+    reads: Reads,
+    message: &Message,
+) -> Result<RaftMessage, Refusal> {
     let Envelope { from, to, epoch } = message.envelope;
     let mut out =
         RaftMessage { to: raft_id(to), from: raft_id(from), term: epoch, ..RaftMessage::default() };
@@ -90,7 +99,7 @@ pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessa
             out.set_msg_type(MessageType::MsgAppend);
             is_from_the_leader(raw, &out)?;
             out.commit = offset(*committed_offset)?;
-            set_batches(&mut out, *previous, batches)?;
+            set_batches(&mut out, reads, *previous, batches)?;
         }
         &Body::AppendResponse { is_appended, offset: index, hint, committed_offset } => {
             out.set_msg_type(MessageType::MsgAppendResponse);
@@ -123,6 +132,7 @@ pub(super) fn admit(raw: &RawNode<Store>, message: &Message) -> Result<RaftMessa
 
 fn set_batches(
     out: &mut RaftMessage,
+    reads: Reads,
     previous: LogPlace,
     batches: &[Bytes],
 ) -> Result<(), Refusal> {
@@ -132,7 +142,7 @@ fn set_batches(
         return Err(Refusal::Epoch);
     }
     (out.index, out.log_term) = (previous.offset, previous.epoch);
-    out.set_entries(entries(previous, out.term, batches)?.into());
+    out.set_entries(entries(reads, previous, out.term, batches)?.into());
     Ok(())
 }
 
@@ -172,7 +182,12 @@ fn offset(offset: u64) -> Result<u64, Refusal> {
 
 /// Entries that follow `previous` and each other, of epochs that never fall and never pass the
 /// sender's.
-fn entries(previous: LogPlace, term: u64, batches: &[Bytes]) -> Result<Vec<Entry>, Refusal> {
+fn entries(
+    reads: Reads,
+    previous: LogPlace,
+    term: u64,
+    batches: &[Bytes],
+) -> Result<Vec<Entry>, Refusal> {
     if QUORUM_MESSAGE_BATCHES_MAX < batches.len() {
         return Err(Refusal::Batch);
     }
@@ -180,6 +195,9 @@ fn entries(previous: LogPlace, term: u64, batches: &[Bytes]) -> Result<Vec<Entry
     let mut last = previous;
     for batch in batches {
         let entry = entry::entry_of(batch.clone()).map_err(|_| Refusal::Batch)?;
+        if !entry::changes_in(batch).is_none_or(reads.changes) {
+            return Err(Refusal::Changes);
+        }
         let follows = entry.index == last.offset + 1 && last.epoch <= entry.term;
         if !follows || term < entry.term {
             return Err(Refusal::Batch);

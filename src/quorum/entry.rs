@@ -77,6 +77,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Read, NotAnEntry> {
     Ok(Read { offset: header.base_offset, epoch: header.leader_epoch, kind })
 }
 
+/// The value that holds the controller's changes, if that is what an entry's batch is about.
+pub(super) fn changes_in(batch: &[u8]) -> Option<&[u8]> {
+    let (batch, _) = Batch::split_first(batch).ok()?;
+    let is_changes = !batch.header().attributes.is_control();
+    batch.records().next()?.ok()?.value.filter(|_| is_changes)
+}
+
 fn control_kind(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<EntryKind> {
     let (key, value) = (<[u8; 4]>::try_from(key?).ok()?, value?);
     match key {

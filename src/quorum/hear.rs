@@ -57,7 +57,7 @@ impl Quorum {
             }
             _ => {}
         }
-        let admitted = admit::admit(&self.raw, message)?;
+        let admitted = admit::admit(&self.raw, self.reads, message)?;
         self.hear(now, from.node_id);
         #[cfg(any(test, feature = "mutants"))]
         self.mutate_before(&admitted);
@@ -129,6 +129,9 @@ impl Quorum {
             true => (piece.image_bytes, None),
             false => self.incoming.take(envelope.from, piece, members),
         };
+        if !snapshot.as_ref().is_none_or(|snapshot| (self.reads.image)(&snapshot.image)) {
+            return Err(Refusal::Image);
+        }
         self.send_body(envelope.from, Body::SnapshotResponse { last: piece.last, received_bytes });
         if let Some(snapshot) = snapshot {
             let mut message = RaftMessage::default();

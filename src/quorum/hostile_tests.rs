@@ -5,12 +5,15 @@ use bytes::Bytes;
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::quorum::message::Body;
 use crate::quorum::{
-    Base, HardState, Input, Members, Message, Output, Quorum, Refusal, Role, Start, Timeouts,
-    VoterId, entry,
+    Base, HardState, Input, Members, Message, Output, Quorum, Reads, Refusal, Role, Start,
+    Timeouts, VoterId, entry,
 };
 use crate::time::{Boot, Now, Timestamp};
 use crate::wire::quorum::members::{Member, MemberChange, MemberKind};
 use crate::wire::quorum::{Envelope, LogPlace};
+
+/// Anything can be read here.
+const READS: Reads = Reads { changes: |_| true, image: |_| true };
 
 const fn id(node: i32) -> VoterId {
     VoterId { node_id: NodeId(node), incarnation: 1 }
@@ -37,6 +40,7 @@ impl Victim {
         let start = Start {
             id: id(1),
             is_witness: seed % 5 == 0,
+            reads: READS,
             timeouts: Timeouts::default(),
             seed,
             hard_state: HardState { epoch, vote: None, high_watermark: Offset(2) },
@@ -275,6 +279,7 @@ fn a_node_without_a_log_does_not_vote() {
     let start = Start {
         id: id(1),
         is_witness: false,
+        reads: READS,
         timeouts: Timeouts::default(),
         seed: 1,
         hard_state: HardState::default(),

@@ -101,7 +101,7 @@ pub use patience::Patience;
 pub use start::{Base, Start, StartError};
 pub use timeouts::Timeouts;
 pub use types::{
-    Committed, HardState, Input, Leadership, Output, Persist, Progress, ProposeError, Role,
+    Committed, HardState, Input, Leadership, Output, Persist, Progress, ProposeError, Reads, Role,
     Snapshot,
 };
 
@@ -114,6 +114,7 @@ const STRETCH_MAX: u64 = 8;
 pub struct Quorum {
     id: VoterId,
     is_witness: bool,
+    reads: Reads,
     raw: RawNode<Store>,
     draws: Draws,
     tick_ms: u64,

@@ -14,7 +14,7 @@ use crate::quorum::patience::Patience;
 use crate::quorum::store::{Place, Store};
 use crate::quorum::timeouts::{Draws, Timeouts};
 use crate::quorum::transfer::{Incoming, Outgoing};
-use crate::quorum::{HardState, Leadership, Quorum, Snapshot, VoterId, admit, entry};
+use crate::quorum::{HardState, Leadership, Quorum, Reads, Snapshot, VoterId, admit, entry};
 use crate::time::Now;
 
 /// What the log stands on.
@@ -41,6 +41,8 @@ pub struct Start {
     pub id: VoterId,
     /// Whether it votes without holding data.
     pub is_witness: bool,
+    /// What peers may bring.
+    pub reads: Reads,
     /// How long things take.
     pub timeouts: Timeouts,
     /// For election timeouts.
@@ -79,7 +81,7 @@ impl std::error::Error for StartError {}
 impl Quorum {
     /// A node as it was left. Batches before the high watermark come out of [`Quorum::poll`] again.
     pub fn start(now: Now, start: Start) -> Result<Quorum, StartError> {
-        let Start { id, is_witness, timeouts, seed, hard_state, base, batches } = start;
+        let Start { id, is_witness, reads, timeouts, seed, hard_state, base, batches } = start;
         assert!(timeouts.are_sound(), "timeouts are checked with the configuration");
         let timeouts = if is_witness { timeouts.of_a_witness() } else { timeouts };
         let (base, members, snapshot) = match base {
@@ -117,6 +119,7 @@ impl Quorum {
         let mut quorum = Quorum {
             id,
             is_witness,
+            reads,
             raw,
             draws,
             tick_ms: timeouts.tick_ms,

@@ -10,6 +10,16 @@ use crate::quorum::message::Message;
 use crate::wire::quorum::members::MemberKind;
 use crate::wire::quorum::{LogPlace, VoterId};
 
+/// What the log's owner can read. Values and images are bytes here; what the owner could not read, no
+/// peer may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct Reads {
+    /// Whether a record's value is a list of changes.
+    pub changes: fn(&[u8]) -> bool,
+    /// Whether a snapshot's bytes are an image.
+    pub image: fn(&[u8]) -> bool,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Input {

@@ -72,3 +72,38 @@ impl Parked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::testing::MemoryDisk;
+    use crate::time::Timestamp;
+
+    /// semantics.md 2.2, step 10.
+    #[test]
+    fn what_too_few_have_is_answered_as_written_but_not_safe() {
+        let produced = |end: i64| Produced {
+            base_offset: Offset(end - 1),
+            end_offset: Offset(end),
+            log_append_time: Timestamp::NONE,
+            log_start: Offset::ZERO,
+            is_repeated: false,
+        };
+        let mut parked = Parked::default();
+        for (token, end) in [(1, 1), (2, 2), (3, 3)] {
+            parked.produce(token, produced(end));
+        }
+        let mut outputs: VecDeque<Output<MemoryDisk>> = VecDeque::new();
+        parked.complete_produces(Offset(1), true, &mut outputs);
+        parked.complete_produces(Offset(2), false, &mut outputs);
+        let answers: Vec<_> = outputs
+            .into_iter()
+            .map(|output| match output {
+                Output::Produced { token, outcome } => (token, outcome.map(|one| one.end_offset)),
+                _ => unreachable!("it only answers"),
+            })
+            .collect();
+        let refused = Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+        assert_eq!(answers, [(1, Ok(Offset(1))), (2, refused)]);
+    }
+}

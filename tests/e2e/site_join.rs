@@ -156,10 +156,73 @@ fn boards_pair_join_leave_and_are_removed() {
 
     // Of two, one is no majority: nobody leads, and nothing fails over, until the other is back.
     second.kill();
-    until(&first, "nobody leads", || members(&first, &[" active "]) < 2);
+    let is_led = || !first.text(&["cluster", "status"]).contains("nobody leads");
+    until(&first, "nobody leads", || !is_led());
+    thread::sleep(Duration::from_secs(2));
+    assert!(!is_led(), "{}", first.words());
+    let status = first.text(&["cluster", "status", "--json"]);
+    assert!(status.contains("\"trouble\":\"nobody leads"), "{status}");
     let second = board(&folder, 2).start();
     whole(&first, 2, 2);
     assert!(second.stop().success());
+}
+
+/// More than a move is through with before it is cancelled, at [`SLOWLY`].
+const MOVED: usize = 4 << 20;
+const SLOWLY: &str = "100000";
+
+#[test]
+fn a_vote_is_given_to_another_board_and_a_move_is_called_off() {
+    let folder = Folder::new();
+    let [first, second, third] = pair(&folder);
+    let no_controller = board(&folder, 4).set("process.roles", "[\"broker\"]").start();
+    join(&no_controller, &code(&first, "invite"), &first);
+    whole(&first, 3, 4);
+    let words = refusal(&first, &["cluster", "move-voter", "3", "4"]);
+    assert!(words.contains("node 4 is no controller (process.roles)"), "{words}");
+    // It takes part in all else.
+    first.text(&["topic", "create", "t", "--replication-factor", "4"]);
+    no_controller.produce(&["t"], &["one".to_owned()]);
+    assert!(no_controller.stop().success());
+
+    let fourth = board(&folder, 4).start();
+    whole(&first, 3, 4);
+    first.text(&["cluster", "move-voter", "3", "4"]);
+    until(&third, "4 votes in the place of 3", || {
+        is_listed(&third, 4, " voter ") && is_listed(&third, 3, " observer ")
+    });
+    let listed = second.text(&["cluster", "members", "--json"]);
+    assert_eq!(listed.matches("\"voter\"").count(), 3, "{listed}");
+    // It counts: without two of the old three the site goes on by its vote.
+    second.kill();
+    until(&fourth, "the dead one is fenced", || members(&fourth, &[" active "]) == 3);
+    fourth.text(&["topic", "create", "since", "--replication-factor", "3"]);
+
+    first.text(&["topic", "create", "big", "--replication-factor", "1"]);
+    first.text(&["topic", "reassign", "big", "--replicas", "1"]);
+    until(&first, "it is on the first board", || moving(&first).is_empty());
+    first.produce(&["big"], &vec!["x".repeat(1 << 10); MOVED >> 10]);
+    first.text(&["topic", "reassign", "--throttle", SLOWLY]);
+    first.text(&["topic", "reassign", "big", "--replicas", "3"]);
+    until(&first, "the move is listed", || moving(&first).contains("\"adding\":[3]"));
+    first.text(&["topic", "reassign", "big", "--cancel"]);
+    until(&first, "nothing moves", || moving(&first).is_empty());
+    let described = first.text(&["topic", "describe", "big", "--json"]);
+    assert!(described.contains("\"replicas\":[1]"), "{described}");
+    assert_eq!(first.consume(&["big"]).len(), MOVED >> 10);
+}
+
+/// Whether `cluster members` says so of a node.
+fn is_listed(broker: &Broker, node: i32, kind: &str) -> bool {
+    let output = broker.run(&["cluster", "members"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().any(|line| line.starts_with(&format!("{node} ")) && line.contains(kind))
+}
+
+/// What moves, nothing if nothing does.
+fn moving(broker: &Broker) -> String {
+    let listed = broker.text(&["topic", "reassign", "--list", "--json"]);
+    listed.trim().trim_start_matches("[]").to_owned()
 }
 
 fn free_ports(count: usize) -> Vec<u16> {

@@ -19,7 +19,7 @@ use odradek::ids::NodeId;
 use odradek::quorum::entry::{self, EntryKind};
 use odradek::quorum::message::Body;
 use odradek::quorum::{
-    Base, Input, Leadership, Message, Output, ProposeError, Quorum, Role, Snapshot, Start,
+    Base, Input, Leadership, Message, Output, ProposeError, Quorum, Reads, Role, Snapshot, Start,
     Timeouts, VoterId,
 };
 use odradek::time::{Boot, Now, Timestamp};
@@ -186,6 +186,7 @@ impl Site {
         let start = Start {
             id: one.id,
             is_witness: one.is_witness,
+            reads: READS,
             timeouts,
             seed: seed ^ ((node as u64) << 32) ^ (one.start_count << 48),
             hard_state: kept.hard_state,
@@ -556,6 +557,9 @@ impl Site {
         }
     }
 }
+
+/// What these nodes can read: any value, and what [`Site::image_of`] makes.
+const READS: Reads = Reads { changes: |_| true, image: |bytes| 16 <= bytes.len() };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {

@@ -1,6 +1,7 @@
 //! The records of the metadata log.
 
 use odradek::controller::change::{self, BrokerState, Change, Endpoint};
+use odradek::controller::image::Image;
 use odradek::ids::{LeaderEpoch, NodeId, Partition, TopicId, TopicName, Uuid};
 
 use crate::Target;
@@ -81,6 +82,8 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn changes(bytes: &[u8]) {
+    // It is no image, or one that can be replayed.
+    let _ = Image::read(bytes);
     match change::decode(bytes) {
         Err(error) => note(&error),
         Ok(changes) => {

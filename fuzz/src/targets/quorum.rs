@@ -5,7 +5,8 @@ use odradek::broker::site::Said;
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
 use odradek::limits::FRAME_PREFIX_BYTES;
 use odradek::quorum::{
-    Base, HardState, Input, Members, Message, Output, Quorum, Start, Timeouts, VoterId,
+    Base, HardState, Input, Members, Message, Output, Quorum, Reads, Start, Timeouts,
+    VoterId,
 };
 use odradek::time::{Boot, Now, Timestamp};
 
@@ -70,6 +71,7 @@ fn voter() -> Quorum {
     let start = Start {
         id: id(2, 1),
         is_witness: false,
+        reads: Reads { changes: |_| true, image: |_| true },
         timeouts: Timeouts::default(),
         seed: 7,
         hard_state: HardState { epoch, vote: None, high_watermark: Offset(1) },

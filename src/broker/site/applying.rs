@@ -16,12 +16,12 @@ use crate::broker::making::{Making, Wanted};
 use crate::broker::shard::Apply;
 use crate::broker::site::Site;
 use crate::broker::site::storage::FULL_RETRY_MS;
-use crate::controller::change::{self, Change};
+use crate::controller::change::{self, Change, ChangesError};
 use crate::controller::image::Image;
 use crate::ids::{Offset, TopicName, TopicPartition};
 use crate::journal::disk::Disk;
 use crate::log::{Log, LogError};
-use crate::quorum::{Committed, Snapshot};
+use crate::quorum::{Committed, Reads, Snapshot};
 use crate::record::Batch;
 use crate::time::{Boot, Now};
 use crate::wire::TopicRef;
@@ -117,7 +117,7 @@ impl<D: Disk> Site<D> {
 
     /// Replaces everything by what a leader sent.
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        let image = image_of(snapshot);
+        let image = Image::read(&snapshot.image).expect("it was read before it was taken");
         let changes = self.controller.image().changes_to(&image);
         let gained = self.gained_by(&changes);
         self.controller.restore(image);
@@ -294,21 +294,23 @@ impl<D: Disk> Site<D> {
     }
 }
 
+/// What a peer may bring.
+pub(super) const READS: Reads = Reads {
+    changes: |value| change::decode(value).is_ok(),
+    image: |bytes| Image::read(bytes).is_ok(),
+};
+
 /// The changes of a batch that was committed.
 pub(super) fn changes_of(batch: &[u8]) -> Vec<Change> {
-    let read = Batch::split_first(batch).ok();
-    let record = read.as_ref().and_then(|(batch, _)| batch.records().next()?.ok());
-    let changes = record.and_then(|record| change::decode(record.value?).ok());
-    changes
-        .expect("what this software proposed it reads; newer software waits for the feature level")
+    read_changes(batch)
+        .and_then(Result::ok)
+        .expect("what this software proposed it reads; what came from others was read before")
 }
 
-/// The cluster of a snapshot.
-pub(super) fn image_of(snapshot: &Snapshot) -> Image {
-    let changes = change::decode(&snapshot.image).expect("an image that was agreed on");
-    let mut image = Image::default();
-    for change in &changes {
-        image.replay(change);
-    }
-    image
+/// The changes of a batch, if it is about changes.
+pub(super) fn read_changes(batch: &[u8]) -> Option<Result<Vec<Change>, ChangesError>> {
+    let (batch, _) = Batch::split_first(batch).ok()?;
+    let is_changes = !batch.header().attributes.is_control();
+    let record = batch.records().next()?.ok()?;
+    record.value.filter(|_| is_changes).map(change::decode)
 }

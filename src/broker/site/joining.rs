@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use bytes::BytesMut;
 
 use crate::broker::site::Site;
+use crate::broker::site::applying::READS;
 use crate::controller::FEATURE_LEVEL;
 use crate::controller::change::{self, Change};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
@@ -122,6 +123,7 @@ impl<D: Disk> Site<D> {
         let start = Start {
             id: self.id,
             is_witness: self.is_witness(),
+            reads: READS,
             timeouts: self.config.timeouts,
             seed: self.seed,
             hard_state: self.storage.state().hard_state(),

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use crate::broker::control::{MetadataError, read_all, read_batch};
 use crate::broker::site::active::Active;
-use crate::broker::site::applying::{Applying, changes_of, image_of};
+use crate::broker::site::applying::{Applying, READS, changes_of, read_changes};
 use crate::broker::site::asking::Asking;
 use crate::broker::site::kept::{Found, KeptState};
 use crate::broker::site::storage::Storage;
 use crate::broker::site::{Site, SiteConfig};
+use crate::controller::change::ChangesError;
+use crate::controller::image::{Image, ImageError};
 use crate::controller::{Controller, ControllerConfig};
 use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 use crate::journal::disk::Disk;
@@ -129,8 +131,18 @@ pub fn examine<D: Disk>(
         return Standing::Lost("its log has a hole");
     }
     let Ok(batches) = read_batches(log) else { return Standing::Lost("its log is damaged") };
+    let is_none = |batch: &Bytes| read_changes(batch) == Some(Err(ChangesError::Malformed));
+    if batches.iter().any(is_none) {
+        return Standing::Lost("its log holds what is no change");
+    }
     let (base, batches) = match snapshot {
-        Found::Sound(snapshot) => (Base::Snapshot(snapshot), batches),
+        Found::Sound(snapshot) => match Image::read(&snapshot.image) {
+            // Newer software's: the start says so.
+            Ok(_) | Err(ImageError::Changes(ChangesError::Version(_))) => {
+                (Base::Snapshot(snapshot), batches)
+            }
+            Err(_) => return Standing::Lost("its snapshot holds no image"),
+        },
         Found::Damaged => return Standing::Lost("its snapshot is damaged"),
         Found::Never if state.is_founder && log.start_offset() == Offset::ZERO => {
             let Some((first, rest)) = batches.split_first() else {
@@ -157,6 +169,10 @@ fn read_batches<D: Disk>(log: &Log<D>) -> Result<Vec<Bytes>, MetadataError> {
         batches.push(Bytes::from(bytes));
     }
     Ok(batches)
+}
+
+fn offset_of(batch: &[u8]) -> Offset {
+    BatchHeader::parse(batch).expect("it was just read").base_offset
 }
 
 /// What a node knows before its quorum starts.
@@ -206,10 +222,15 @@ impl Known {
                 Offset(1)
             }
             Base::Snapshot(snapshot) => {
-                controller.restore(image_of(snapshot));
+                let image = Image::read(&snapshot.image);
+                controller.restore(image.map_err(MetadataError::Image)?);
                 Offset(snapshot.last_offset.0 + 1)
             }
         };
+        for batch in &batches {
+            let read = read_changes(batch).transpose();
+            read.map_err(|why| MetadataError::Changes(offset_of(batch), why))?;
+        }
         Ok(Known { controller, state, base, batches, replayed_end, is_legacy })
     }
 }
@@ -239,7 +260,8 @@ impl<D: Disk> Site<D> {
         let id = VoterId { node_id, incarnation: state.incarnation };
         let is_witness = config.roles & WITNESS != 0;
         let (timeouts, hard_state) = (config.timeouts, state.hard_state());
-        let quorum = Start { id, is_witness, timeouts, seed, hard_state, base, batches };
+        let reads = READS;
+        let quorum = Start { id, is_witness, reads, timeouts, seed, hard_state, base, batches };
         let quorum = match Quorum::start(now, quorum) {
             Ok(quorum) => quorum,
             Err(why) => return Err((SiteError::Quorum(why), Box::new(log))),

@@ -57,7 +57,7 @@ impl Cluster {
     note = "Only the leader knows how far the others are."
 )]
 struct Status {
-    /// one JSON object: cluster_id, leader, epoch, high_watermark, members, brokers
+    /// one JSON object: cluster_id, leader, epoch, high_watermark, members, brokers, trouble
     #[argh(switch)]
     json: bool,
 
@@ -156,5 +156,6 @@ fn as_json(cluster: &ClusterInfo, quorum: &QuorumInfo) -> Json {
         ("high_watermark", Json::Integer(quorum.high_watermark.0.into())),
         ("members", Json::list(members)),
         ("brokers", Json::list(brokers)),
+        ("trouble", trouble(quorum).map_or(Json::Null, Json::from)),
     ])
 }
