@@ -5,8 +5,7 @@ use odradek::broker::site::Said;
 use odradek::ids::{LeaderEpoch, NodeId, Offset};
 use odradek::limits::FRAME_PREFIX_BYTES;
 use odradek::quorum::{
-    Base, HardState, Input, Members, Message, Output, Quorum, Reads, Start, Timeouts,
-    VoterId,
+    Base, HardState, Input, Members, Message, Output, Quorum, Reads, Start, Timeouts, VoterId,
 };
 use odradek::time::{Boot, Now, Timestamp};
 
