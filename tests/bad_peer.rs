@@ -71,6 +71,8 @@ struct Scene {
     other: i32,
     epoch: u64,
     end: u64,
+    /// Images that came whole: none ends where another did.
+    whole_count: u64,
 }
 
 impl Scene {
@@ -85,7 +87,7 @@ impl Scene {
         let (liar, other) = (others.next().expect("two"), others.next().expect("one"));
         let quorum = world.quorum(leader).expect("it runs");
         let (epoch, end) = (quorum.epoch.0 as u64, quorum.log_end_offset.0 as u64);
-        Scene { world, leader, liar, other, epoch, end }
+        Scene { world, leader, liar, other, epoch, end, whole_count: 0 }
     }
 
     fn voter(&mut self, node: i32) -> VoterId {
@@ -156,6 +158,7 @@ fn image(scene: &mut Scene, image_bytes: u64, position: u64, voters: &[i32]) -> 
 
 /// An image that comes whole.
 fn whole(scene: &mut Scene, image: Vec<u8>) -> Body {
+    scene.whole_count += 1;
     piece(scene, (image.len() as u64, 0), &[1, 2, 3], image.into())
 }
 
@@ -167,7 +170,7 @@ fn piece(
 ) -> Body {
     let member = |node: &i32| Member { id: scene.voter(*node), kind: MemberKind::Voter };
     let members = voters.iter().map(member).collect();
-    let last = LogPlace { offset: scene.end + 100, epoch: scene.epoch };
+    let last = LogPlace { offset: scene.end + 100 + scene.whole_count, epoch: scene.epoch };
     Body::SnapshotRequest { last, members, image_bytes, position, piece }
 }
 
@@ -303,6 +306,11 @@ fn images_and_changes_that_cannot_be() {
             (to, Lie { from: scene.voter(scene.leader), ..lie })
         });
     }
+    check_quorum(&mut scene, "the same from its beginning", Refusal::Image, |scene| {
+        let body = image(scene, 100, 0, &[1, 2, 3]);
+        let (to, lie) = tell(scene, body);
+        (to, Lie { from: scene.voter(scene.leader), ..lie })
+    });
     check_quorum(&mut scene, "a batch of what is no change", Refusal::Changes, |scene| {
         let mut builder = BatchBuilder::new();
         builder.push(Timestamp(5), None, Some(b"noise"), &[]);

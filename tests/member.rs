@@ -16,6 +16,7 @@ use odradek::broker::control::{
     Control, ControlStart, METADATA, METADATA_TOPIC, metadata_topic_config,
 };
 use odradek::broker::site::{Found, Keep, KeptState, forget, read_snapshot, read_state, spoil};
+use odradek::controller::change;
 use odradek::ids::{LeaderEpoch, NodeId, Offset, TopicName, Uuid};
 use odradek::journal::Journal;
 use odradek::journal::disk::Disk;
@@ -457,6 +458,36 @@ fn a_board_whose_power_goes_while_it_leaves_comes_back_to_leave() {
 
 /// A voter whose log is not to be trusted empties it and forgets what it promised. Its promises with an
 /// empty log would be those of a voter that may take anything: they are spoiled first.
+/// Found by a fresh pair of eyes: an older program that was started where a newer one had written took
+/// that for damage, and emptied the log; all boards at once would have founded another site.
+#[test]
+fn what_newer_software_wrote_stops_the_start_and_stays() {
+    let mut world = site_of_three();
+    let voters = world.voters(1);
+    world.cut_power(3);
+    let (disk, dir) = (world.disk(3), Path::new("/data"));
+    let found = read_snapshot(&disk, dir).expect("the disk works");
+    let Found::Sound(kept) = &found else { panic!("who joins is sent an image: {found:?}") };
+    let mut image = change::encode(&world.image(1).as_changes());
+    // One change more, of a kind that is not known here.
+    assert!(image[1] < 127, "so many changes are counted in one byte");
+    image[1] += 1;
+    image.extend([100, 1, 2, 3]);
+    let newer = Keep::Snapshot(Snapshot { image: image.into(), ..kept.clone() });
+    newer.run(&disk, dir).expect("the disk works");
+    let state = read_state(&disk, dir).expect("the disk works");
+    for _ in 0..2 {
+        let why = world.try_start(3).expect_err("it cannot be read").to_string();
+        assert!(why.contains("newer software"), "{why}");
+        assert_eq!(read_state(&disk, dir).expect("the disk works"), state);
+    }
+    // The newer software, which knows what to make of it.
+    Keep::Snapshot(kept.clone()).run(&disk, dir).expect("the disk works");
+    world.start(3);
+    world.run_until("it takes part again", |world| world.is_whole(3, 3));
+    assert_eq!(world.voters(1), voters, "it is the voter that it was");
+}
+
 #[test]
 fn promises_that_are_spoiled_are_worth_nothing_until_nothing_is_left() {
     let dir = Path::new("/data");

@@ -216,7 +216,10 @@ impl std::fmt::Display for ChangesError {
                 "a metadata record has version {version}, this software reads up to \
                  {CHANGES_VERSION}"
             ),
-            Self::Malformed => f.write_str("a metadata record does not decode"),
+            Self::Malformed => f.write_str(
+                "a metadata record does not decode, though its checksum is right: newer software may \
+                 have written it. Start that again; nothing is lost",
+            ),
         }
     }
 }
@@ -231,12 +234,40 @@ pub fn encode(changes: &[Change]) -> Vec<u8> {
 
 /// Reads the value of a metadata record.
 pub fn decode(value: &[u8]) -> Result<Vec<Change>, ChangesError> {
+    each(value)?.collect()
+}
+
+/// The same, one change after the other: an image's list is many times as large in memory.
+pub fn each(value: &[u8]) -> Result<Each<'_>, ChangesError> {
     match value.split_first() {
         Some((&CHANGES_VERSION, body)) => {
-            postcard::from_bytes(body).map_err(|_| ChangesError::Malformed)
+            let counted = postcard::take_from_bytes::<u32>(body);
+            let (left, rest) = counted.map_err(|_| ChangesError::Malformed)?;
+            Ok(Each { left, rest })
         }
         Some((&version, _)) => Err(ChangesError::Version(version)),
         None => Err(ChangesError::Malformed),
+    }
+}
+
+/// Changes of a list, as they are read. Behind one that is malformed there is none.
+#[derive(Debug)]
+pub struct Each<'a> {
+    left: u32,
+    rest: &'a [u8],
+}
+
+impl Iterator for Each<'_> {
+    type Item = Result<Change, ChangesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let Ok((change, rest)) = postcard::take_from_bytes(self.rest) else {
+            self.left = 0;
+            return Some(Err(ChangesError::Malformed));
+        };
+        self.rest = rest;
+        Some(Ok(change))
     }
 }
 

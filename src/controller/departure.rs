@@ -17,7 +17,7 @@ use crate::controller::election::{self, Assignment, Election, Wish};
 use crate::controller::image::PartitionImage;
 use crate::controller::leaders::tell_of_loss;
 use crate::ids::{NodeId, Partition};
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, TopicRef};
 
 /// Why a broker's replicas stay where they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,12 +136,24 @@ impl Controller {
             let election = if isr.is_empty() { Election::Unclean } else { Election::Keep };
             let wish = Wish { assignment: Some(assignment), isr, lost: Some(node_id), election };
             let settled = election::settle(image, wish, &may_lead, self.min_isr(topic));
-            if let Some(settled) = &settled {
-                tell_of_loss(topic, topic_partition.partition, image, settled);
-            }
             changes.extend(changed(image, settled, topic_partition));
         }
         only.map_or(Ok(changes), Err)
+    }
+
+    /// Says what goes lost by force, before [`Controller::vacate`]'s changes are proposed.
+    pub fn tell_of_losses(&self, changes: &[Change]) {
+        for change in changes {
+            let Change::PartitionChange { topic_id, partition, leader, .. } = change else {
+                continue;
+            };
+            let topic_ref = TopicRef::Id(*topic_id);
+            let found = self.image.topic(*topic_id);
+            let before = self.image.find_partition(topic_ref, *partition);
+            if let (Some(topic), Some((_, before))) = (found, before) {
+                tell_of_loss(topic, *partition, before, *leader);
+            }
+        }
     }
 
     /// A broker is forgotten: it leads nothing any more, and holds no replica.

@@ -47,11 +47,27 @@ struct LastCopy {
 
 impl Controller {
     /// Takes a committed batch of changes into account; `end_offset` is that of the metadata with it.
-    pub fn replay_batch(&mut self, changes: &[Change], end_offset: Offset) {
-        for change in changes {
-            self.note_last_copy(changes, change, end_offset);
+    /// Answers those that could be: one that cannot follow, which only a leader that lies can have
+    /// committed, changes nothing on any board, and stops none.
+    pub fn replay_batch(&mut self, changes: Vec<Change>, end_offset: Offset) -> Vec<Change> {
+        let mut refused = Vec::new();
+        for (place, change) in changes.iter().enumerate() {
+            if !self.image.may_follow(change) {
+                log::error!(
+                    "metadata before offset {end_offset}: change {place} cannot follow those before \
+                     it, and is left out: {change:?}"
+                );
+                refused.push(place);
+                continue;
+            }
+            self.note_last_copy(&changes, change, end_offset);
             self.replay(change);
         }
+        if refused.is_empty() {
+            return changes;
+        }
+        let all = changes.into_iter().enumerate();
+        all.filter(|(place, _)| !refused.contains(place)).map(|(_, change)| change).collect()
     }
 
     fn note_last_copy(&mut self, batch: &[Change], change: &Change, end_offset: Offset) {

@@ -13,7 +13,7 @@ use crate::controller::brokers::changed;
 use crate::controller::election::{self, Election, Wish};
 use crate::controller::image::{PartitionImage, TopicImage};
 use crate::controller::{Controller, Outcome, Refusal, Verdict};
-use crate::ids::{Partition, TopicPartition};
+use crate::ids::{NodeId, Partition, TopicPartition};
 use crate::wire::ErrorCode;
 use crate::wire::elect_leaders::{ElectLeadersRequest, ElectPartition, ElectionKind};
 
@@ -68,7 +68,7 @@ impl Controller {
             };
             return Err(Refusal::new(error, message));
         };
-        tell_of_loss(topic, topic_partition.partition, image, &new);
+        tell_of_loss(topic, topic_partition.partition, image, new.leader);
         outcome.changes.extend(changed(image, Some(new), topic_partition));
         Ok(topic_partition)
     }
@@ -80,9 +80,9 @@ pub(super) fn tell_of_loss(
     topic: &TopicImage,
     partition: Partition,
     before: &PartitionImage,
-    now: &PartitionImage,
+    leader: Option<NodeId>,
 ) {
-    let Some(leader) = now.leader else { return };
+    let Some(leader) = leader else { return };
     let had_all: Vec<i32> = before.isr.iter().chain(&before.elr).map(|node| node.0).collect();
     if !had_all.contains(&leader.0) {
         log::error!(

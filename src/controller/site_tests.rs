@@ -5,7 +5,7 @@ mod last_copy;
 
 use std::collections::BTreeSet;
 
-use super::change::{self, Change};
+use super::change::{self, BrokerState, Change};
 use super::*;
 use crate::ids::{LeaderEpoch, Offset, Partition, TopicPartition};
 use crate::wire::TopicRef;
@@ -51,7 +51,8 @@ impl Site {
     fn commit(&mut self, changes: &[Change]) {
         self.offset += 1;
         let changes = change::decode(&change::encode(changes)).expect("it decodes");
-        self.controller.replay_batch(&changes, Offset(self.offset));
+        let taken = self.controller.replay_batch(changes.clone(), Offset(self.offset));
+        assert_eq!(taken, changes, "what a controller proposes can follow");
         let again = self.controller.image().as_changes();
         let mut copy = Image::default();
         for change in &again {
@@ -772,4 +773,33 @@ fn the_feature_level_is_what_all_understand_and_never_falls() {
     assert_eq!(site.controller.image().feature_level(), FEATURE_LEVEL + 1);
     assert_eq!(site.register(4, 1, &[]), Err(ErrorCode::UNSUPPORTED_VERSION));
     assert_eq!(update(&mut site, FEATURE_LEVEL).0, ErrorCode::INVALID_UPDATE_VERSION);
+}
+
+/// Read by a fresh pair of eyes: a leader that lies had every board stop at a change that names
+/// nothing, and again at every start.
+#[test]
+fn a_change_that_cannot_follow_is_left_out() {
+    let mut site = Site::of_three();
+    let topic_id = site.controller.image().topics().next().expect("one").0;
+    let before = site.controller.image().clone();
+    let nowhere = TopicId(Uuid([9; 16]));
+    let changes = vec![
+        Change::RemoveTopic { topic_id: nowhere },
+        Change::BrokerState { node_id: NodeId(77), state: BrokerState::Active },
+        Change::RemoveBroker { node_id: NodeId(77) },
+        Change::ProducerIds { next_id: 5_000 },
+        Change::Config { topic_id: nowhere, key: "k".into(), value: None },
+        Change::Partition {
+            topic_id,
+            partition: Partition(7),
+            replicas: vec![NodeId(1)],
+            leader: NodeId(1),
+            leader_epoch: LeaderEpoch(0),
+        },
+    ];
+    let taken = site.controller.replay_batch(changes, Offset(site.offset + 1));
+    assert_eq!(taken, [Change::ProducerIds { next_id: 5_000 }]);
+    let mut after = before;
+    after.replay(&taken[0]);
+    assert_eq!(*site.controller.image(), after);
 }

@@ -124,12 +124,17 @@ impl Quorum {
         }
         // Whoever sends an image leads; an election must not interrupt it.
         let _ = self.raw.step(heard);
+        if self.incoming.is_refused(envelope.from, piece.last) {
+            // It would be sent without end.
+            return Err(Refusal::Image);
+        }
         let is_known = piece.last.offset <= self.raw.raft.raft_log.committed;
         let (received_bytes, snapshot) = match is_known {
             true => (piece.image_bytes, None),
             false => self.incoming.take(envelope.from, piece, members),
         };
         if !snapshot.as_ref().is_none_or(|snapshot| (self.reads.image)(&snapshot.image)) {
+            self.incoming.refuse(envelope.from, piece.last);
             return Err(Refusal::Image);
         }
         self.send_body(envelope.from, Body::SnapshotResponse { last: piece.last, received_bytes });

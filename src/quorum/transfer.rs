@@ -126,6 +126,8 @@ pub(super) enum Confirmed {
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     unfinished: Option<Unfinished>,
+    /// The last that was refused once it was whole: who sent it, and where it ends.
+    refused: Option<(VoterId, LogPlace)>,
 }
 
 #[derive(Debug)]
@@ -171,6 +173,16 @@ impl Piece<'_> {
 }
 
 impl Incoming {
+    /// What came whole is no image.
+    pub(super) fn refuse(&mut self, from: VoterId, last: LogPlace) {
+        self.refused = Some((from, last));
+    }
+
+    /// Whether a piece belongs to what was refused so.
+    pub(super) fn is_refused(&self, from: VoterId, last: LogPlace) -> bool {
+        self.refused == Some((from, last))
+    }
+
     /// Takes a piece that was checked. Answers how much is here now, and the snapshot once that is
     /// all of it.
     pub(super) fn take(

@@ -14,8 +14,8 @@ use odradek::broker::front::ControlAsk;
 use odradek::broker::mail::{RequestId, ShardId};
 use odradek::broker::making::Making;
 use odradek::broker::site::{
-    Altered, FoundCopies, Said, Site, SiteConfig, SiteStart, Standing, Work, Worked, examine,
-    prove, read_snapshot, read_state,
+    Altered, FoundCopies, Said, Site, SiteConfig, SiteError, SiteStart, Standing, Work, Worked,
+    examine, prove, read_snapshot, read_state,
 };
 use odradek::controller::ControllerConfig;
 use odradek::controller::change::Endpoint;
@@ -142,15 +142,23 @@ impl World {
 
     /// Switches a board on.
     pub fn start(&mut self, node: i32) {
+        if let Err(why) = self.try_start(node) {
+            panic!("node {node} does not start: {why}");
+        }
+    }
+
+    /// The same, where it may refuse to start.
+    pub fn try_start(&mut self, node: i32) -> Result<(), SiteError> {
         let (now, count) = (self.now(), self.named);
         let board = self.boards.get_mut(&node).expect("a board");
         board.boot_count += 1;
         let seed = ((node as u64) << 8) | board.boot_count;
-        board.running = Some(boot(&board.disk, node, count, seed, now));
+        board.running = Some(boot(&board.disk, node, count, seed, now)?);
         for other in self.running() {
             self.link(node, other);
         }
         self.act(node);
+        Ok(())
     }
 
     /// Switches all boards on.
@@ -567,7 +575,7 @@ fn commit(running: &mut Running, now: Now) {
 }
 
 /// What `runtime::joining` does.
-fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
+fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Result<Running, SiteError> {
     let path = Path::new(DIR);
     let parameters = OpenParameters {
         node_id: NodeId(node),
@@ -602,8 +610,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         directory_id: dir.identity().directory_id,
         cluster_id: Uuid([node as u8; 16]),
     };
-    let started = Site::start(now, start);
-    let Ok(mut site) = started else { panic!("node {node} does not start") };
+    let mut site = Site::start(now, start).map_err(|(why, _)| why)?;
     let image = site.controller().image().clone();
     let is_here = |place: &TopicPartition| {
         image.find_partition(TopicRef::Id(place.topic_id), place.partition).is_some()
@@ -619,7 +626,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         was_clean: !report.is_unclean,
     });
     site.note_given(found.keys().copied());
-    Running {
+    Ok(Running {
         site,
         journal,
         entries: Vec::new(),
@@ -629,7 +636,7 @@ fn boot(disk: &SimDisk, node: i32, count: i32, seed: u64, now: Now) -> Running {
         answers: BTreeMap::new(),
         makings: Vec::new(),
         altered: Vec::new(),
-    }
+    })
 }
 
 fn site_config(node: i32, count: i32) -> SiteConfig {

@@ -110,7 +110,7 @@ impl<D: Disk> Site<D> {
 
     pub(super) fn replay_changes(&mut self, changes: Vec<Change>, end_offset: Offset) {
         let gained = self.gained_by(&changes);
-        self.controller.replay_batch(&changes, end_offset);
+        let changes = self.controller.replay_batch(changes, end_offset);
         self.replayed_end = end_offset;
         self.applying.waiting.push_back(Step { changes, gained, end_offset });
     }
@@ -118,6 +118,11 @@ impl<D: Disk> Site<D> {
     /// Replaces everything by what a leader sent.
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
         let image = Image::read(&snapshot.image).expect("it was read before it was taken");
+        if !self.controller.image().may_become(&image) {
+            // The shards cannot get there from where they are. The next start begins with it.
+            log::error!("a leader's image has a known topic under another name, or less of it");
+            return self.storage.fail();
+        }
         let changes = self.controller.image().changes_to(&image);
         let gained = self.gained_by(&changes);
         self.controller.restore(image);
@@ -296,7 +301,7 @@ impl<D: Disk> Site<D> {
 
 /// What a peer may bring.
 pub(super) const READS: Reads = Reads {
-    changes: |value| change::decode(value).is_ok(),
+    changes: |value| change::each(value).is_ok_and(|mut all| all.all(|change| change.is_ok())),
     image: |bytes| Image::read(bytes).is_ok(),
 };
 

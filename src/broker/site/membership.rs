@@ -231,6 +231,7 @@ impl<D: Disk> Site<D> {
                 ));
             }
             Some(_) if !taken_off.is_empty() => {
+                self.controller.tell_of_losses(&taken_off);
                 return Ok(Step::Changes(taken_off, "its replicas are taken off it"));
             }
             Some(_) => {

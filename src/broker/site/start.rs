@@ -6,13 +6,12 @@ use bytes::Bytes;
 
 use crate::broker::control::{MetadataError, read_all, read_batch};
 use crate::broker::site::active::Active;
-use crate::broker::site::applying::{Applying, READS, changes_of, read_changes};
+use crate::broker::site::applying::{Applying, READS, read_changes};
 use crate::broker::site::asking::Asking;
 use crate::broker::site::kept::{Found, KeptState};
 use crate::broker::site::storage::Storage;
 use crate::broker::site::{Site, SiteConfig};
-use crate::controller::change::ChangesError;
-use crate::controller::image::{Image, ImageError};
+use crate::controller::image::Image;
 use crate::controller::{Controller, ControllerConfig};
 use crate::ids::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 use crate::journal::disk::Disk;
@@ -131,18 +130,8 @@ pub fn examine<D: Disk>(
         return Standing::Lost("its log has a hole");
     }
     let Ok(batches) = read_batches(log) else { return Standing::Lost("its log is damaged") };
-    let is_none = |batch: &Bytes| read_changes(batch) == Some(Err(ChangesError::Malformed));
-    if batches.iter().any(is_none) {
-        return Standing::Lost("its log holds what is no change");
-    }
     let (base, batches) = match snapshot {
-        Found::Sound(snapshot) => match Image::read(&snapshot.image) {
-            // Newer software's: the start says so.
-            Ok(_) | Err(ImageError::Changes(ChangesError::Version(_))) => {
-                (Base::Snapshot(snapshot), batches)
-            }
-            Err(_) => return Standing::Lost("its snapshot holds no image"),
-        },
+        Found::Sound(snapshot) => (Base::Snapshot(snapshot), batches),
         Found::Damaged => return Standing::Lost("its snapshot is damaged"),
         Found::Never if state.is_founder && log.start_offset() == Offset::ZERO => {
             let Some((first, rest)) = batches.split_first() else {
@@ -216,9 +205,9 @@ impl Known {
             Base::Nothing => Offset::ZERO,
             Base::Bootstrap { .. } => {
                 let batch = read_batch(log, Offset::ZERO)?;
-                for change in &changes_of(&batch) {
-                    controller.replay(change);
-                }
+                let changes = read_changes(&batch).transpose();
+                let changes = changes.map_err(|why| MetadataError::Changes(Offset::ZERO, why))?;
+                controller.replay_batch(changes.unwrap_or_default(), Offset(1));
                 Offset(1)
             }
             Base::Snapshot(snapshot) => {
