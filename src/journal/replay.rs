@@ -202,18 +202,26 @@ impl<D: Disk> Journal<D> {
     ) -> Result<(), JournalError> {
         match stored {
             StoredEntry::Append { topic_partition, end_offset, .. }
-            | StoredEntry::Reference { topic_partition, end_offset, .. }
                 if truncations.has_voided(topic_partition, end_offset) => {}
+            StoredEntry::Reference { topic_partition, end_offset, .. }
+                if truncations.has_voided(topic_partition, end_offset) =>
+            {
+                truncations.note_synced(topic_partition, end_offset);
+            }
             StoredEntry::State { topic_partition, state } => {
                 if let Some(cut) = Point::of_cut(state) {
-                    truncations.pass(topic_partition);
+                    if truncations.pass(topic_partition) {
+                        let Point { segment, position, end_offset } = cut;
+                        self.states.entry(topic_partition).or_default().advance(&cut);
+                        target.flush(topic_partition, end_offset, segment, position);
+                    }
                     for half in &mut self.halves {
                         half.truncate(topic_partition, &cut);
                     }
                 }
                 match state {
                     SmallState::Forget => {
-                        truncations.pass(topic_partition);
+                        let _ = truncations.pass(topic_partition);
                         self.states.remove(&topic_partition);
                     }
                     _ => self.states.entry(topic_partition).or_default().take(state),

@@ -152,6 +152,8 @@ impl<F> Half<F> {
 #[derive(Debug, Default)]
 pub(super) struct Truncations {
     ahead: BTreeMap<TopicPartition, VecDeque<Offset>>,
+    /// How far partitions were synced by what is void: what the cut left of it was, too.
+    synced: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Truncations {
@@ -160,11 +162,21 @@ impl Truncations {
         self.ahead.entry(topic_partition).or_default().push_back(end);
     }
 
-    /// The replay has come to the first one.
-    pub(super) fn pass(&mut self, topic_partition: TopicPartition) {
-        if let Some(ends) = self.ahead.get_mut(&topic_partition) {
-            ends.pop_front();
+    /// The replay has come to one that says how far a segment was synced, and that is void.
+    pub(super) fn note_synced(&mut self, topic_partition: TopicPartition, end_offset: Offset) {
+        let synced = self.synced.entry(topic_partition).or_default();
+        *synced = end_offset.max(*synced);
+    }
+
+    /// The replay has come to the first one. Answers whether what it left was synced.
+    pub(super) fn pass(&mut self, topic_partition: TopicPartition) -> bool {
+        let end = self.ahead.get_mut(&topic_partition).and_then(VecDeque::pop_front);
+        let synced = self.synced.get(&topic_partition).copied();
+        let is_synced = end <= synced;
+        if is_synced {
+            self.synced.remove(&topic_partition);
         }
+        is_synced && end.is_some()
     }
 
     /// Whether an entry that ends at `end_offset` is void.
@@ -193,9 +205,10 @@ mod tests {
         let voided = |ahead: &Truncations, end| ahead.has_voided(one, Offset(end));
         assert!(voided(&ahead, 61) && !voided(&ahead, 60));
         assert!(!ahead.has_voided(other, Offset(500)));
-        ahead.pass(one);
+        assert!(!ahead.pass(one), "nobody said that it was synced");
         assert!(voided(&ahead, 81) && !voided(&ahead, 80), "only the second is still ahead");
-        ahead.pass(one);
+        ahead.note_synced(one, Offset(100));
+        assert!(ahead.pass(one));
         assert!(!voided(&ahead, 500));
     }
 

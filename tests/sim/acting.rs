@@ -254,8 +254,6 @@ impl World {
         let told = match work {
             ScrubWork::Note(note) => {
                 let _ = note.save();
-                let at = self.soon(2_000_000, 2_000_000);
-                self.at(at, Event::Repair(life.node));
                 None
             }
             ScrubWork::NoteProducers(shard, topic_partition, note) => {

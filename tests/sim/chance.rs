@@ -342,19 +342,6 @@ impl World {
         self.checkers.copies.rot(place, base);
     }
 
-    /// Whoever looks after the site starts a node anew whose log says that a segment rotted, once the
-    /// others have all of it.
-    pub fn repair(&mut self, node: NodeNumber) {
-        if !self.checkers.copies.is_rotten(node) {
-            return;
-        }
-        // One that is alone goes on with what it has.
-        if self.may_lose(node) || (self.is_calm && self.checkers.decisions.can_lose(node)) {
-            return self.kill(node);
-        }
-        self.at(self.us + 1_000_000, Event::Repair(node));
-    }
-
     fn jump(&mut self, node: NodeNumber) {
         let off = [0, YEARS_MS, -YEARS_MS, 3_600_000][self.random.below(4) as usize];
         self.trace.note(|| format!("the clock of node {node} is {off} ms off"));

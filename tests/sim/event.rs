@@ -98,8 +98,6 @@ pub enum Event {
     Boot(NodeNumber),
     /// A node's process is ended and started anew, its disk works again.
     Restart(NodeNumber),
-    /// A node whose scrub has found something is started anew.
-    Repair(NodeNumber),
     /// Something happens.
     Chance,
 }

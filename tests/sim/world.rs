@@ -281,7 +281,6 @@ impl World {
                 self.boards[&node].disk.set_syncs_fail(false);
                 self.kill(node);
             }
-            Event::Repair(node) => self.repair(node),
             Event::Chance => self.chance(),
         }
     }
