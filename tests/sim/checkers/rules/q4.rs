@@ -53,7 +53,7 @@ fn each_part_is_noticed() {
     let broken = |check: &dyn Fn(&mut Verdict)| {
         let mut verdict = Verdict::default();
         check(&mut verdict);
-        verdict.0.is_some()
+        verdict.broken.is_some()
     };
     let to = (voter(2), 7);
     assert!(!broken(&|verdict| heard_no_leader(verdict, voter(1), to, true)));
