@@ -24,3 +24,8 @@ fn a_second_change_before_the_first_is_noticed() {
     one_at_a_time(&mut verdict, 1, (7, 9), 7);
     assert!(verdict.broken.is_some(), "it is not");
 }
+
+#[test]
+fn a_topic_that_is_removed_is_noticed() {
+    assert!(super::breaks(|verdict| removed(verdict, TopicId::METADATA)));
+}
