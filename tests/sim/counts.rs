@@ -1,7 +1,9 @@
 //! What a run counts, and the line it ends with.
 
+use std::collections::BTreeMap;
+
 /// What a run counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Counts {
     pub events: u64,
     pub simulated_us: u64,
@@ -24,6 +26,8 @@ pub struct Counts {
     pub member_changes: u64,
     /// Segments synced ahead of their commits.
     pub syncs_ahead: u64,
+    /// How often each rule was asked.
+    pub asked: BTreeMap<&'static str, u64>,
 }
 
 impl Counts {
@@ -47,6 +51,17 @@ impl Counts {
         self.rots += other.rots;
         self.flips += other.flips;
         self.member_changes += other.member_changes;
+        for (rule, times) in &other.asked {
+            *self.asked.entry(rule).or_default() += times;
+        }
+    }
+}
+
+impl Counts {
+    /// How often each rule was asked.
+    pub fn asked_words(&self) -> String {
+        let words = self.asked.iter().map(|(rule, times)| format!("{rule} {times}"));
+        words.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -41,6 +41,7 @@ pub fn run(seed: u64, tune: impl Fn(&mut World)) -> Outcome {
         Err(Violation(format!("panic: {}", words.unwrap_or_default())))
     });
     world.trace.mix(world.counts.events);
+    world.counts.asked = std::mem::take(&mut world.checkers.verdict.asked);
     let (counts, hash, trace) = (world.counts, world.trace.hash(), world.trace.text());
     Outcome { counts, hash, verdict, trace }
 }

@@ -45,15 +45,21 @@ const OFFSETS_TOPIC: &str = "__consumer_offsets";
 #[derive(Clone, Debug)]
 pub struct Violation(pub String);
 
-/// The first rule that was broken, if one was.
+/// What came of the rules.
 #[derive(Default)]
-pub struct Verdict(pub Option<Violation>);
+pub struct Verdict {
+    /// The first rule that was broken, if one was.
+    pub broken: Option<Violation>,
+    /// How often each rule was asked: one that nothing is fed to holds, and says nothing.
+    pub asked: BTreeMap<&'static str, u64>,
+}
 
 impl Verdict {
     /// Says that something must be so.
-    pub fn hold(&mut self, condition: bool, rule: &str, words: impl FnOnce() -> String) {
-        if !condition && self.0.is_none() {
-            self.0 = Some(Violation(format!("{rule}: {}", words())));
+    pub fn hold(&mut self, condition: bool, rule: &'static str, words: impl FnOnce() -> String) {
+        *self.asked.entry(rule).or_default() += 1;
+        if !condition && self.broken.is_none() {
+            self.broken = Some(Violation(format!("{rule}: {}", words())));
         }
     }
 }
@@ -75,16 +81,16 @@ pub struct Checkers {
 impl Checkers {
     /// Whether all held so far.
     pub fn verdict(&mut self) -> Result<(), Violation> {
-        self.verdict.0.clone().map_or(Ok(()), Err)
+        self.verdict.broken.clone().map_or(Ok(()), Err)
     }
 
     /// Something that must not be was seen elsewhere.
-    pub fn blame(&mut self, rule: &str, words: &str) {
+    pub fn blame(&mut self, rule: &'static str, words: &str) {
         self.verdict.hold(false, rule, || words.to_owned());
     }
 
     /// What an answer to a client must be.
-    pub fn hold(&mut self, condition: bool, rule: &str, words: impl FnOnce() -> String) {
+    pub fn hold(&mut self, condition: bool, rule: &'static str, words: impl FnOnce() -> String) {
         self.verdict.hold(condition, rule, words);
     }
 

@@ -13,3 +13,10 @@ pub fn one_owner(
         format!("{owner} and {member} own {lane:?} in generation {generation}")
     });
 }
+
+#[test]
+fn a_second_owner_is_noticed() {
+    use super::breaks;
+    assert!(!breaks(|verdict| one_owner(verdict, ((0, 1), 4), (7, 7))));
+    assert!(breaks(|verdict| one_owner(verdict, ((0, 1), 4), (7, 8))));
+}

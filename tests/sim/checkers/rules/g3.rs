@@ -19,10 +19,10 @@ fn an_offset_that_moves_back_or_is_forgotten_is_noticed() {
     let mut verdict = Verdict::default();
     rises(&mut verdict, &of, 5, Some(5));
     rises(&mut verdict, &of, 5, Some(8));
-    assert!(verdict.0.is_none());
+    assert!(verdict.broken.is_none());
     rises(&mut verdict, &of, 8, Some(7));
-    assert!(verdict.0.is_some());
+    assert!(verdict.broken.is_some());
     let mut verdict = Verdict::default();
     rises(&mut verdict, &of, 8, None);
-    assert!(verdict.0.is_some());
+    assert!(verdict.broken.is_some());
 }

@@ -22,7 +22,7 @@ pub fn is_not_replaced(
 fn a_member_that_was_replaced_is_noticed() {
     let mut verdict = Verdict::default();
     is_not_replaced(&mut verdict, ("logger-1", "logger"), false);
-    assert!(verdict.0.is_none());
+    assert!(verdict.broken.is_none());
     is_not_replaced(&mut verdict, ("logger-1", "logger"), true);
-    assert!(verdict.0.is_some());
+    assert!(verdict.broken.is_some());
 }

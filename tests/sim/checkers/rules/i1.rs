@@ -34,3 +34,24 @@ pub fn all_read(
         });
     }
 }
+
+#[test]
+fn a_write_that_is_read_otherwise_or_not_at_all_is_noticed() {
+    use super::breaks;
+    let place = ((0, 1), 3);
+    let value = Value { producer: 1, number: 7 };
+    let other = Value { number: 8, ..value };
+    assert!(!breaks(|verdict| read(verdict, place, value, Some(value))));
+    assert!(!breaks(|verdict| read(verdict, place, value, None)), "nobody was told of it");
+    assert!(breaks(|verdict| read(verdict, place, other, Some(value))));
+
+    let acked = BTreeMap::from([(place, value)]);
+    let ends = BTreeMap::from([(place.0, 4)]);
+    let breaks_with = |found: &BTreeMap<(Lane, i64), Value>| {
+        breaks(|verdict| all_read(verdict, &acked, found, &ends))
+    };
+    assert!(!breaks_with(&acked));
+    assert!(breaks_with(&BTreeMap::new()), "it is gone");
+    assert!(breaks_with(&BTreeMap::from([(place, other)])), "another is in its place");
+    assert!(breaks_with(&BTreeMap::from([((place.0, 4), value)])), "it is somewhere else");
+}

@@ -14,3 +14,16 @@ pub fn one_value(
         format!("{value:?} is at {offset} of {lane:?}, where {before:?} was")
     });
 }
+
+#[test]
+fn a_second_value_of_an_offset_is_noticed() {
+    use super::breaks;
+    let place = ((0, 1), 3);
+    let value = Value { producer: 1, number: 7 };
+    assert!(!breaks(|verdict| one_value(verdict, place, value, None)), "it is the first");
+    assert!(!breaks(|verdict| one_value(verdict, place, value, Some(value))));
+    let number = Value { number: 8, ..value };
+    assert!(breaks(|verdict| one_value(verdict, place, value, Some(number))));
+    let producer = Value { producer: 2, ..value };
+    assert!(breaks(|verdict| one_value(verdict, place, value, Some(producer))));
+}

@@ -14,3 +14,11 @@ pub fn not_refused(
         format!("{value:?} is read at {offset} of {lane:?}, and was refused")
     });
 }
+
+#[test]
+fn a_record_that_was_refused_and_is_read_is_noticed() {
+    use super::breaks;
+    let value = Value { producer: 1, number: 7 };
+    assert!(!breaks(|verdict| not_refused(verdict, ((0, 1), 3), value, false)));
+    assert!(breaks(|verdict| not_refused(verdict, ((0, 1), 3), value, true)));
+}

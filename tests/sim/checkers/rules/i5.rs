@@ -27,3 +27,16 @@ pub fn refused(verdict: &mut Verdict, lane: Lane, asked: i64, error: ErrorCode) 
     verdict
         .hold(is_fine, "I5", || format!("a reader at {asked} of {lane:?} is answered {error:?}"));
 }
+
+#[test]
+fn a_reader_that_skips_goes_back_or_is_told_to_is_noticed() {
+    use super::breaks;
+    let given = |asked, span| breaks(|verdict| follows(verdict, (0, 1), asked, span));
+    assert!(!given(5, (5, 8)));
+    assert!(!given(7, (5, 8)), "it is in the midst of a batch");
+    assert!(given(5, (6, 8)), "it skips one");
+    assert!(given(8, (5, 8)), "it goes back");
+    let told = |error| breaks(|verdict| refused(verdict, (0, 1), 5, error));
+    assert!(!told(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    assert!(told(ErrorCode::OFFSET_OUT_OF_RANGE));
+}

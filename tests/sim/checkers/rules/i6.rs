@@ -14,3 +14,14 @@ pub fn in_order(
         format!("{value:?} is read at {offset} of {lane:?}, behind {before:?}")
     });
 }
+
+#[test]
+fn a_producer_out_of_order_is_noticed() {
+    use super::breaks;
+    let value = Value { producer: 1, number: 7 };
+    let behind = |number| breaks(|verdict| in_order(verdict, ((0, 1), 3), value, (2, number)));
+    assert!(!behind(6));
+    assert!(!behind(4), "what it sent between them may be elsewhere");
+    assert!(behind(7), "it is there twice");
+    assert!(behind(8), "what it sent later stands before it");
+}

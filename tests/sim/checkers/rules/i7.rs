@@ -18,7 +18,7 @@ fn a_record_of_the_future_is_noticed() {
     let value = Value { producer: 1, number: 7 };
     let mut verdict = Verdict::default();
     was_sent(&mut verdict, ((0, 0), 3), value, 8);
-    assert!(verdict.0.is_none(), "the eighth is sent");
+    assert!(verdict.broken.is_none(), "the eighth is sent");
     was_sent(&mut verdict, ((0, 0), 3), value, 7);
-    assert!(verdict.0.is_some(), "nobody has sent it");
+    assert!(verdict.broken.is_some(), "nobody has sent it");
 }

@@ -7,8 +7,13 @@
 //! | Q4 | that nobody is unseated follows from its parts; `quorum::tests` counts needless elections |
 //! | Q6 | that a topic's files go only after a delay is the runtime's doing, which is not here |
 //!
-//! S1 of the rules for storage is here, too, because nodes start all the time. I7, R2, R3, Q4, Q7, G3
-//! and G5 have a test beside them that shows how they are broken; the others are by `mutants`.
+//! S1 of the rules for storage is here, too, because nodes start all the time.
+//!
+//! That a rule is asked, `tests/sim.rs` sees to. That it sees what breaks it is shown by a test beside it
+//! (I1, I2, I4 to I7, R1 to R3, R7, R10, Q4 to Q7, G1, G3 to G5), or at least in one of its parts by one
+//! of `mutants`, which only a build with that feature has (I3, I8, R4 to R6, R8, R9, R11, Q1 to Q3, G2,
+//! G6, S1). What R5 says of an earlier incarnation's fetch is asked in the scene of a mutant only: CI's
+//! seeds never get there.
 
 pub mod g1;
 pub mod g2;
@@ -43,3 +48,13 @@ pub mod r7;
 pub mod r8;
 pub mod r9;
 pub mod s1;
+
+use crate::sim::checkers::Verdict;
+
+/// Whether a rule that is asked so is broken.
+#[cfg(test)]
+fn breaks(ask: impl FnOnce(&mut Verdict)) -> bool {
+    let mut verdict = Verdict::default();
+    ask(&mut verdict);
+    verdict.broken.is_some()
+}

@@ -48,19 +48,15 @@ pub fn hears_a_majority(verdict: &mut Verdict, leader: i32, (heard, voters): (us
 
 #[test]
 fn each_part_is_noticed() {
+    use super::breaks;
     use odradek::ids::NodeId;
     let voter = |node| VoterId { node_id: NodeId(node), ..VoterId::default() };
-    let broken = |check: &dyn Fn(&mut Verdict)| {
-        let mut verdict = Verdict::default();
-        check(&mut verdict);
-        verdict.0.is_some()
-    };
     let to = (voter(2), 7);
-    assert!(!broken(&|verdict| heard_no_leader(verdict, voter(1), to, true)));
-    assert!(broken(&|verdict| heard_no_leader(verdict, voter(1), to, false)));
-    assert!(!broken(&|verdict| most_would_vote(verdict, to, (2, 3))));
-    assert!(broken(&|verdict| most_would_vote(verdict, to, (1, 3))));
-    assert!(broken(&|verdict| most_would_vote(verdict, to, (1, 2))), "half is no majority");
-    assert!(!broken(&|verdict| hears_a_majority(verdict, 1, (1, 1))));
-    assert!(broken(&|verdict| hears_a_majority(verdict, 1, (1, 2))));
+    assert!(!breaks(|verdict| heard_no_leader(verdict, voter(1), to, true)));
+    assert!(breaks(|verdict| heard_no_leader(verdict, voter(1), to, false)));
+    assert!(!breaks(|verdict| most_would_vote(verdict, to, (2, 3))));
+    assert!(breaks(|verdict| most_would_vote(verdict, to, (1, 3))));
+    assert!(breaks(|verdict| most_would_vote(verdict, to, (1, 2))), "half is no majority");
+    assert!(!breaks(|verdict| hears_a_majority(verdict, 1, (1, 1))));
+    assert!(breaks(|verdict| hears_a_majority(verdict, 1, (1, 2))));
 }

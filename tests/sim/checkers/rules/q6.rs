@@ -20,7 +20,12 @@ pub fn removed(verdict: &mut Verdict, topic_id: TopicId) {
 fn a_second_change_before_the_first_is_noticed() {
     let mut verdict = Verdict::default();
     one_at_a_time(&mut verdict, 1, (7, 9), 8);
-    assert!(verdict.0.is_none(), "the first is committed");
+    assert!(verdict.broken.is_none(), "the first is committed");
     one_at_a_time(&mut verdict, 1, (7, 9), 7);
-    assert!(verdict.0.is_some(), "it is not");
+    assert!(verdict.broken.is_some(), "it is not");
+}
+
+#[test]
+fn a_topic_that_is_removed_is_noticed() {
+    assert!(super::breaks(|verdict| removed(verdict, TopicId::METADATA)));
 }

@@ -25,7 +25,7 @@ fn one_of_two_is_no_majority() {
     is_voted_for(&mut verdict, leader, (1, 1));
     is_voted_for(&mut verdict, leader, (2, 2));
     is_voted_for(&mut verdict, leader, (2, 3));
-    assert!(verdict.0.is_none());
+    assert!(verdict.broken.is_none());
     is_voted_for(&mut verdict, leader, (1, 2));
-    assert!(verdict.0.is_some());
+    assert!(verdict.broken.is_some());
 }

@@ -51,3 +51,31 @@ pub fn is_in_sync(verdict: &mut Verdict, member: Place, durable: i64, committed:
         format!("{member:?} is in sync with {durable} safe, {committed} is committed")
     });
 }
+
+#[test]
+fn a_leader_or_a_member_that_lacks_what_is_committed_is_noticed() {
+    use super::breaks;
+    use odradek::broker::control::METADATA;
+    let place = Place { node: 2, topic_partition: METADATA };
+    let batch = Batch { end: 5, epoch: 1, hash: 11 };
+    let other = Batch { hash: 12, ..batch };
+    for has in [leader_has, member_has] {
+        assert!(!breaks(|verdict| has(verdict, place, 4, (Some(&batch), &batch))));
+        assert!(breaks(|verdict| has(verdict, place, 4, (None, &batch))));
+        assert!(breaks(|verdict| has(verdict, place, 4, (Some(&other), &batch))));
+    }
+    assert!(!breaks(|verdict| is_in_sync(verdict, place, 5, 5)));
+    assert!(breaks(|verdict| is_in_sync(verdict, place, 4, 5)), "not all of it is safe");
+}
+
+#[test]
+fn two_leaders_of_an_epoch_and_half_a_batch_are_noticed() {
+    use super::breaks;
+    use odradek::broker::control::METADATA;
+    let place = Place { node: 2, topic_partition: METADATA };
+    assert!(!breaks(|verdict| one_leader(verdict, place, 7, 2)));
+    assert!(breaks(|verdict| one_leader(verdict, place, 7, 3)));
+    assert!(!breaks(|verdict| ends_a_batch(verdict, place, 5, 5)));
+    assert!(breaks(|verdict| ends_a_batch(verdict, place, 5, 6)), "it commits what is not there");
+    assert!(breaks(|verdict| ends_a_batch(verdict, place, 5, 4)), "it commits half of a batch");
+}

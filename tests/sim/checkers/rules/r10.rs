@@ -11,3 +11,15 @@ pub fn shows(verdict: &mut Verdict, place: Place, mark: i64, (durable, committed
         format!("{place:?} shows {mark}, only {committed} is committed")
     });
 }
+
+#[test]
+fn a_follower_that_shows_too_much_is_noticed() {
+    use super::breaks;
+    use odradek::broker::control::METADATA;
+    let place = Place { node: 2, topic_partition: METADATA };
+    let shown = |mark, known| breaks(|verdict| shows(verdict, place, mark, known));
+    assert!(!shown(5, (5, 5)));
+    assert!(!shown(3, (5, 4)));
+    assert!(shown(5, (4, 5)), "not all of it is durable");
+    assert!(shown(5, (5, 4)), "not all of it is committed");
+}

@@ -27,7 +27,7 @@ fn a_cut_that_is_too_long_is_noticed() {
     let mut verdict = Verdict::default();
     leader_lacks(&mut verdict, place, 4, (&batch, None));
     leader_lacks(&mut verdict, place, 4, (&batch, Some(&other)));
-    assert!(verdict.0.is_none(), "the leader has nothing there, or something else");
+    assert!(verdict.broken.is_none(), "the leader has nothing there, or something else");
     leader_lacks(&mut verdict, place, 4, (&batch, Some(&batch)));
-    assert!(verdict.0.is_some(), "it has the same");
+    assert!(verdict.broken.is_some(), "it has the same");
 }

@@ -26,8 +26,8 @@ fn going_on_behind_something_else_is_noticed() {
     let own = Batch { end: 5, epoch: 1, hash: 11 };
     let mut verdict = Verdict::default();
     agrees(&mut verdict, place, 5, ((4, &own), Some(&own)));
-    assert!(verdict.0.is_none(), "the logs agree");
+    assert!(verdict.broken.is_none(), "the logs agree");
     let other = Batch { epoch: 2, ..own };
     agrees(&mut verdict, place, 5, ((4, &own), Some(&other)));
-    assert!(verdict.0.is_some(), "they part before that");
+    assert!(verdict.broken.is_some(), "they part before that");
 }

@@ -27,3 +27,15 @@ pub fn same_bytes(
         format!("node {node} has other bytes at {base} of {topic_partition}, {epoch}")
     });
 }
+
+#[test]
+fn a_copy_out_of_order_or_of_other_bytes_is_noticed() {
+    use super::breaks;
+    use odradek::broker::control::METADATA;
+    let copy = (2, METADATA);
+    assert!(!breaks(|verdict| at_the_end(verdict, copy, 5, 5)));
+    assert!(!breaks(|verdict| at_the_end(verdict, copy, 9, 5)), "a hole is not against this");
+    assert!(breaks(|verdict| at_the_end(verdict, copy, 4, 5)), "something is there");
+    assert!(!breaks(|verdict| same_bytes(verdict, copy, (5, 1), (11, 11))));
+    assert!(breaks(|verdict| same_bytes(verdict, copy, (5, 1), (11, 12))));
+}
