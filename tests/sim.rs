@@ -20,7 +20,13 @@
 //! | syncs ahead of commits | 1000 | 10554 |
 //! | simulated minutes | 20 | 46 |
 //! | member changes | 60 | 128 |
-//! | flipped bits | 25 | 48 |
+//! | bits flipped in what was not synced | 20 | 47 |
+//! | kills | 60 | 155 |
+//! | lost journals | 1 | 4 |
+//! | records read | 50000 | 115786 |
+//! | commits of groups | 4000 | 9707 |
+//!
+//! Bits of sealed segments that rot have no floor: one does in all of CI's seeds.
 //!
 //! Nor does a rule prove anything that is never asked. So each rule of `checkers::rules` must have been
 //! asked so often:
@@ -105,7 +111,7 @@ const SEEDS: Range<u64> = 0..64;
 const FAILURES_MAX: usize = 3;
 
 /// What so many seeds as CI's must leave at least: see the module.
-const FLOORS: [(&str, fn(&Counts) -> u64, u64); 11] = [
+const FLOORS: [(&str, fn(&Counts) -> u64, u64); 15] = [
     ("acks", |counts| counts.acks, 9000),
     ("elections", |counts| counts.elections, 500),
     ("truncations", |counts| counts.truncations, 130),
@@ -116,7 +122,11 @@ const FLOORS: [(&str, fn(&Counts) -> u64, u64); 11] = [
     ("syncs ahead of commits", |counts| counts.syncs_ahead, 1000),
     ("simulated minutes", |counts| counts.simulated_us / 60_000_000, 20),
     ("member changes", |counts| counts.member_changes, 60),
-    ("flipped bits", |counts| counts.flips + counts.rots, 25),
+    ("bits flipped in what was not synced", |counts| counts.flips, 20),
+    ("kills", |counts| counts.kills, 60),
+    ("lost journals", |counts| counts.lost_journals, 1),
+    ("records read", |counts| counts.read, 50_000),
+    ("commits of groups", |counts| counts.commits, 4000),
 ];
 
 /// How often so many seeds must at least ask each rule: see the module.
