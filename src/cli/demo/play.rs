@@ -279,11 +279,14 @@ impl Play {
         Ok(())
     }
 
-    /// Gives what is under way time to be acknowledged and read.
+    /// Gives what is under way time to be acknowledged and read, by boards that all run: what only one
+    /// that is down has would be taken for lost.
     fn settle(&mut self, watch: &Watch, feed: &Feed) -> Result<(), CliError> {
         for place in 0..BOARDS {
-            if self.site.boards()[place].state() == State::Paused {
-                self.site.pause(place, false).map_err(CliError::failed)?;
+            match self.site.boards()[place].state() {
+                State::Runs => {}
+                State::Paused => self.site.pause(place, false).map_err(CliError::failed)?,
+                State::Down => self.site.restart(place).map_err(CliError::failed)?,
             }
         }
         let deadline = Instant::now() + GRACE;
@@ -449,5 +452,43 @@ impl Verdict {
             Some((_, words)) => Err(CliError::failed(words)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(totals: Totals, missing: u64) -> Verdict {
+        Verdict {
+            totals,
+            missing,
+            failovers: Vec::new(),
+            is_failing_over: false,
+            leaders_killed: 0,
+            length: Duration::from_secs(20),
+        }
+    }
+
+    #[test]
+    fn whatever_is_lost_or_wrong_fails_the_demo() {
+        let good = Totals { acknowledged: 9, read: 9, ..Totals::default() };
+        verdict(good, 0).judge(false).expect("all that was acknowledged was read");
+        let twice = Totals { twice: 3, refused: 1, ..good };
+        verdict(twice, 0).judge(false).expect("a retry may be read twice");
+        let failed = |verdict: &Verdict, kills_leader, words: &str| {
+            let why = verdict.judge(kills_leader).expect_err(words);
+            assert!(matches!(&why, CliError::Failed(why) if why.contains(words)), "{why:?}");
+        };
+        failed(&verdict(Totals { read: 8, ..good }, 1), false, "lost");
+        failed(&verdict(Totals { wrong: 1, ..good }, 0), false, "nobody sent");
+        failed(&verdict(Totals { disordered: 1, ..good }, 0), false, "out of order");
+        failed(&verdict(Totals::default(), 0), false, "nothing was read");
+        failed(&verdict(good, 0), true, "no leader was killed");
+        let killed = Verdict { leaders_killed: 1, ..verdict(good, 0) };
+        failed(&killed, true, "no other leader");
+        let over = Verdict { failovers: vec![Duration::from_millis(600)], ..killed };
+        over.judge(true).expect("another took over");
+        assert!(over.line().starts_with("demo: 9 acknowledged, 9 read, 0 lost, 1 leader killed, "));
     }
 }
