@@ -10,62 +10,62 @@
 //!
 //! | what | floor | found |
 //! |---|---|---|
-//! | acks | 9000 | 18732 |
-//! | elections | 500 | 1115 |
-//! | truncations | 130 | 246 |
-//! | power cuts | 160 | 288 |
-//! | power cuts of all nodes | 40 | 55 |
-//! | partitions | 150 | 323 |
-//! | damaged recoveries | 15 | 37 |
-//! | syncs ahead of commits | 1000 | 10554 |
-//! | simulated minutes | 20 | 46 |
+//! | acks | 9000 | 18604 |
+//! | elections | 500 | 1173 |
+//! | truncations | 130 | 320 |
+//! | power cuts | 160 | 308 |
+//! | power cuts of all nodes | 40 | 61 |
+//! | partitions | 150 | 322 |
+//! | damaged recoveries | 15 | 38 |
+//! | syncs ahead of commits | 1000 | 10816 |
+//! | simulated minutes | 20 | 48 |
 //! | member changes | 60 | 128 |
-//! | bits flipped in what was not synced | 20 | 47 |
-//! | kills | 60 | 155 |
+//! | bits flipped in what was not synced | 20 | 49 |
+//! | kills | 60 | 153 |
 //! | lost journals | 1 | 4 |
-//! | records read | 50000 | 115786 |
-//! | commits of groups | 4000 | 9707 |
-//!
-//! Bits of sealed segments that rot have no floor: one does in all of CI's seeds.
+//! | bits that rotted in sealed segments | 25 | 54 |
+//! | fetches of an earlier incarnation | 60 | 156 |
+//! | records read | 50000 | 116626 |
+//! | commits of groups | 4000 | 10442 |
 //!
 //! Nor does a rule prove anything that is never asked. So each rule of `checkers::rules` must have been
 //! asked so often:
 //!
 //! | rule | floor | asked |
 //! |---|---|---|
-//! | I1 | 30000 | 95307 |
-//! | I2 | 50000 | 132706 |
-//! | I3 | 8000 | 20673 |
-//! | I4 | 20000 | 57898 |
-//! | I5 | 20000 | 58495 |
-//! | I6 | 8000 | 20481 |
-//! | I7 | 20000 | 57898 |
-//! | I8 | 30000 | 92446 |
-//! | R1 | 70000 | 193142 |
-//! | R2 | 700 | 1860 |
-//! | R3 | 30000 | 78146 |
-//! | R4 | 10000 | 27114 |
-//! | R5 | 10000 | 28809 |
-//! | R6 | 10000 | 33453 |
-//! | R7 | 100000 | 382751 |
-//! | R8 | 1000 | 4208 |
-//! | R9 | 400 | 1115 |
-//! | R10 | 30000 | 88466 |
-//! | R11 | 7000 | 18574 |
-//! | Q1 | 200 | 606 |
-//! | Q2 | 20000 | 72493 |
-//! | Q3 | 10000 | 43952 |
-//! | Q4 | 9000 | 24154 |
-//! | Q5 | 50000 | 138094 |
-//! | Q6 | 100 | 323 |
+//! | I1 | 30000 | 95504 |
+//! | I2 | 50000 | 132683 |
+//! | I3 | 8000 | 20532 |
+//! | I4 | 20000 | 58317 |
+//! | I5 | 20000 | 58905 |
+//! | I6 | 8000 | 20340 |
+//! | I7 | 20000 | 58317 |
+//! | I8 | 30000 | 94539 |
+//! | R1 | 70000 | 202942 |
+//! | R2 | 700 | 1602 |
+//! | R3 | 30000 | 86421 |
+//! | R4 | 10000 | 27463 |
+//! | R5 | 10000 | 31994 |
+//! | R6 | 10000 | 40105 |
+//! | R7 | 100000 | 410549 |
+//! | R8 | 1000 | 4489 |
+//! | R9 | 400 | 1173 |
+//! | R10 | 30000 | 92296 |
+//! | R11 | 7000 | 18929 |
+//! | Q1 | 200 | 599 |
+//! | Q2 | 20000 | 74684 |
+//! | Q3 | 10000 | 46401 |
+//! | Q4 | 9000 | 25166 |
+//! | Q5 | 50000 | 142628 |
+//! | Q6 | 100 | 324 |
 //! | Q7 | 90 | 236 |
-//! | G1 | 200 | 594 |
-//! | G2 | 3000 | 9735 |
-//! | G3 | 4000 | 10056 |
-//! | G4 | 100 | 357 |
-//! | G5 | 500 | 1332 |
-//! | G6 | 400 | 1017 |
-//! | S1 | 900 | 2280 |
+//! | G1 | 200 | 619 |
+//! | G2 | 3000 | 10473 |
+//! | G3 | 4000 | 10792 |
+//! | G4 | 100 | 346 |
+//! | G5 | 500 | 1391 |
+//! | G6 | 400 | 1089 |
+//! | S1 | 900 | 2372 |
 //!
 //! A question counts whatever it is about: that R8 asks what a card lacks does not say that one
 //! lacked something. That a rule sees what breaks it is shown by the test beside it, or by `mutants`.
@@ -111,7 +111,7 @@ const SEEDS: Range<u64> = 0..64;
 const FAILURES_MAX: usize = 3;
 
 /// What so many seeds as CI's must leave at least: see the module.
-const FLOORS: [(&str, fn(&Counts) -> u64, u64); 15] = [
+const FLOORS: [(&str, fn(&Counts) -> u64, u64); 17] = [
     ("acks", |counts| counts.acks, 9000),
     ("elections", |counts| counts.elections, 500),
     ("truncations", |counts| counts.truncations, 130),
@@ -125,6 +125,8 @@ const FLOORS: [(&str, fn(&Counts) -> u64, u64); 15] = [
     ("bits flipped in what was not synced", |counts| counts.flips, 20),
     ("kills", |counts| counts.kills, 60),
     ("lost journals", |counts| counts.lost_journals, 1),
+    ("bits that rotted", |counts| counts.rots, 25),
+    ("late fetches", |counts| counts.late_fetches, 60),
     ("records read", |counts| counts.read, 50_000),
     ("commits of groups", |counts| counts.commits, 4000),
 ];

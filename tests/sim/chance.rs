@@ -281,7 +281,7 @@ impl World {
     /// A bit of a batch in a sealed segment flips, running or not: no start reads it, the scrub does.
     /// Only what others have too rots so, and once at a time. (The 16 bytes before what a batch's
     /// checksum covers are left alone: what they say is compared with their neighbours only.)
-    fn rot(&mut self, node: NodeNumber) {
+    pub fn rot(&mut self, node: NodeNumber) {
         let copies = &self.checkers.copies;
         let is_safe = 1 < self.plan.min_insync || self.is_quiet();
         let is_safe = is_safe && self.may_lose(node) && self.may_weaken(node);

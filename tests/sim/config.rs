@@ -56,7 +56,7 @@ pub struct Plan {
     pub weak: Option<Weak>,
     /// A partition with so many bytes in a commit is synced ahead of it.
     pub much_bytes: usize,
-    /// What a follower asked before it was started anew comes once more.
+    /// What a follower asked before it was started anew comes once more; in each fourth seed.
     pub has_late_fetches: bool,
     /// What replicas do wrong on purpose.
     #[cfg(feature = "mutants")]
@@ -123,7 +123,7 @@ impl Plan {
             has_twins: random.below(2) == 0,
             weak: None,
             much_bytes: JOURNAL_BYPASS_BYTES,
-            has_late_fetches: false,
+            has_late_fetches: seed % 4 == 1,
             #[cfg(feature = "mutants")]
             replica_mutant: None,
         }

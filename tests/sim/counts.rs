@@ -26,6 +26,8 @@ pub struct Counts {
     pub member_changes: u64,
     /// Segments synced ahead of their commits.
     pub syncs_ahead: u64,
+    /// What an earlier incarnation asked, come once more.
+    pub late_fetches: u64,
     /// How often each rule was asked.
     pub asked: BTreeMap<&'static str, u64>,
 }
@@ -45,6 +47,7 @@ impl Counts {
         self.lost_journals += other.lost_journals;
         self.damaged_recoveries += other.damaged_recoveries;
         self.syncs_ahead += other.syncs_ahead;
+        self.late_fetches += other.late_fetches;
         self.kills += other.kills;
         self.read += other.read;
         self.commits += other.commits;

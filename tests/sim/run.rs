@@ -22,6 +22,9 @@ const CHAOS_US: u64 = 24_000_000;
 /// How long the site may take to be whole again.
 const HEAL_US: u64 = 120_000_000;
 
+/// How often it is tried to find a copy that may rot.
+const ROT_ATTEMPTS: u32 = 20;
+
 /// What came of a seed.
 pub struct Outcome {
     pub counts: Counts,
@@ -153,6 +156,7 @@ fn heal(world: &mut World) -> Result<(), Violation> {
         let now = self::acked(world);
         acked.iter().all(|(id, before)| before < &now[id])
     })?;
+    rot(world)?;
     world.trace.note(|| "producers end".into());
     world.is_over = true;
     until(world, HEAL_US, "nothing is under way any more", |world| {
@@ -179,6 +183,23 @@ fn heal(world: &mut World) -> Result<(), Violation> {
         }
     }
     until(world, HEAL_US, "everything is read once more", is_read)
+}
+
+/// With nothing else wrong a bit rots: its board is to find that and to copy what it had again, with
+/// no command and no start. While one seed's storm lasts there is hardly ever a copy that may be lost.
+fn rot(world: &mut World) -> Result<(), Violation> {
+    let before = world.counts.rots;
+    for _ in 0..ROT_ATTEMPTS {
+        for node in world.boards.keys().copied().collect::<Vec<_>>() {
+            world.rot(node);
+            if before < world.counts.rots {
+                return Ok(());
+            }
+        }
+        let next = world.us + 50_000;
+        world.run_until(next)?;
+    }
+    Ok(())
 }
 
 fn readers(world: &World) -> impl Iterator<Item = &Reader> {

@@ -541,6 +541,7 @@ impl World {
         }
         let late = stale.asked_before(running, frame)?;
         stale.arrives(number, running, &late);
+        self.counts.late_fetches += 1;
         Some(late)
     }
 

@@ -11,7 +11,7 @@ use odradek::controller::change::Change;
 use odradek::ids::{LeaderEpoch, NodeId, TopicPartition};
 use odradek::limits::FRAME_PREFIX_BYTES;
 use odradek::wire::replica::ReplicaApiKey;
-use odradek::wire::replica::fetch::{ReplicaFetch, ReplicaFetched};
+use odradek::wire::replica::fetch::{FetchReplica, ReplicaFetch, ReplicaFetched};
 use odradek::wire::{RequestHeader, frame};
 
 use super::Verdict;
@@ -61,13 +61,20 @@ impl Stale {
     }
 
     /// A frame of a follower has reached its leader. If it is the first of an incarnation: what the one
-    /// before has asked last.
+    /// before has asked last. (Not under a number that this one uses as well: of two answers to that
+    /// nobody knows which is which.)
     pub fn asked_before(&mut self, leader: &Running, frame: &Bytes) -> Option<Bytes> {
         let body = open(frame, ReplicaApiKey::Fetch)?;
-        let ReplicaFetch { follower, broker_epoch, .. } =
+        let ReplicaFetch { follower, broker_epoch, partitions } =
             frame::decode(body).expect("a follower's");
         let last = self.last.insert((follower, leader.life.node), (broker_epoch, frame.clone()));
-        last.filter(|(last, _)| *last < broker_epoch).map(|(_, frame)| frame)
+        let (_, late) = last.filter(|(last, _)| *last < broker_epoch)?;
+        let body = open(&late, ReplicaApiKey::Fetch)?;
+        let before: ReplicaFetch = frame::decode(body).expect("a follower's");
+        let number = |one: &FetchReplica| (one.topic_partition, one.sequence);
+        let mut numbers = before.partitions.iter().map(number);
+        let is_used = numbers.any(|used| partitions.iter().any(|one| number(one) == used));
+        (!is_used).then_some(late)
     }
 
     /// A frame of a follower reaches its leader.

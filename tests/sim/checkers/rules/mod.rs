@@ -12,8 +12,7 @@
 //! That a rule is asked, `tests/sim.rs` sees to. That it sees what breaks it is shown by a test beside it
 //! (I1, I2, I4 to I7, R1 to R3, R7, R10, Q4 to Q7, G1, G3 to G5), or at least in one of its parts by one
 //! of `mutants`, which only a build with that feature has (I3, I8, R4 to R6, R8, R9, R11, Q1 to Q3, G2,
-//! G6, S1). What R5 says of an earlier incarnation's fetch is asked in the scene of a mutant only: CI's
-//! seeds never get there.
+//! G6, S1).
 
 pub mod g1;
 pub mod g2;
