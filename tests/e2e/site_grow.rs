@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::boards::{Boards, among};
-use crate::under_load::{SESSION, TOPIC, under_load};
+use crate::under_load::{SESSION, TOPIC, assert_retriable, under_load};
 
 /// Where groups keep what they committed.
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -63,7 +63,6 @@ fn a_fourth_board_takes_the_place_of_another() {
             stream.wait_for_more(boards, 20);
             eprintln!("board 1 has left: silent for {:?}", stream.longest_silence());
         });
-        let fatal: Vec<_> = told.troubles().iter().filter(|one| !one.is_retriable()).collect();
-        assert!(fatal.is_empty(), "{fatal:?}");
+        assert_retriable(&told);
     });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::boards::among;
-use crate::under_load::{SESSION, TOPIC, under_load};
+use crate::under_load::{SESSION, TOPIC, assert_retriable, under_load};
 
 /// A board that led until it was gone would be given up after `broker.session.timeout.ms` at the
 /// latest; one that hands over first is missed for the time of an election and a client's retry. How
@@ -28,8 +28,7 @@ fn a_rolling_restart_hands_leadership_over_first() {
                 assert!(silence < HANDED_OVER, "board {node}: {silence:?}\n{}", boards.words());
             }
         });
-        let fatal: Vec<_> = told.troubles().iter().filter(|one| !one.is_retriable()).collect();
-        assert!(fatal.is_empty(), "{fatal:?}");
+        assert_retriable(&told);
     });
 }
 

@@ -228,9 +228,19 @@ fn agree_on_the_quorum(tools: &mut Tools, at: &Broker) {
         line.split_once(':').expect("a name and a value").1.trim().to_owned()
     };
     assert_eq!(value("LeaderId"), leader, "{status}");
+    let epoch = led.split_once(" in epoch ").expect("an epoch").1.split(',').next();
+    assert_eq!(value("LeaderEpoch"), epoch.unwrap_or_default(), "{status}");
+    let number = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        text[..end].parse::<i32>().expect("a node id")
+    };
     let voters = value("CurrentVoters");
-    let ids = voters.matches("\"id\":").count();
-    assert_eq!(ids, 3, "{voters}");
+    let theirs: BTreeSet<i32> = voters.split("\"id\":").skip(1).map(number).collect();
+    let votes = |line: &&str| line.starts_with("node ") && line.contains(" voter ");
+    let ours: BTreeSet<i32> =
+        status.lines().filter(votes).map(|line| number(&line["node ".len()..])).collect();
+    assert_eq!((ours.len(), &ours), (3, &theirs), "{status}\n{voters}");
     let progress = tools.run("MetadataQuorumCommand", at, &["describe", "--replication"]);
     let leads = |line: &&str| line.trim_end().ends_with("Leader");
     let line = progress.lines().find(leads).expect("one of them leads");

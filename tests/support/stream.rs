@@ -297,7 +297,12 @@ impl Kcat {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                assert!(status.success(), "kcat: {status}\n{}{}", said(), boards.words());
+                let words = said();
+                assert!(status.success(), "kcat: {status}\n{words}{}", boards.words());
+                let is_fatal =
+                    |line: &&str| line.contains("FATAL") || line.contains("elivery failed");
+                let fatal: Vec<_> = words.lines().filter(is_fatal).collect();
+                assert!(fatal.is_empty(), "kcat: {fatal:#?}");
                 return sent;
             }
             assert!(
@@ -351,7 +356,7 @@ impl Readers {
     }
 
     /// Waits until the group has read everything; it may read some twice.
-    pub fn finish(self, boards: &Boards, found: &Found) {
+    pub fn finish(mut self, boards: &Boards, found: &Found) {
         let all: BTreeSet<&str> = found.values.values().map(String::as_str).collect();
         let mut missing = Vec::new();
         let deadline = Instant::now() + PATIENCE;
@@ -361,6 +366,11 @@ impl Readers {
             missing = all.difference(&read).map(|value| (*value).to_owned()).collect();
             if missing.is_empty() {
                 let count: usize = texts.iter().map(|text| text.lines().count()).sum();
+                let ended = self.members.iter_mut().map(|(child, _)| child.try_wait());
+                let ended: Vec<_> = ended.map(|one| one.expect("our child")).collect();
+                let words = || self.words(boards);
+                let gave_up = ended.iter().any(Option::is_some);
+                assert!(!gave_up, "members of the group gave up: {ended:?}\n{}", words());
                 eprintln!(
                     "the group read {count} records, {} of them once more",
                     count - all.len()

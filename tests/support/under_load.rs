@@ -30,8 +30,9 @@ const PATIENT: Kind =
 
 /// Lets something happen to three boards under load. It leaves all of them running; afterwards they
 /// come together without a command, all that was acknowledged is there, all that was sent by an
-/// idempotent producer is there once and in order, and the replicas are alike byte for byte.
-pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) -> Finished {
+/// idempotent producer is there once and in order, and the replicas are alike byte for byte. Answers
+/// what came of our own clients.
+pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) -> [Finished; 2] {
     boards.found(3);
     boards.create_topic(TOPIC, PARTITIONS);
     let [once, patient] =
@@ -66,8 +67,14 @@ pub fn under_load(boards: &mut Boards, what: impl FnOnce(&mut Boards, &Stream)) 
     pass("the group has read it");
     boards.stop_and_compare(TOPIC, PARTITIONS);
     pass("the replicas are alike");
-    let [once, patient] = finished;
-    let (first, second) = (once.acked_count(), patient.acked_count());
+    let [first, second] = finished.each_ref().map(Finished::acked_count);
     eprintln!("acknowledged: {first} and {second} from our clients, {sent:?} from kcat; none lost");
-    once
+    finished
+}
+
+/// Nobody had an error that does not go away by itself.
+pub fn assert_retriable(told: &[Finished]) {
+    let all = told.iter().flat_map(Finished::troubles);
+    let fatal: Vec<_> = all.filter(|one| !one.is_retriable()).collect();
+    assert!(fatal.is_empty(), "{fatal:?}");
 }
