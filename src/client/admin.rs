@@ -226,6 +226,13 @@ pub struct QuorumInfo {
     pub members: Vec<QuorumMember>,
 }
 
+impl QuorumInfo {
+    /// Those of them who vote, witnesses too.
+    pub fn voters(&self) -> impl Iterator<Item = &QuorumMember> {
+        self.members.iter().filter(|member| member.kind != MemberKind::Observer)
+    }
+}
+
 /// A member of a quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuorumMember {

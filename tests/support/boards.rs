@@ -124,6 +124,13 @@ impl Boards {
             let cluster = boards.admin().describe_cluster();
             cluster.is_ok_and(|cluster| cluster.brokers.len() == count)
         });
+        // A board takes part before it votes. Of two votes both are needed, so that whoever were killed
+        // before the third has its vote would be waited for.
+        let voter_count = self.voter_count.min(count);
+        self.wait_for("all who are to vote do", |boards| {
+            let quorum = boards.admin().describe_quorum();
+            quorum.is_ok_and(|quorum| quorum.voters().count() == voter_count)
+        });
     }
 
     /// A topic with a replica on each of three boards, two of which must have what is acknowledged.

@@ -118,7 +118,7 @@ fn members(quorum: &QuorumInfo) -> Vec<Vec<String>> {
 
 /// What the operator should know of the quorum.
 fn trouble(quorum: &QuorumInfo) -> Option<&'static str> {
-    let voters = quorum.members.iter().filter(|member| member.kind != MemberKind::Observer);
+    let voters = quorum.voters();
     match voters.count() {
         _ if quorum.leader.is_none() => {
             Some("nobody leads: topics cannot be changed, and leaders are not replaced")

@@ -364,6 +364,10 @@ fn make_topic(servers: &str) -> Result<bool, String> {
     if admin.describe_cluster().map_err(words)?.brokers.len() < BROKERS {
         return Err("not all brokers are there".to_owned());
     }
+    // While two vote both are needed: a board that were killed now would be waited for.
+    if admin.describe_quorum().map_err(words)?.voters().count() < BROKERS {
+        return Err("not all brokers vote".to_owned());
+    }
     let topic = NewTopic::new(TOPIC)
         .partitions(PARTITIONS as i32)
         .replication_factor(BROKERS as i16)
